@@ -1,0 +1,46 @@
+"""Everything the library raises on purpose, and the warnings it gives.
+
+Each message names the thing (file, key, option), the cause and the remedy in one
+line, so the command line can print it as it is. The packages below
+(``inversion``, ``cuda_ops``) raise ValueError and RuntimeError instead.
+"""
+
+
+class StyleganSwapError(Exception):
+    """Base of all errors of this library; the command line exits with code 1."""
+
+
+class ImageReadError(StyleganSwapError):
+    """A picture is missing, unreadable, truncated, too large, or of no known format."""
+
+
+class ImageWriteError(StyleganSwapError):
+    """A result cannot be written: folder, permissions, disk, format, or it exists already."""
+
+
+class NoFaceError(StyleganSwapError):
+    """No face was found; the message lists what was tried."""
+
+
+class FaceSelectionError(StyleganSwapError):
+    """The face asked for does not exist: index out of range, or no match for the reference."""
+
+
+class FaceTooSmallError(StyleganSwapError):
+    """The face is smaller than the library can swap."""
+
+
+class CheckpointError(StyleganSwapError):
+    """Weights are missing, truncated, unsafe, or do not fit the network they are for."""
+
+
+class UnsupportedOptionError(StyleganSwapError):
+    """The chosen method does not offer the option that was asked for."""
+
+
+class MissingDependencyError(StyleganSwapError):
+    """An optional package or file is needed; the message says how to install it."""
+
+
+class StyleganSwapWarning(UserWarning):
+    """Something the user should know but that does not stop the work."""
