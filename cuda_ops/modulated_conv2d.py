@@ -1,0 +1,191 @@
+"""Convolution whose weights are scaled by a style and normalised again, without grouped convolution.
+
+Road: photo → detect → align → encoder → swapper → **generator** → paste. Where a W+ row
+meets the image. Modulation is a factor per input channel and demodulation one per output
+channel, so both can be moved from the weights to the activations: one ordinary convolution
+serves a batch of any size, and no weights per sample are ever written.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cuda_ops.conv2d_resample import transpose_weight
+from cuda_ops.upfirdn2d import down_padding, fir, up_padding
+
+# Folding style and demodulation into the weight touches the weight, scaling touches the
+# activations. The weight pass broadcasts over k·k numbers at a time and is slower per number.
+_FOLD_COST = 2.0
+
+
+def modulated_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    style: Tensor,
+    *,
+    demodulate: bool = True,
+    up: int = 1,
+    down: int = 1,
+    resample_filter: Tensor | None = None,
+    bias: Tensor | None = None,
+    weight_gain: float = 1.0,
+    gain: float = 1.0,
+    weight_square_sum: Tensor | None = None,
+    eps: float = 1e-8,
+    fold: bool | None = None,
+) -> Tensor:
+    """Convolve with `W'[n, o, i] = weight_gain · weight[o, i] · style[n, i]`, demodulated, plus bias.
+
+    With `demodulate`, every output channel is divided by `sqrt(Σ W'² + eps)`. The result is
+    `gain · (convolution + bias)`; a positive gain commutes with leaky ReLU, so the √2 that
+    follows the activation can be given here. Padding keeps the size: `k // 2` (and what the
+    filter needs). Differentiable twice in x, weight, style and bias.
+
+    Args:
+        x: `[batch, in, h, w]`, contiguous or channels_last (kept).
+        weight: `[out, in, k, k]`, k odd.
+        style: `[batch, in]`.
+        demodulate: normalise the output channels.
+        up: 1, or the factor of a transposed convolution followed by the filter.
+        down: 1, or the factor of a filter followed by a strided convolution.
+        resample_filter: `[t, t]` for up or down, used as it is: its sum must be `up²` or 1.
+            None is the identity scaled accordingly.
+        bias: `[out]`.
+        weight_gain: run-time factor on the weight (equalised learning rate).
+        gain: factor on the result.
+        weight_square_sum: `[out, in]`, what `square_sum(weight)` gives, if the caller has it.
+        eps: keeps the normalisation finite.
+        fold: True folds style and demodulation into the weight (batch 1 alone), False never,
+            None where it is faster. The result is the same.
+
+    Returns:
+        `[batch, out, h·up/down, w·up/down]`, dtype of `x`.
+
+    Raises:
+        ValueError: shapes that do not fit, an even kernel, `up` and `down` both above 1, or
+            `fold=True` with more than one sample.
+
+    Source: StyleGAN2 (Karras et al. 2020), section 2.2, weight demodulation.
+    """
+    _check(x, weight, style, up, down, bias, weight_square_sum, fold)
+    batch = x.shape[0]
+    # bf16 keeps 8 bits: the coefficients are worked out in float32 and rounded once.
+    exact = torch.promote_types(x.dtype, torch.float32)
+    s = style.to(exact)
+    scale: float | Tensor = weight_gain * gain
+    if demodulate:
+        squares = square_sum(weight) if weight_square_sum is None else weight_square_sum
+        energy = s.square() @ squares.to(exact).t()
+        scale = torch.rsqrt(energy * weight_gain**2 + eps) * scale
+    shift = None if bias is None else bias.to(exact) * gain
+
+    if weight.shape[2] == 1 and not demodulate and up == down == 1 and weight.shape[0] <= 4:
+        return _to_few_channels(x, weight, s * scale, shift)
+    if fold is None:
+        moved = x.numel() * (1.0 + (weight.shape[0] / weight.shape[1]) * up**2 / down**2)
+        fold = batch == 1 and moved > _FOLD_COST * weight.numel()
+    if fold:
+        column = scale[0, :, None, None, None] if isinstance(scale, Tensor) else scale
+        folded = (weight * (s[0, None, :, None, None] * column)).to(x.dtype)
+        return _resampled(x, folded, up, down, resample_filter, None if shift is None else shift.to(x.dtype))
+
+    x = x * s.to(x.dtype)[:, :, None, None]
+    y = _resampled(x, weight.to(x.dtype), up, down, resample_filter, None)
+    factor = torch.as_tensor(scale, dtype=exact, device=x.device).to(y.dtype)
+    factor = factor[:, :, None, None] if factor.ndim else factor
+    if shift is None:
+        return y * factor
+    return torch.addcmul(shift.to(y.dtype)[None, :, None, None], y, factor)
+
+
+def square_sum(weight: Tensor) -> Tensor:
+    """Sum of the squares of each k×k kernel, the part of demodulation that no style changes.
+
+    Args:
+        weight: `[out, in, k, k]`.
+
+    Returns:
+        `[out, in]`, at least float32.
+    """
+    return weight.to(torch.promote_types(weight.dtype, torch.float32)).square().sum((2, 3))
+
+
+def _resampled(
+    x: Tensor, weight: Tensor, up: int, down: int, f: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    """Ordinary convolution with up- or down-sampling; the bias rides on the last step."""
+    k = weight.shape[2]
+    half = k // 2
+    if up > 1:
+        if f is None:
+            f = x.new_full((1, 1), float(up**2))
+        a, b, c, d = up_padding(f, (up, up))
+        lead, tail = half - (k - 1), half - (k - up)
+        y = F.conv_transpose2d(x, transpose_weight(weight), stride=up)
+        return fir(y, f, (a + lead, b + tail, c + lead, d + tail), bias)
+    if down > 1:
+        if f is None:
+            f = x.new_ones(1, 1)
+        a, b, c, d = down_padding(f, (down, down))
+        y = fir(x, f, (a + half, b + half, c + half, d + half))
+        return F.conv2d(y, weight, bias, stride=down)
+    return F.conv2d(x, weight, bias, padding=half)
+
+
+def _to_few_channels(x: Tensor, weight: Tensor, factor: Tensor, shift: Tensor | None) -> Tensor:
+    """1×1 convolution to a few channels: weights per sample are tiny, `x` is read once and not copied."""
+    kernels = (weight[None, :, :, 0, 0] * factor[:, None, :]).to(x.dtype)
+    bias = None if shift is None else shift.to(x.dtype)
+    if x.shape[0] == 1:
+        return F.conv2d(x, kernels[0, :, :, None, None], bias)
+    batch, channels, height, width = x.shape
+    pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+    y = torch.bmm(pixels, kernels.transpose(1, 2))
+    y = y if bias is None else y + bias
+    return y.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+def _check(
+    x: Tensor,
+    weight: Tensor,
+    style: Tensor,
+    up: int,
+    down: int,
+    bias: Tensor | None,
+    weight_square_sum: Tensor | None,
+    fold: bool | None,
+) -> None:
+    if x.ndim != 4 or weight.ndim != 4 or x.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"modulated_conv2d: x {list(x.shape)} must be [batch, in, h, w] and weight {list(weight.shape)} "
+            "[out, in, k, k] with the same number of input channels."
+        )
+    out, inner, k_y, k_x = weight.shape
+    if k_y != k_x or k_y % 2 == 0:
+        raise ValueError(f"modulated_conv2d: the kernel must be square with an odd side, got {k_y}x{k_x}.")
+    if style.shape != (x.shape[0], inner):
+        raise ValueError(
+            f"modulated_conv2d: style {list(style.shape)} must be [batch, in] = [{x.shape[0]}, {inner}]; "
+            "pass the W+ row through the layer's modulation first."
+        )
+    for name, factor in (("up", up), ("down", down)):
+        if not isinstance(factor, int) or isinstance(factor, bool) or factor < 1:
+            raise ValueError(
+                f"modulated_conv2d: {name} must be a whole number of at least 1, got {factor!r}."
+            )
+    if up > 1 and down > 1:
+        raise ValueError("modulated_conv2d: up and down cannot both be above 1; use conv2d_resample.")
+    if bias is not None and bias.shape != (out,):
+        raise ValueError(f"modulated_conv2d: bias {list(bias.shape)} must be [out] = [{out}].")
+    if weight_square_sum is not None and weight_square_sum.shape != (out, inner):
+        raise ValueError(
+            f"modulated_conv2d: weight_square_sum {list(weight_square_sum.shape)} must be [out, in] = "
+            f"[{out}, {inner}], as square_sum(weight) gives it."
+        )
+    if fold and x.shape[0] != 1:
+        raise ValueError(
+            f"modulated_conv2d: fold=True puts one style into the weight, but the batch is {x.shape[0]}; "
+            "leave fold at None."
+        )

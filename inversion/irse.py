@@ -1,0 +1,166 @@
+"""IR-SE-50: the improved residual network with squeeze-and-excitation behind pSp, e4e and ArcFace.
+
+On the road photo → detect → align → **encoder** → swapper → generator → paste it is the trunk of
+the published encoders; with its output layer it is the recogniser of their identity loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# (input channels, output channels, units); the first unit of every stage halves the resolution.
+STAGES = ((64, 64, 3), (64, 128, 4), (128, 256, 14), (256, 512, 3))
+TAPS = (6, 20, 23)
+TAP_CHANNELS = (128, 256, 512)
+CROP_ROWS = slice(35, 223)
+CROP_COLUMNS = slice(32, 220)
+FACE_SIZE = 112
+
+
+class SqueezeExcite(nn.Module):
+    """Channel attention: global mean → bottleneck → sigmoid → scale (Hu et al. 2018, reduction 16).
+
+    Maps ``[batch, channels, h, w]`` to the same shape.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, channels // reduction, 1, bias=False)
+        self.fc2 = nn.Conv2d(channels // reduction, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale every channel by its attention."""
+        weight = self.fc2(F.relu(self.fc1(x.mean((2, 3), keepdim=True))))
+        return x * weight.sigmoid()
+
+
+class ResidualUnit(nn.Module):
+    """Unit of the IR-SE trunk: BN, conv, PReLU, conv, BN, SE, beside a shortcut (ArcFace, §3.2.2).
+
+    Maps ``[batch, in_channels, h, w]`` to ``[batch, channels, h/stride, w/stride]``.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.res_layer = nn.Sequential(
+            nn.BatchNorm2d(in_channels),
+            nn.Conv2d(in_channels, channels, 3, 1, 1, bias=False),
+            nn.PReLU(channels),
+            nn.Conv2d(channels, channels, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            SqueezeExcite(channels),
+        )
+        self.shortcut_layer: nn.Module
+        if in_channels == channels:
+            self.shortcut_layer = nn.MaxPool2d(1, stride)
+        else:
+            self.shortcut_layer = nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return residual plus shortcut."""
+        return self.res_layer(x) + self.shortcut_layer(x)
+
+
+class IRSE50Trunk(nn.Module):
+    """Body of IR-SE-50 with the taps that pSp's feature pyramid reads.
+
+    ``[batch, input_nc, s, s]`` → c1 ``[batch, 128, s/4, s/4]``, c2 ``[batch, 256, s/8, s/8]``,
+    c3 ``[batch, 512, s/16, s/16]``. Parameter names are those of the published checkpoints
+    (``input_layer.*``, ``body.*``), so encoders inherit from it instead of holding it.
+
+    Args:
+        input_nc: channels of the image: 3, or 1 / 19 for the sketch and segmentation models, or
+            the number of landmark maps.
+    """
+
+    def __init__(self, input_nc: int = 3) -> None:
+        super().__init__()
+        self.input_layer = nn.Sequential(
+            nn.Conv2d(input_nc, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64)
+        )
+        units: list[nn.Module] = []
+        for in_channels, channels, count in STAGES:
+            units.append(ResidualUnit(in_channels, channels, 2))
+            units.extend(ResidualUnit(channels, channels, 1) for _ in range(count - 1))
+        self.body = nn.Sequential(*units)
+
+    def taps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the feature maps (c1, c2, c3) of units 6, 20 and 23."""
+        x = self.input_layer(x)
+        found: list[Tensor] = []
+        for index, unit in enumerate(self.body):
+            x = unit(x)
+            if index in TAPS:
+                found.append(x)
+        return found[0], found[1], found[2]
+
+
+class IRSE50(IRSE50Trunk):
+    """ArcFace recogniser (``model_ir_se50.pth``): RGB faces in [-1, 1] → unit embeddings.
+
+    ``[batch, 3, 112, 112]`` → ``[batch, 512]`` of length 1; 43.8 M parameters
+    (Deng et al. 2019, "ArcFace"; names of the pSp release).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(3)
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(512),
+            nn.Dropout(0.6),
+            nn.Flatten(),
+            nn.Linear(512 * 7 * 7, 512),
+            nn.BatchNorm1d(512),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the L2-normalised embedding of faces already cropped to 112 pixels.
+
+        Raises:
+            ValueError: if ``x`` is not ``[batch, 3, 112, 112]``.
+        """
+        if x.ndim != 4 or x.shape[1:] != (3, FACE_SIZE, FACE_SIZE):
+            raise ValueError(
+                f"IRSE50 reads faces of shape [batch, 3, {FACE_SIZE}, {FACE_SIZE}], got {tuple(x.shape)}; "
+                "crop_identity() cuts them out of FFHQ-aligned images."
+            )
+        return F.normalize(self.output_layer(self.taps(x)[2]), dim=1)
+
+    def load_published(self, state: Mapping[str, Tensor]) -> None:
+        """Load the published state; absent ``num_batches_tracked`` entries are tolerated.
+
+        Raises:
+            ValueError: if any other entry is missing, unknown, or of another shape.
+        """
+        own = self.state_dict()
+        missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+        wrong = [k for k, v in state.items() if k not in own or own[k].shape != v.shape]
+        if missing or wrong:
+            raise ValueError(
+                f"This state is not IR-SE-50: {len(missing)} entries missing (first: {missing[:3]}), "
+                f"{len(wrong)} unknown or of another shape (first: {wrong[:3]})."
+            )
+        self.load_state_dict(dict(state), strict=False)
+
+
+def crop_identity(x: Tensor) -> Tensor:
+    """Cut the face the identity loss looks at out of FFHQ-aligned images.
+
+    ``[batch, 3, S, S]`` → ``[batch, 3, 112, 112]``: pooled to 256, rows 35:223 and columns 32:220,
+    averaged down to 112 (pSp and e4e, ``id_loss``). Differentiable.
+
+    Raises:
+        ValueError: if ``x`` is not a batch of square images.
+    """
+    if x.ndim != 4 or x.shape[2] != x.shape[3]:
+        raise ValueError(f"crop_identity reads square images [batch, 3, S, S], got {tuple(x.shape)}.")
+    if x.shape[2] > 256:
+        x = F.adaptive_avg_pool2d(x, 256)
+    elif x.shape[2] < 256:
+        # Averaging cannot enlarge: it would repeat pixels into blocks the recogniser never saw.
+        x = F.interpolate(x, size=(256, 256), mode="bilinear", align_corners=False)
+    return F.adaptive_avg_pool2d(x[:, :, CROP_ROWS, CROP_COLUMNS], FACE_SIZE)

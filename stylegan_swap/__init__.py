@@ -1,0 +1,53 @@
+"""Face swapping in StyleGAN's latent space: ``from stylegan_swap import swap``.
+
+Importing this package is free: names are resolved on first use, so neither torch nor dlib is loaded here.
+The road of a photograph starts in ``api.py``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from stylegan_swap._version import __version__
+
+if TYPE_CHECKING:
+    from inversion import Latents
+    from stylegan_swap.api import Person, SwapResult, SwappedFace, Swapper, swap
+    from stylegan_swap.errors import StyleganSwapError, StyleganSwapWarning
+    from stylegan_swap.registry import list_methods
+
+_HOME = {
+    "swap": "stylegan_swap.api",
+    "Swapper": "stylegan_swap.api",
+    "SwapResult": "stylegan_swap.api",
+    "SwappedFace": "stylegan_swap.api",
+    "Person": "stylegan_swap.api",
+    "Latents": "inversion",
+    "StyleganSwapError": "stylegan_swap.errors",
+    "StyleganSwapWarning": "stylegan_swap.errors",
+    "list_methods": "stylegan_swap.registry",
+}
+
+__all__ = [
+    "Latents",
+    "Person",
+    "StyleganSwapError",
+    "StyleganSwapWarning",
+    "SwapResult",
+    "SwappedFace",
+    "Swapper",
+    "__version__",
+    "list_methods",
+    "swap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'stylegan_swap' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

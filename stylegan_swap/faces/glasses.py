@@ -1,0 +1,106 @@
+"""Does a face wear glasses, and where are their frames? Lets the ``warp`` method keep glasses whole.
+
+No network: glasses are the only thing that puts a strong edge across the bare skin between the inner
+corners of the eyes.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from stylegan_swap.faces.colour import to_lab
+from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.mask import eye_masks, fill_polygon
+
+# Mean lightness step (Lab L per pixel at 256 px) across the nose bridge. On 145 portraits of a public
+# collection, faces without glasses stay below 3.4 except for two deep folds, thick frames reach 15.
+BRIDGE_EDGE = 3.7
+_WORKING_SIDE = 256
+
+
+def bridge_edge(image: np.ndarray, landmarks: np.ndarray) -> float:
+    """Strength of the strongest horizontal edge across the nose bridge.
+
+    Args:
+        image: aligned crop, float32 ``[S, S, 3]`` in 0..255.
+        landmarks: ``[68, 2]`` in crop pixels.
+
+    Returns:
+        Change of Lab lightness per pixel at a crop of 256 px, averaged along the bridge.
+    """
+    lightness, points = _working_copy(image, landmarks)
+    steepness = np.abs(cv2.Sobel(cv2.GaussianBlur(lightness, (0, 0), 1.0), cv2.CV_32F, 0, 1, ksize=3)) / 8
+    first = points[39] + 0.25 * (points[42] - points[39])
+    last = points[39] + 0.75 * (points[42] - points[39])
+    up = points[27] - points[29]
+    bridge = fill_polygon(
+        np.array([first + 0.55 * up, last + 0.55 * up, last - 0.35 * up, first - 0.35 * up]), _WORKING_SIDE
+    )
+    rows = bridge.sum(1)
+    if rows.max() < 2:
+        return 0.0
+    return float(((steepness * bridge).sum(1) / np.maximum(rows, 1e-6))[rows > 0.5 * rows.max()].max())
+
+
+def wears_glasses(image: np.ndarray, landmarks: np.ndarray) -> bool:
+    """Whether an edge as strong as a frame's crosses the nose bridge; arguments as in ``bridge_edge``."""
+    return bridge_edge(image, landmarks) > BRIDGE_EDGE
+
+
+def frame_mask(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Where the frames are, on a face that wears glasses.
+
+    Args:
+        image: aligned crop, float32 ``[S, S, 3]`` in 0..255.
+        landmarks: ``[68, 2]`` in crop pixels.
+
+    Returns:
+        float32 ``[S, S]`` in 0..1: thin dark or bright structures between brows and cheeks, out to the
+        temples, without the eyes themselves.
+    """
+    size = image.shape[0]
+    lightness, points = _working_copy(image, landmarks)
+    fine = cv2.GaussianBlur(lightness, (0, 0), 0.7)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
+    thin = np.maximum(
+        cv2.morphologyEx(fine, cv2.MORPH_BLACKHAT, kernel), cv2.morphologyEx(fine, cv2.MORPH_TOPHAT, kernel)
+    )
+    zone = fill_polygon(_zone(points), _WORKING_SIDE) * (eye_masks(points, _WORKING_SIDE, 0.02) < 0.3)
+    frames = _without_specks((thin > 8.0) & (zone > 0.5))
+    frames = cv2.GaussianBlur(cv2.dilate(frames, np.ones((3, 3), np.uint8)), (0, 0), 0.9)
+    return np.clip(cv2.resize(frames, (size, size), interpolation=cv2.INTER_LINEAR), 0, 1)
+
+
+def _without_specks(found: np.ndarray) -> np.ndarray:
+    """Keep what hangs together over a length only a frame has."""
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+    extent = np.maximum(statistics[:, cv2.CC_STAT_WIDTH], statistics[:, cv2.CC_STAT_HEIGHT])
+    large = extent >= 0.055 * _WORKING_SIDE
+    large[0] = False
+    return large[labels].astype(np.float32)
+
+
+def _zone(points: np.ndarray) -> np.ndarray:
+    """The band glasses lie in: from the brows to the upper cheeks, from temple to temple."""
+    left, right = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
+    across = right - left
+    down = np.array([-across[1], across[0]])
+    return np.array(
+        [
+            left - 0.75 * across - 0.30 * down,
+            right + 0.75 * across - 0.30 * down,
+            right + 0.75 * across + 0.15 * down,
+            right + 0.35 * across + 0.50 * down,
+            right - 0.30 * across + 0.45 * down,
+            left + 0.30 * across + 0.45 * down,
+            left - 0.35 * across + 0.50 * down,
+            left - 0.75 * across + 0.15 * down,
+        ]
+    )
+
+
+def _working_copy(image: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    factor = _WORKING_SIDE / image.shape[0]
+    small = cv2.resize(image, (_WORKING_SIDE, _WORKING_SIDE), interpolation=cv2.INTER_AREA)
+    return to_lab(small)[..., 0], (np.asarray(landmarks, np.float32) + 0.5) * factor - 0.5

@@ -1,0 +1,202 @@
+"""The classical swap, no weights: warp the identity face onto the attribute face and blend it in.
+
+The baseline that every learned method must beat, and what ``swap()`` uses while no default weights are
+installed. In order: a piecewise-affine warp driven by the 68 landmarks, colour matching in Lab, the
+attribute photo's own light (its low frequencies), and a feathered paste that leaves alone what is not skin.
+Sources: Bitouk et al., Face Swapping (SIGGRAPH 2008); Pérez et al., Poisson Image Editing (SIGGRAPH 2003),
+of which the low-frequency transfer is the multi-band form (Burt & Adelson, 1983).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.interpolate import LinearNDInterpolator
+
+from stylegan_swap.faces.colour import colourfulness, from_lab, match_colour, to_lab
+from stylegan_swap.faces.glasses import frame_mask, wears_glasses
+from stylegan_swap.faces.landmarks import JAW, mouth_opening
+from stylegan_swap.faces.mask import (
+    eye_masks,
+    feathered,
+    hull_mask,
+    inner_mouth_mask,
+    raised_brows,
+)
+
+# A mouth counts as open when its inner height exceeds this share of the distance between the eyes.
+OPEN_MOUTH = 0.03
+# Width of the low-frequency band taken from the attribute photo, as a share of the crop's side.
+LIGHT_SCALE = 0.045
+# How much of that band is the attribute photo's.
+LIGHT_SHARE = 0.8
+FEATHER = 0.07
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedFace:
+    """One aligned face: crop float32 ``[S, S, 3]`` in 0..255 and its landmarks ``[68, 2]`` in crop pixels."""
+
+    image: np.ndarray
+    landmarks: np.ndarray
+
+
+def warp_swap(identity: AlignedFace, attribute: AlignedFace) -> tuple[np.ndarray, np.ndarray]:
+    """Swap one aligned face.
+
+    Args:
+        identity: the face to take; any crop size.
+        attribute: the face to replace; the result has its crop size.
+
+    Returns:
+        The swapped crop, float32 ``[S, S, 3]`` in 0..255, and the mask to paste it with, float32 ``[S, S]``.
+    """
+    size = attribute.image.shape[0]
+    identity = _facing_alike(identity, attribute)
+    warped, warped_mask = warp_face(identity, attribute.landmarks, size)
+    skin = _skin_mask(attribute.landmarks, size) * warped_mask
+    matched = match_colour(warped, attribute.image, skin)
+    hull = hull_mask(attribute.landmarks, size)
+    lit = _relight(matched, attribute.image, hull, skin)
+    mask = feathered(hull * (warped_mask > 0.99), FEATHER * size)
+    mask *= _uncovered(attribute, size)
+    mask *= 1 - _kept_mouth(identity.landmarks, attribute.landmarks, size)
+    mask *= 1 - _kept_glasses(identity, attribute)
+    return lit, mask
+
+
+def warp_face(identity: AlignedFace, landmarks: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Move the identity face so that its landmarks lie on the given ones.
+
+    Args:
+        identity: the face to move.
+        landmarks: ``[68, 2]`` in pixels of the output.
+        size: side of the output.
+
+    Returns:
+        The warped face, float32 ``[size, size, 3]``, and where it shows the inside of the identity crop,
+        float32 ``[size, size]``.
+    """
+    here, there = _control_points(landmarks), _control_points(identity.landmarks)
+    # A map this smooth needs no more than a coarse grid; enlarging it also rounds the triangles' creases.
+    step = max(1, size // 256)
+    grid = np.arange(step / 2 - 0.5, size + step, step)
+    columns, rows = np.meshgrid(grid, grid)
+    coordinates = LinearNDInterpolator(here, there - here)(columns, rows)
+    outside = np.isnan(coordinates[..., 0])
+    coordinates[outside] = 0.0
+    smooth = cv2.GaussianBlur(coordinates.astype(np.float32), (0, 0), 0.008 * size / step)
+    inverse = np.array([[step, 0, step / 2 - 0.5], [0, step, step / 2 - 0.5]])
+    displacement = cv2.warpAffine(
+        smooth, inverse, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    known = cv2.warpAffine((~outside).astype(np.float32), inverse, (size, size), flags=cv2.INTER_LINEAR)
+    columns, rows = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
+    source = _prefiltered(identity, landmarks)
+    warped = cv2.remap(
+        source,
+        columns + displacement[..., 0],
+        rows + displacement[..., 1],
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    return np.clip(warped, 0, 255), known
+
+
+def _prefiltered(identity: AlignedFace, landmarks: np.ndarray) -> np.ndarray:
+    """Low-pass a crop that is about to be shrunk, so that it does not alias."""
+    source = identity.image.astype(np.float32)
+    shrink = float(np.ptp(identity.landmarks[:, 0]) / max(float(np.ptp(landmarks[:, 0])), 1.0))
+    if shrink <= 1.25:
+        return source
+    return cv2.GaussianBlur(source, (0, 0), 0.42 * np.sqrt(shrink**2 - 1))
+
+
+def _control_points(landmarks: np.ndarray) -> np.ndarray:
+    """The 68 landmarks, two rows of forehead, and a ring well outside that ends the warp gently."""
+    points = np.asarray(landmarks, np.float64)
+    forehead = np.concatenate([raised_brows(points, 0.6), raised_brows(points, 1.6)])
+    outline = np.concatenate([points[JAW], forehead[10:]])
+    centre = outline.mean(0)
+    ring = centre + 1.8 * (outline - centre)
+    return np.concatenate([points, forehead, ring])
+
+
+def _facing_alike(identity: AlignedFace, attribute: AlignedFace) -> AlignedFace:
+    """Mirror the identity face when it looks the other way: less of it has to be invented."""
+    here, there = _turn(attribute.landmarks), _turn(identity.landmarks)
+    if abs(here + there) + 0.25 >= abs(here - there):
+        return identity
+    width = identity.image.shape[1]
+    landmarks = identity.landmarks[_MIRRORED].copy()
+    landmarks[:, 0] = width - 1 - landmarks[:, 0]
+    return AlignedFace(np.ascontiguousarray(identity.image[:, ::-1]), landmarks)
+
+
+def _turn(landmarks: np.ndarray) -> float:
+    """How far the head is turned: log ratio of the nose's distances to both ends of the jaw."""
+    nose = landmarks[27:31].mean(0)
+    left = np.linalg.norm(nose - landmarks[0:3].mean(0))
+    right = np.linalg.norm(nose - landmarks[14:17].mean(0))
+    return float(np.log(max(left, 1.0) / max(right, 1.0)))
+
+
+def _skin_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Where the face is skin: the hull without eyes and mouth, away from its edge."""
+    inside = feathered(hull_mask(landmarks, size, forehead=0.4), 0.08 * size)
+    features = np.maximum(eye_masks(landmarks, size, 0.015), inner_mouth_mask(landmarks, size, 0.02))
+    return inside * (1 - features)
+
+
+def _relight(face: np.ndarray, attribute: np.ndarray, mask: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Give the face the low frequencies of the attribute photo: its light and its shading."""
+    sigma = LIGHT_SCALE * face.shape[0]
+    lab = to_lab(face)
+    low = cv2.GaussianBlur((to_lab(attribute) - lab) * mask[..., None], (0, 0), sigma)
+    change = LIGHT_SHARE * low / np.maximum(cv2.GaussianBlur(mask, (0, 0), sigma), 1e-3)[..., None]
+    # Coloured light is taken over by skin; on teeth and the white of the eyes it would read as a tint.
+    change[..., 1:] *= colourfulness(lab, skin)
+    return from_lab(lab + change)
+
+
+def _uncovered(attribute: AlignedFace, size: int) -> np.ndarray:
+    """Lower where the attribute photo shows something else than skin at the face's edge: hair, a hand, a hat."""
+    lab = cv2.GaussianBlur(to_lab(attribute.image), (0, 0), 0.006 * size)
+    sample = feathered(hull_mask(attribute.landmarks, size, forehead=0.0), 0.12 * size) > 0.5
+    sample &= eye_masks(attribute.landmarks, size, 0.03) < 0.1
+    sample &= inner_mouth_mask(attribute.landmarks, size, 0.06) < 0.1
+    if sample.sum() < 50:
+        return np.ones((size, size), np.float32)
+    median = np.median(lab[sample], axis=0)
+    deviation = 1.4826 * np.median(np.abs(lab[sample] - median), axis=0) + np.array([6.0, 3.0, 3.0])
+    distance = np.sqrt((np.square((lab - median) / deviation) * np.array([0.6, 1.0, 1.0])).sum(-1))
+    skin = np.clip((5.5 - distance) / 2.0, 0, 1).astype(np.float32)
+    skin = cv2.morphologyEx(skin, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    # Only towards the edge: eyes, brows, lips and nostrils are no skin either, and must be swapped.
+    inner = feathered(hull_mask(attribute.landmarks, size, forehead=0.05), 0.10 * size)
+    return cv2.GaussianBlur(np.maximum(skin, inner), (0, 0), 0.008 * size)
+
+
+def _kept_mouth(identity: np.ndarray, attribute: np.ndarray, size: int) -> np.ndarray:
+    """The inside of the mouth where one mouth is open and the other is not: the attribute photo's stays."""
+    openings = sorted((mouth_opening(identity), mouth_opening(attribute)))
+    if openings[1] < OPEN_MOUTH or openings[0] > 0.5 * openings[1]:
+        return np.zeros((size, size), np.float32)
+    return inner_mouth_mask(attribute, size, 0.004)
+
+
+def _kept_glasses(identity: AlignedFace, attribute: AlignedFace) -> np.ndarray:
+    """The frames of the attribute photo's glasses; the identity's own glasses would lie over them."""
+    worn = wears_glasses(attribute.image, attribute.landmarks)
+    if not worn or wears_glasses(identity.image, identity.landmarks):
+        return np.zeros(attribute.image.shape[:2], np.float32)
+    return frame_mask(attribute.image, attribute.landmarks)
+
+
+_MIRRORED = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)

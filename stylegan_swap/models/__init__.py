@@ -1,0 +1,1 @@
+"""The networks: generator, discriminator, swapper, attributes, identity."""

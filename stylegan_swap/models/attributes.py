@@ -1,0 +1,212 @@
+"""Attribute encoder: what of the attribute photo may enter the generator, and where.
+
+On the road photo → detect → align → encoder → swapper → **generator** → paste this file decides
+whether the result is a swap or a copy. Inside the face the attribute photo enters only at 8, 16 and
+32 pixels, narrow and gated, so pose, gaze, expression and light pass but not the person; from 64
+pixels on it enters only where the predicted mask says "not face".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cuda_ops.layers import EqualizedConv2d
+from stylegan_swap.models.landmark_maps import CHANNELS, landmark_maps
+
+INSIDE = (8, 16, 32)
+ROOT_TWO = 2.0**0.5
+
+
+@dataclass(frozen=True)
+class AttributeFeatures:
+    """What one attribute photograph contributes.
+
+    Attributes:
+        entries: resolution r → features ``[batch, C, r, r]``, for r = 8..S.
+        mask_logits: ``[batch, 1, S, S]``, before the sigmoid, for binary cross-entropy.
+        mask: ``[batch, 1, S, S]`` in 0..1, 1 = face to be replaced.
+    """
+
+    entries: Mapping[int, Tensor]
+    mask_logits: Tensor
+    mask: Tensor
+
+
+class InsideEntry(nn.Module):
+    """Gated denormalisation at 8, 16 and 32 pixels: SPADE's maps under AAD's gate.
+
+    h ← (1 − g) ⊙ h + g ⊙ (γ(a) ⊙ ĥ + β(a)) with ĥ = instance-normalised h and a gate
+    g = σ(conv(ĥ, a)) per pixel (Park et al. 2019, §3; Li et al. 2020, "FaceShifter", §3.2).
+
+    Args:
+        channels: channels of the generator at this resolution.
+        width: channels of the attribute features.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.scale = EqualizedConv2d(width, channels, 3, 1, 1)
+        self.shift = EqualizedConv2d(width, channels, 3, 1, 1)
+        self.gate = EqualizedConv2d(channels + width, 1, 3, 1, 1)
+
+    def forward(self, hidden: Tensor, entry: Tensor) -> Tensor:
+        """Return the blended features, shaped as ``hidden``: ``[batch, channels, r, r]``."""
+        normal = F.instance_norm(hidden, eps=1e-5)
+        gate = self.gate(torch.cat([normal, entry], 1)).sigmoid()
+        # A scale of 1 + 0.1·x keeps the sum of both branches near unit variance at the start.
+        modulated = normal * (1 + 0.1 * self.scale(entry)) + self.shift(entry)
+        return torch.lerp(hidden, modulated.to(hidden.dtype), gate.to(hidden.dtype).expand_as(hidden))
+
+
+class OutsideEntry(nn.Module):
+    """Replacement outside the face from 64 pixels on: h ← m ⊙ h + (1 − m) ⊙ P(a).
+
+    P is a 1×1 convolution; m the face mask at this resolution. Where m = 1 the result is h itself.
+
+    Args:
+        channels: channels of the generator at this resolution.
+        width: channels of the attribute features.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.project = EqualizedConv2d(width, channels, 1, 1, 0)
+
+    def forward(self, hidden: Tensor, entry: Tensor, mask: Tensor) -> Tensor:
+        """Return the blended features, shaped as ``hidden``; ``mask`` is ``[batch, 1, r, r]``."""
+        mask = mask.to(hidden.dtype)
+        return mask * hidden + (1 - mask) * self.project(entry).to(hidden.dtype)
+
+
+class AttributeEncoder(nn.Module):
+    """U-Net over the attribute photo: entries for the generator and the face mask.
+
+    Input: the aligned attribute photo ``[batch, 3, S, S]``, RGB in [-1, 1], and heat maps of eyes
+    and mouth. Modules are named by resolution, so weights of a smaller network start a larger.
+
+    Args:
+        size: side S of photo, generator and mask; a power of two from 16.
+        channels: channels of the generator per resolution, at least for 8..S.
+        width: channels of the entries at 8, 16 and 32 pixels (64 in the design; it is the
+            bottleneck that keeps the person out).
+
+    Raises:
+        ValueError: if ``size`` is no power of two from 16 or ``channels`` lacks a resolution.
+    """
+
+    def __init__(self, size: int, channels: Mapping[int, int], width: int = 64) -> None:
+        super().__init__()
+        if size < 16 or size & (size - 1):
+            raise ValueError(f"size must be a power of two from 16, got {size}.")
+        self.size = size
+        self.resolutions = [2**k for k in range(3, size.bit_length())]
+        missing = [r for r in self.resolutions if r not in channels]
+        if missing:
+            raise ValueError(f"The channel table lacks the resolutions {missing}.")
+        widths = {r: _width(r, width) for r in self.resolutions}
+        self.from_image = nn.ModuleDict({str(size): EqualizedConv2d(3 + CHANNELS, widths[size], 3, 1, 1)})
+        self.down = nn.ModuleDict(
+            {str(r): EqualizedConv2d(widths[2 * r], widths[r], 3, 2, 1) for r in self.resolutions[:-1]}
+        )
+        self.bottom = EqualizedConv2d(widths[8], widths[8], 3, 1, 1)
+        self.lateral = nn.ModuleDict(
+            {str(r): EqualizedConv2d(widths[r], widths[r], 3, 1, 1) for r in self.resolutions[1:]}
+        )
+        self.up = nn.ModuleDict(
+            {str(r): EqualizedConv2d(widths[r // 2], widths[r], 3, 1, 1) for r in self.resolutions[1:]}
+        )
+        self.mask_head = nn.ModuleDict({str(size): EqualizedConv2d(widths[size], 1, 3, 1, 1)})
+        self.inside = nn.ModuleDict(
+            {str(r): InsideEntry(channels[r], widths[r]) for r in self.resolutions if r in INSIDE}
+        )
+        self.outside = nn.ModuleDict(
+            {str(r): OutsideEntry(channels[r], widths[r]) for r in self.resolutions if r not in INSIDE}
+        )
+
+    def forward(self, x: Tensor, landmarks: Tensor | None = None) -> AttributeFeatures:
+        """Read a batch of attribute photos.
+
+        Args:
+            x: ``[batch, 3, S, S]``, RGB in [-1, 1].
+            landmarks: ``[batch, 68, 2]`` in pixels of ``x``; None gives blank heat maps, and gaze
+                and expression then rest on the photo alone.
+
+        Raises:
+            ValueError: if a shape does not fit.
+        """
+        if x.ndim != 4 or x.shape[1:] != (3, self.size, self.size):
+            raise ValueError(
+                f"AttributeEncoder reads [batch, 3, {self.size}, {self.size}], got {tuple(x.shape)}."
+            )
+        x = torch.cat([x, landmark_maps(landmarks, self.size, like=x)], 1)
+        x = _activate(self.from_image[str(self.size)](x))
+        skips = {self.size: x}
+        for r in reversed(self.resolutions[:-1]):
+            x = _activate(self.down[str(r)](x))
+            skips[r] = x
+        x = _activate(self.bottom(x))
+        entries = {8: x}
+        for r in self.resolutions[1:]:
+            wide = F.interpolate(self.up[str(r)](x), scale_factor=2.0, mode="bilinear", align_corners=False)
+            x = _activate((wide + self.lateral[str(r)](skips[r])) / ROOT_TWO)
+            entries[r] = x
+        logits = self.mask_head[str(self.size)](x)
+        return AttributeFeatures(entries, logits, logits.sigmoid())
+
+    def blender(self, features: AttributeFeatures, mask: Tensor | None = None) -> Blender:
+        """Return the hook that the generator calls between the two convolutions of a block.
+
+        Args:
+            features: what :meth:`forward` returned.
+            mask: face mask ``[batch, 1, S, S]`` in 0..1 instead of the predicted one.
+
+        Raises:
+            ValueError: if the mask has another shape.
+        """
+        mask = features.mask if mask is None else mask
+        if mask.ndim != 4 or mask.shape[1:] != (1, self.size, self.size):
+            raise ValueError(f"mask must be [batch, 1, {self.size}, {self.size}], got {tuple(mask.shape)}.")
+        return Blender(self, features, mask)
+
+
+class Blender:
+    """Generator hook: (resolution, hidden ``[batch, C_r, r, r]``) → hidden of the same shape."""
+
+    def __init__(self, encoder: AttributeEncoder, features: AttributeFeatures, mask: Tensor) -> None:
+        self._encoder = encoder
+        self._features = features
+        self.masks = mask_pyramid(mask, [int(r) for r in encoder.outside])
+
+    def __call__(self, resolution: int, hidden: Tensor) -> Tensor:
+        """Blend the attribute photo into ``hidden``; resolutions without an entry pass unchanged."""
+        key = str(resolution)
+        entry = self._features.entries.get(resolution)
+        if entry is None:
+            return hidden
+        if key in self._encoder.inside:
+            return self._encoder.inside[key](hidden, entry)
+        return self._encoder.outside[key](hidden, entry, self.masks[resolution])
+
+
+def mask_pyramid(mask: Tensor, resolutions: list[int]) -> dict[int, Tensor]:
+    """Pool a mask ``[batch, 1, S, S]`` by area to every resolution r: ``[batch, 1, r, r]``.
+
+    Area pooling keeps a pixel at 1 only where all that it covers is face, so nothing of the
+    attribute photo slips inside through rounding.
+    """
+    return {r: F.adaptive_avg_pool2d(mask, r) for r in resolutions}
+
+
+def _activate(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.2) * ROOT_TWO
+
+
+def _width(resolution: int, width: int) -> int:
+    """Channels of the U-Net: full up to 32 pixels, then falling as a layer's cost grows."""
+    eighths = {64: 6, 128: 4, 256: 2}.get(resolution, 8 if resolution <= 32 else 1)
+    return max(width * eighths // 8, min(width, 8))

