@@ -59,7 +59,7 @@ def setup_filter(
         f = torch.outer(f, f)
     if normalize:
         total = f.sum()
-        if float(total) == 0.0:
+        if not total.is_meta and float(total) == 0.0:
             raise ValueError(
                 "setup_filter: the taps sum to 0 and cannot be normalised; pass normalize=False."
             )

@@ -8,6 +8,7 @@ of the state dict; the encoder itself learns only how to say the trunk's feature
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -28,13 +29,12 @@ ROOT_TWO = 2.0**0.5
 
 
 class FaceTrunk(Protocol):
-    """What the encoder needs of its trunk, which is an ``nn.Module`` besides.
+    """What the encoder needs of its trunk, which is an ``nn.Module`` besides."""
 
-    Attributes:
-        feature_channels: channels of the four feature maps.
-    """
-
-    feature_channels: Sequence[int]
+    @property
+    def feature_channels(self) -> Sequence[int]:
+        """Channels of the four feature maps, largest map first."""
+        ...
 
     def features(self, x: Tensor) -> Sequence[Tensor]:
         """Return features of aligned images at about 35, 17, 8 and 4 pixels, largest first."""
@@ -107,9 +107,7 @@ class LightEncoder(nn.Module):
         self.style_dim = style_dim
         self.lateral = nn.ModuleList(EqualizedConv2d(c, width, 1, 1, 0) for c in trunk.feature_channels)
         widths = [3, *(max(width >> shift, 4) for shift in (3, 2, 1)), width, width]
-        self.branch = nn.ModuleList(
-            EqualizedConv2d(a, b, 3, 2, 1) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.branch = nn.ModuleList(EqualizedConv2d(a, b, 3, 2, 1) for a, b in pairwise(widths))
         self.branch_vector = GridVector(width, 0, style_dim)
         levels = [level for level, first in enumerate(LEVEL_ROWS) if first < n_latent]
         self.level_vectors = nn.ModuleList(GridVector(width, LEVEL_CONVS[i], style_dim) for i in levels)

@@ -23,7 +23,7 @@ MIDDLE_ROWS = 7
 
 
 class StyleHead(nn.Module):
-    """ "map2style": strided convolutions down to one pixel, then an equalized linear layer.
+    """pSp's "map2style": strided convolutions down to one pixel, then an equalized linear layer.
 
     ``[batch, in_channels, spatial, spatial]`` → ``[batch, style_dim]`` (pSp §3, figure 2).
     """

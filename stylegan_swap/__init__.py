@@ -13,7 +13,7 @@ from stylegan_swap._version import __version__
 
 if TYPE_CHECKING:
     from inversion import Latents
-    from stylegan_swap.api import Person, SwapResult, SwappedFace, Swapper, swap
+    from stylegan_swap.api import Person, SwappedFace, Swapper, SwapResult, swap
     from stylegan_swap.errors import StyleganSwapError, StyleganSwapWarning
     from stylegan_swap.registry import list_methods
 

@@ -34,6 +34,7 @@ LIMIT_VARIABLE = "STYLEGAN_SWAP_MAX_PIXELS"
 # What Pillow's decoders raise on damaged data, depending on the format and on where it is damaged.
 _DAMAGE = (
     OSError,
+    RuntimeError,
     SyntaxError,
     ValueError,
     TypeError,

@@ -40,6 +40,7 @@ CREDIT = ("artist", "copyright", "description", "date")
 _ORIENTATION = 0x0112
 _EXIF_IFD = 0x8769
 _DATE_TAKEN = 0x9003
+_DATE_CHANGED = 0x0132
 _EXIF_CREDIT = {"artist": 0x013B, "copyright": 0x8298, "description": 0x010E}
 _TEXT_CREDIT = {"artist": "Author", "copyright": "Copyright", "description": "Description"}
 _LONGEST_CREDIT = 1000
@@ -218,7 +219,7 @@ def write_photo(
     try:
         with replacing(target) as temporary:
             image.save(temporary, format=kind, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageWriteError(
             f"{target}: could not be written ({reason}); free some space or choose another folder or format"
@@ -236,7 +237,12 @@ def _encoder_options(
             # Pillow would write question marks for every letter outside ASCII.
             exif[tag] = credit[key].encode()
     if "date" in credit:
-        exif.get_ifd(_EXIF_IFD)[_DATE_TAKEN] = credit["date"].encode("ascii", "replace")
+        date = credit["date"].encode("ascii", "replace")
+        if kind == "TIFF":
+            # Pillow's compressed TIFF cannot hold the EXIF folder where the date belongs.
+            exif[_DATE_CHANGED] = date
+        else:
+            exif.get_ifd(_EXIF_IFD)[_DATE_TAKEN] = date
     packet = provenance.xmp_packet(source_type, software=software, credit=credit) if mark else b""
     options: dict[str, Any] = {"exif": exif}
     if kind == "JPEG":
@@ -293,7 +299,7 @@ def _read_metadata(image: Image.Image, notes: list[str]) -> tuple[int, dict[str,
         exif = image.getexif()
         orientation = exif.get(_ORIENTATION, 1)
         found = {key: exif.get(tag) for key, tag in _EXIF_CREDIT.items()}
-        found["date"] = exif.get_ifd(_EXIF_IFD).get(_DATE_TAKEN)
+        found["date"] = exif.get_ifd(_EXIF_IFD).get(_DATE_TAKEN) or exif.get(_DATE_CHANGED)
     except (OSError, ValueError, TypeError, LookupError, SyntaxError, ArithmeticError):
         notes.append("EXIF data are damaged; ignored")
     for key, text in _TEXT_CREDIT.items():

@@ -14,6 +14,7 @@ import importlib.resources
 import json
 import os
 import re
+import struct
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ CONFIG_FILE = "config.json"
 # Raised when the layout of config.json changes so that older versions of the library cannot read it.
 _FORMAT = 1
 _SHOWN = 5
+
+# What torch.load raises on a damaged file, depending on where it is damaged.
+_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ def save_weights(
     tensors = {}
     for name, tensor in state_dict.items():
         # The copy parts tensors that share memory, and the views safetensors would refuse.
-        stored = tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        stored = tensor.detach().to_dense().to("cpu", copy=True, memory_format=torch.contiguous_format)
         if stored.is_floating_point() and kinds[dtype] is not None:
             stored = stored.to(kinds[dtype])
         tensors[name] = stored.contiguous()
@@ -313,7 +317,7 @@ def _load_pickled(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             f"{file}: refused, it would run code ({named.group(1)}); nothing was executed; "
             "ask its author for a .safetensors file"
         ) from error
-    except (RuntimeError, OSError, ValueError, TypeError, LookupError, EOFError, AttributeError) as error:
+    except (*_UNREADABLE, AssertionError, ArithmeticError, MemoryError, struct.error) as error:
         raise CheckpointError(
             f"{file}: is truncated or damaged ({_one_line(error)}); fetch it again"
         ) from error

@@ -1,21 +1,17 @@
-"""Every kind of picture comes in right, every bad one is refused by name, and outputs are whole or absent."""
+"""Every kind of picture comes in right, and every bad one is refused by name."""
 
 import io
 import os
-import stat
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image
 
-from stylegan_swap import provenance
-from stylegan_swap.errors import ImageReadError, ImageWriteError
-from stylegan_swap.images import Photo, check_writable, read_photo, write_photo
-
-GPS_IFD, EXIF_IFD = 0x8825, 0x8769
+from stylegan_swap.errors import ImageReadError
+from stylegan_swap.images import Photo, read_photo
 
 
 @pytest.fixture
@@ -32,35 +28,6 @@ def refused(source, *words, error=ImageReadError, **options):
     assert "\n" not in message
     for word in words:
         assert word in message, message
-
-
-def matrix_profile(red, green, blue, gamma=2.2):
-    """A minimal ICC v2 RGB profile from its three primaries (XYZ under D50)."""
-
-    def number(value):
-        return round(value * 65536).to_bytes(4, "big", signed=True)
-
-    def xyz(values):
-        return b"XYZ \0\0\0\0" + b"".join(map(number, values))
-
-    curve = b"curv\0\0\0\0\0\0\0\1" + round(gamma * 256).to_bytes(2, "big") + b"\0\0"
-    text = b"desc\0\0\0\0\0\0\0\5wide\0" + b"\0" * 79
-    tags = {b"desc": text, b"wtpt": xyz((0.9642, 1, 0.8249)), b"cprt": b"text\0\0\0\0none\0\0\0\0"}
-    tags |= {b"rXYZ": xyz(red), b"gXYZ": xyz(green), b"bXYZ": xyz(blue)}
-    tags |= {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
-    table, body, offset = len(tags).to_bytes(4, "big"), b"", 128 + 4 + 12 * len(tags)
-    for name, data in tags.items():
-        data += b"\0" * (-len(data) % 4)
-        table += name + (offset + len(body)).to_bytes(4, "big") + len(data).to_bytes(4, "big")
-        body += data
-    head = b"\0\0\0\0" + b"\x02\x40\0\0mntrRGB XYZ " + b"\0" * 12 + b"acsp" + b"\0" * 28
-    head += b"".join(map(number, (0.9642, 1, 0.8249))) + b"\0" * 48
-    whole = head + table + body
-    return len(whole).to_bytes(4, "big") + whole[4:]
-
-
-# Adobe RGB (1998): its red and blue are those of sRGB, its green lies outside.
-WIDE = matrix_profile((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
 
 
 # ---- what comes in
@@ -153,20 +120,6 @@ def test_palette(tmp_path, transparent):
         assert photo.alpha is None
 
 
-def test_cmyk_without_profile(tmp_path):
-    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "c.jpg", quality=95)
-    photo = read_photo(tmp_path / "c.jpg")
-    red, green, blue = photo.pixels[4, 4]
-    assert red > 240 and green < 15 and blue < 15
-    assert any("CMYK" in note for note in photo.notes)
-
-
-def test_cmyk_with_a_profile_of_another_space_falls_back(tmp_path):
-    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "c.jpg", quality=95, icc_profile=WIDE)
-    photo = read_photo(tmp_path / "c.jpg")
-    assert photo.pixels[4, 4, 0] > 240 and any("profile" in note for note in photo.notes)
-
-
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_16_bit_gray_is_scaled(tmp_path, suffix):
     values = np.array([[0, 257, 32768, 65535]], np.uint16)
@@ -224,44 +177,6 @@ def test_32_bit_integers_are_scaled():
 def test_nan_in_a_floating_point_picture(tmp_path):
     Image.fromarray(np.array([[0.5, np.nan]], np.float32)).save(tmp_path / "n.tif")
     refused(tmp_path / "n.tif", "n.tif", "NaN")
-
-
-def test_profile_is_converted_to_srgb(tmp_path):
-    colour = (100, 180, 90)
-    Image.new("RGB", (4, 4), colour).save(tmp_path / "wide.png", icc_profile=WIDE)
-    Image.new("RGBA", (4, 4), (*colour, 40)).save(tmp_path / "wide_alpha.png", icc_profile=WIDE)
-    red, green, blue = read_photo(tmp_path / "wide.png").pixels[0, 0].astype(int)
-    # The wider green primary makes the same numbers a stronger green: sRGB needs far less red for it.
-    assert red < 75 and green >= 180 and blue < 90
-    with_alpha = read_photo(tmp_path / "wide_alpha.png")
-    assert with_alpha.pixels[0, 0].tolist() == [red, green, blue] and (with_alpha.alpha == 40).all()
-
-
-def test_srgb_profile_changes_nothing(scene, tmp_path):
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    Image.fromarray(scene).save(tmp_path / "s.png", icc_profile=profile)
-    photo = read_photo(tmp_path / "s.png")
-    assert (photo.pixels == scene).all() and photo.notes == []
-
-
-def test_profile_of_colours_on_a_gray_picture(tmp_path):
-    Image.new("L", (4, 4), 120).save(tmp_path / "g.jpg", icc_profile=WIDE)
-    photo = read_photo(tmp_path / "g.jpg")
-    assert np.abs(photo.pixels.astype(int) - 120).max() <= 2 and photo.notes == []
-
-
-def test_broken_profile_is_ignored_and_noted(scene, tmp_path):
-    Image.fromarray(scene).save(tmp_path / "s.png", icc_profile=b"no profile at all")
-    photo = read_photo(tmp_path / "s.png")
-    assert (photo.pixels == scene).all() and any("profile" in note for note in photo.notes)
-
-
-def test_lab_picture(tmp_path):
-    Image.merge("LAB", [Image.new("L", (4, 4), value) for value in (128, 128, 128)]).save(
-        tmp_path / "lab.tif"
-    )
-    pixels = read_photo(tmp_path / "lab.tif").pixels
-    assert np.ptp(pixels[0, 0].astype(int)) <= 3 and 110 < pixels[0, 0, 1] < 130
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
@@ -353,6 +268,7 @@ def test_formats_outside_the_list(scene, tmp_path):
     refused(tmp_path / "b.ppm", "no known format")
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "gif"])
 def test_truncated(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
@@ -360,6 +276,28 @@ def test_truncated(tmp_path, suffix):
     Image.fromarray(noise).save(path, **({"compression": "tiff_deflate"} if suffix == "tif" else {}))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     refused(path, path.name, "")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "gif", "bmp", "avif"])
+def test_random_damage_is_survived(scene, tmp_path, suffix):
+    path, random = tmp_path / f"d.{suffix}", np.random.default_rng(5)
+    try:
+        Image.fromarray(scene).save(path)
+    except (KeyError, OSError):
+        pytest.skip("this Pillow does not write it")
+    good, refusals = path.read_bytes(), 0
+    for _ in range(80):
+        data = bytearray(good)
+        for position in random.integers(0, len(data), 4):
+            data[position] = random.integers(256)
+        path.write_bytes(data[: random.integers(len(data) // 2, 2 * len(data))])
+        try:
+            read_photo(path)
+        except ImageReadError as error:
+            assert "\n" not in str(error)
+            refusals += 1
+    assert refusals > 5
 
 
 def test_too_large_is_refused_before_decoding(tmp_path):
@@ -392,7 +330,7 @@ def test_the_limit_can_be_moved(scene, tmp_path, monkeypatch):
     monkeypatch.setenv("STYLEGAN_SWAP_MAX_PIXELS", "lots")
     refused(tmp_path / "a.png", "STYLEGAN_SWAP_MAX_PIXELS=lots")
     refused(tmp_path / "a.png", "max_pixels=0", max_pixels=0)
-    assert Image.MAX_IMAGE_PIXELS == before
+    assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_pillows_own_lower_limit_does_not_stand_in_the_way(scene, tmp_path, monkeypatch):
@@ -400,185 +338,6 @@ def test_pillows_own_lower_limit_does_not_stand_in_the_way(scene, tmp_path, monk
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert read_photo(tmp_path / "a.tif").pixels.shape == (20, 40, 3)
     assert Image.MAX_IMAGE_PIXELS == 100
-
-
-# ---- metadata
-
-
-@pytest.fixture
-def tagged(scene, tmp_path):
-    exif = Image.Exif()
-    exif[0x013B], exif[0x8298], exif[0x010E] = (
-        "Zoë Müller".encode(),
-        "© 2024 Müller <&>".encode(),
-        "A\x01 face\n",
-    )
-    exif[0x0110] = "SecretCamera"
-    exif.get_ifd(EXIF_IFD)[0x9003] = "2024:05:31 10:20:30"
-    exif.get_ifd(EXIF_IFD)[0xA431] = "SERIAL12345"
-    exif.get_ifd(GPS_IFD).update({1: "N", 2: (48.0, 8.0, 14.0), 29: "2024:05:31"})
-    path = tmp_path / "tagged.jpg"
-    Image.fromarray(scene).save(path, exif=exif)
-    assert b"SERIAL12345" in path.read_bytes()
-    return path
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
-def test_credit_survives_and_nothing_else(tagged, tmp_path, suffix):
-    photo = read_photo(tagged)
-    expected = {
-        "artist": "Zoë Müller",
-        "copyright": "© 2024 Müller <&>",
-        "description": "A face",
-        "date": "2024:05:31 10:20:30",
-    }
-    assert photo.credit == expected
-    out = tmp_path / f"out.{suffix}"
-    assert write_photo(out, photo.pixels, credit=photo.credit | {"gps": "48.137"}) == []
-    data = out.read_bytes()
-    assert b"SecretCamera" not in data and b"SERIAL12345" not in data and b"48.137" not in data
-    with Image.open(out) as image:
-        image.load()
-        assert GPS_IFD not in image.getexif() and not image.getexif().get_ifd(GPS_IFD)
-        assert image.getexif().get(0x0112, 1) == 1
-    assert read_photo(out).credit == expected
-
-
-# ---- what goes out
-
-
-@pytest.mark.parametrize("suffix", ["png", "tif", "tiff"])
-def test_lossless_round_trip_with_alpha(scene, tmp_path, suffix):
-    alpha = scene[:, :, 1]
-    out = tmp_path / f"o.{suffix}"
-    assert write_photo(str(out), scene, alpha=alpha) == []
-    photo = read_photo(out)
-    assert (photo.pixels == scene).all() and (photo.alpha == alpha).all()
-
-
-def test_webp_keeps_alpha(scene, tmp_path):
-    write_photo(tmp_path / "o.webp", scene, alpha=scene[:, :, 1])
-    photo = read_photo(tmp_path / "o.webp")
-    assert (photo.alpha == scene[:, :, 1]).all()
-    assert np.abs(photo.pixels.astype(int) - scene).mean() < 4
-
-
-def test_jpeg_drops_alpha_and_keeps_full_chroma(scene, tmp_path):
-    notes = write_photo(tmp_path / "o.JPG", scene, alpha=scene[:, :, 1])
-    assert len(notes) == 1 and "transparency" in notes[0]
-    with Image.open(tmp_path / "o.JPG") as image:
-        assert [(horizontal, vertical) for _, horizontal, vertical, _ in image.layer] == [(1, 1)] * 3
-        assert max(image.quantization[0]) < 13
-    assert np.abs(read_photo(tmp_path / "o.JPG").pixels.astype(int) - scene).max() <= 8
-
-
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
-def test_the_mark_is_written_unless_switched_off(scene, tmp_path, suffix):
-    marked, bare = tmp_path / f"m.{suffix}", tmp_path / f"b.{suffix}"
-    write_photo(marked, scene, credit={"artist": "A"})
-    write_photo(bare, scene, credit={"artist": "A"}, mark=False)
-    assert provenance.read_marks(marked).synthetic and not provenance.read_marks(bare).synthetic
-    assert b"stylegan_swap" not in bare.read_bytes()
-    assert read_photo(bare).credit == {"artist": "A"}
-
-
-def bad_output(words, path, overwrite=False, **options):
-    with pytest.raises(ImageWriteError) as caught:
-        check_writable(path, overwrite, **options)
-    assert words in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_bad_outputs_are_refused_before_the_work(scene, tmp_path, monkeypatch):
-    there = tmp_path / "there.png"
-    write_photo(there, scene)
-    assert check_writable(tmp_path / "new.png") == tmp_path / "new.png"
-    bad_output(".png, .jpg", tmp_path / "new.xyz")
-    bad_output(".png, .jpg", tmp_path / "new")
-    bad_output("does not exist", tmp_path / "no" / "new.png")
-    bad_output("exists already", there)
-    assert check_writable(there, overwrite=True) == there
-    (tmp_path / "folder.png").mkdir()
-    bad_output("is a folder", tmp_path / "folder.png", overwrite=True)
-    bad_output("input", there, overwrite=True, inputs=[scene, str(there)])
-    (tmp_path / "link.png").symlink_to(there)
-    bad_output("input", tmp_path / "link.png", overwrite=True, inputs=[there])
-    assert check_writable(there, True, inputs=[tmp_path / "absent.png", "a\0b"]) == there
-    bad_output("path", tmp_path / ("x" * 5000 + ".png"))
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    bad_output("permission", tmp_path / "new.png")
-
-
-@pytest.mark.parametrize(
-    "pixels, alpha, quality, word",
-    [
-        (np.zeros((4, 4, 3), np.float32), None, 95, "uint8"),
-        (np.zeros((3, 4, 4), np.uint8), None, 95, "[H, W, 3]"),
-        (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8), 95, "alpha"),
-        (np.zeros((4, 4, 3), np.uint8), None, 0, "quality"),
-    ],
-)
-def test_wrong_pixels_are_not_written(tmp_path, pixels, alpha, quality, word):
-    with pytest.raises(ImageWriteError) as caught:
-        write_photo(tmp_path / "o.png", pixels, alpha=alpha, quality=quality)
-    assert word in str(caught.value) and list(tmp_path.iterdir()) == []
-
-
-def test_existing_files_need_permission_and_keep_their_mode(scene, tmp_path):
-    out = tmp_path / "o.png"
-    previous = os.umask(0o027)
-    try:
-        write_photo(out, scene)
-        assert stat.S_IMODE(out.stat().st_mode) == 0o640
-    finally:
-        os.umask(previous)
-    with pytest.raises(ImageWriteError, match="exists already"):
-        write_photo(out, scene)
-    out.chmod(0o604)
-    write_photo(out, 255 - scene, overwrite=True)
-    assert stat.S_IMODE(out.stat().st_mode) == 0o604
-    assert (read_photo(out).pixels == 255 - scene).all()
-
-
-def test_a_link_stays_a_link(scene, tmp_path):
-    (tmp_path / "real").mkdir()
-    write_photo(tmp_path / "real" / "o.png", scene)
-    (tmp_path / "o.png").symlink_to(tmp_path / "real" / "o.png")
-    write_photo(tmp_path / "o.png", 255 - scene, overwrite=True)
-    assert (tmp_path / "o.png").is_symlink()
-    assert (read_photo(tmp_path / "real" / "o.png").pixels == 255 - scene).all()
-
-
-def test_a_full_disk_leaves_nothing_behind(tmp_path):
-    code = """
-import resource, sys
-import numpy as np
-from stylegan_swap.errors import ImageWriteError
-from stylegan_swap.images import write_photo
-noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-for name in ("old.png", "new.png", "new.jpg", "new.webp", "new.tif"):
-    try:
-        write_photo(sys.argv[1] + "/" + name, noise, overwrite=True)
-    except ImageWriteError as error:
-        print(error)
-"""
-    (tmp_path / "old.png").write_bytes(b"precious")
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 5 and "space" in done.stdout
-    assert os.listdir(tmp_path) == ["old.png"] and (tmp_path / "old.png").read_bytes() == b"precious"
-
-
-def test_an_interrupt_leaves_nothing_behind(scene, tmp_path, monkeypatch):
-    def interrupted(self, path, **_):
-        with open(path, "wb") as file:
-            file.write(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Image.Image, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_photo(tmp_path / "o.png", scene)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_reading_pictures_does_not_import_torch():

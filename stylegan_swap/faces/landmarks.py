@@ -137,6 +137,20 @@ def landmark_backend(name: str = "dlib") -> LandmarkBackend:
     raise ValueError(f"unknown landmark backend {name!r}: choose 'dlib' or 'face-alignment'")
 
 
+def landmarks_of_crop(crop: np.ndarray) -> np.ndarray:
+    """Landmarks of a face that is aligned already, by dlib, without detecting it first.
+
+    Args:
+        crop: FFHQ-aligned ``[S, S, 3]``, RGB in 0..255.
+
+    Returns:
+        float32 ``[68, 2]`` in crop pixels.
+    """
+    # Where dlib's detector sees the face in FFHQ crops, on average over photographs.
+    box = np.array([0.197, 0.309, 0.797, 0.909]) * crop.shape[0]
+    return DlibLandmarks()(np.clip(np.rint(crop), 0, 255).astype(np.uint8), box)
+
+
 def roll_of(landmarks: np.ndarray) -> float:
     """In-plane rotation of a face in degrees, by the line between the eyes; clockwise is positive."""
     left, right = landmarks[LEFT_EYE].mean(0), landmarks[RIGHT_EYE].mean(0)

@@ -10,14 +10,18 @@ of which the low-frequency transfer is the multi-band form (Burt & Adelson, 1983
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from scipy.interpolate import LinearNDInterpolator
+from torch import Tensor
 
+from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.colour import colourfulness, from_lab, match_colour, to_lab
 from stylegan_swap.faces.glasses import frame_mask, wears_glasses
-from stylegan_swap.faces.landmarks import JAW, mouth_opening
+from stylegan_swap.faces.landmarks import JAW, landmarks_of_crop, mouth_opening
 from stylegan_swap.faces.mask import (
     eye_masks,
     feathered,
@@ -25,6 +29,8 @@ from stylegan_swap.faces.mask import (
     inner_mouth_mask,
     raised_brows,
 )
+from stylegan_swap.faces.tensors import from_pixels, to_pixels
+from stylegan_swap.methods.protocol import AlignedSwap
 
 # A mouth counts as open when its inner height exceeds this share of the distance between the eyes.
 OPEN_MOUTH = 0.03
@@ -35,12 +41,82 @@ LIGHT_SHARE = 0.8
 FEATHER = 0.07
 
 
+# Where every landmark comes to lie when the face is mirrored.
+_MIRRORED = np.array(
+    [
+        *range(16, -1, -1),
+        *range(26, 16, -1),
+        *(27, 28, 29, 30, 35, 34, 33, 32, 31),
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
+        *(64, 63, 62, 61, 60, 67, 66, 65),
+    ]
+)
+
+
 @dataclass(frozen=True, eq=False)
 class AlignedFace:
     """One aligned face: crop float32 ``[S, S, 3]`` in 0..255 and its landmarks ``[68, 2]`` in crop pixels."""
 
     image: np.ndarray
     landmarks: np.ndarray
+
+
+class WarpMethod:
+    """The classical swap behind the ``Method`` protocol. People are lists of photos of theirs."""
+
+    name = "warp"
+    paper = "Bitouk et al., Face Swapping: Automatically Replacing Faces in Photographs, SIGGRAPH 2008"
+    size: int | None = None
+    options: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_pretrained(cls, weights: Path | None, *, device: torch.device, dtype: torch.dtype) -> WarpMethod:
+        """Build it; there is nothing to load, and it runs in OpenCV on the CPU.
+
+        Raises:
+            UnsupportedOptionError: weights were given.
+        """
+        if weights is not None:
+            raise UnsupportedOptionError(f"method 'warp' takes no weights, but {weights} was given")
+        return cls()
+
+    def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> list[list[AlignedFace]]:
+        """See ``Method.prepare``. Without landmarks they are predicted on the crops."""
+        return [[face] for face in _as_faces(x_id, landmarks)]
+
+    def combine(self, prepared: list[list[list[AlignedFace]]]) -> list[list[AlignedFace]]:
+        """One person with several photos; each swap takes the one that looks the same way."""
+        return [[face for people in prepared for photos in people for face in photos]]
+
+    def swap_aligned(
+        self,
+        prepared: list[list[AlignedFace]],
+        x_attr: Tensor,
+        landmarks: Tensor | None = None,
+        *,
+        structure: float = 1.0,
+        appearance: float = 0.0,
+        seed: int | None = None,
+    ) -> AlignedSwap:
+        """See ``Method.swap_aligned``; there are no dials.
+
+        Raises:
+            ValueError: the number of people is neither 1 nor the batch size.
+        """
+        attributes = _as_faces(x_attr, landmarks)
+        people = prepared * len(attributes) if len(prepared) == 1 else prepared
+        if len(people) != len(attributes):
+            raise ValueError(f"{len(prepared)} identities do not go with {len(attributes)} attribute faces")
+        images, masks = [], []
+        for photos, attribute in zip(people, attributes, strict=True):
+            turn = _turn(attribute.landmarks)
+            # Mirroring is allowed, so looking the other way by the same angle is as good.
+            identity = min(photos, key=lambda photo: abs(abs(_turn(photo.landmarks)) - abs(turn)))
+            image, mask = warp_swap(identity, attribute)
+            images.append(from_pixels(image))
+            masks.append(torch.from_numpy(mask)[None, None])
+        return AlignedSwap(torch.cat(images), torch.cat(masks))
 
 
 def warp_swap(identity: AlignedFace, attribute: AlignedFace) -> tuple[np.ndarray, np.ndarray]:
@@ -162,7 +238,7 @@ def _relight(face: np.ndarray, attribute: np.ndarray, mask: np.ndarray, skin: np
 
 
 def _uncovered(attribute: AlignedFace, size: int) -> np.ndarray:
-    """Lower where the attribute photo shows something else than skin at the face's edge: hair, a hand, a hat."""
+    """Lower towards the face's edge where the attribute photo shows no skin: hair, a hand, a hat."""
     lab = cv2.GaussianBlur(to_lab(attribute.image), (0, 0), 0.006 * size)
     sample = feathered(hull_mask(attribute.landmarks, size, forehead=0.0), 0.12 * size) > 0.5
     sample &= eye_masks(attribute.landmarks, size, 0.03) < 0.1
@@ -195,8 +271,8 @@ def _kept_glasses(identity: AlignedFace, attribute: AlignedFace) -> np.ndarray:
     return frame_mask(attribute.image, attribute.landmarks)
 
 
-_MIRRORED = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)
+def _as_faces(x: Tensor, landmarks: Tensor | None) -> list[AlignedFace]:
+    crops = to_pixels(x)
+    if landmarks is None:
+        return [AlignedFace(crop, landmarks_of_crop(crop)) for crop in crops]
+    return [AlignedFace(crop, points) for crop, points in zip(crops, landmarks.cpu().numpy(), strict=True)]

@@ -7,6 +7,8 @@ identity embedding, and FSLSD's affine edit of finished rows.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -55,16 +57,26 @@ class InjectionCell(nn.Module):
     def __init__(self, style_dim: int = 512) -> None:
         super().__init__()
         # Nested containers carry the published names att_path{1,2}.0.0.* and att_path{1,2}.0.2.*.
-        self.att_path1 = _injection_path(style_dim)
-        self.att_path2 = _injection_path(style_dim)
+        self.att_path1 = nn.Sequential(InjectionStep(style_dim))
+        self.att_path2 = nn.Sequential(InjectionStep(style_dim))
 
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
         """Return the fused row ``[batch, D]`` of identity row u and attribute row v."""
         x = v
         for path in (self.att_path1, self.att_path2):
-            modulation, _, linear = path[0]  # type: ignore[misc]
-            x = linear(modulation(u, x))
+            x = path[0](u, x)
         return x + v
+
+
+class InjectionStep(nn.ModuleList):
+    """One of the two steps: modulate the row, then a linear layer; a container for the names 0 and 2."""
+
+    def __init__(self, style_dim: int) -> None:
+        super().__init__([InjectionModulation(style_dim), nn.Identity(), nn.Linear(style_dim, style_dim)])
+
+    def forward(self, u: Tensor, x: Tensor) -> Tensor:
+        """Return ``[batch, D]`` for identity row u and the row x so far."""
+        return self[2](self[0](u, x))
 
 
 class InjectionModulation(nn.Module):
@@ -116,7 +128,7 @@ class EmbeddingCells(nn.Module):
         self.residual_drop = residual_drop
         widths = [embedding_dim] + [hidden] * MAPPING_LAYERS
         self.mapping = nn.Sequential(
-            *(EqualizedLinear(a, b, activation="lrelu") for a, b in zip(widths[:-1], widths[1:], strict=True))
+            *(EqualizedLinear(a, b, activation="lrelu") for a, b in pairwise(widths))
         )
         self.heads = nn.ModuleList(EqualizedLinear(hidden, style_dim) for _ in range(count))
         # Small at first: the embedding leads, the photo's own codes refine.
@@ -166,8 +178,3 @@ class RowAffineEdit(nn.Module):
 def _mlp(style_dim: int) -> nn.Sequential:
     hidden = style_dim // 2
     return nn.Sequential(nn.Linear(2 * style_dim, hidden), nn.ReLU(), nn.Linear(hidden, style_dim))
-
-
-def _injection_path(style_dim: int) -> nn.Sequential:
-    step = nn.Sequential(InjectionModulation(style_dim), nn.Identity(), nn.Linear(style_dim, style_dim))
-    return nn.Sequential(step)

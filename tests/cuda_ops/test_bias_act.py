@@ -33,8 +33,7 @@ def test_official_outputs_along_other_axes():
     x = known.input("x2")
     known.check("lrelu.2d.y", bias_act(x, known.input("b2"), act="lrelu"))
     known.check("lrelu.dim0.y", bias_act(x, known.input("b0"), dim=0, act="lrelu"))
-    gain = 2.5
-    known.check("linear.nobias_gain.y", bias_act(x, gain=gain))
+    known.check("linear.nobias_gain.y", bias_act(x, gain=1.3))
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)

@@ -1,0 +1,442 @@
+"""``swap()`` and ``Swapper``: the whole way of a photograph, in order.
+
+identity photo → detect → align → prepare ─┐
+attribute photo → detect → align ──────────┴→ swap_aligned → paste back into the attribute photo.
+
+Each step is one call into ``images``, ``faces`` or a method of ``methods``; nothing else happens here.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from inversion import Latents
+from stylegan_swap.device import choose_device, choose_dtype
+from stylegan_swap.errors import StyleganSwapWarning, UnsupportedOptionError
+from stylegan_swap.faces.align import Alignment, ffhq_alignment, ffhq_side
+from stylegan_swap.faces.detect import Face
+from stylegan_swap.faces.paste import paste_back
+from stylegan_swap.faces.select import select_faces
+from stylegan_swap.faces.tensors import from_pixels, to_pixels
+from stylegan_swap.images import Photo, PhotoSource, read_photo, write_photo
+from stylegan_swap.methods.protocol import AlignedSwap, Method
+from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.registry import build_method, list_methods, method_entry
+from stylegan_swap.weights import default_weights_available, find_weights
+
+FaceChoice: TypeAlias = "str | int | PhotoSource"
+# Sides of the crop for methods that take any: the smallest that keeps three quarters of the photo's detail.
+_FREE_SIZES = (256, 512, 1024)
+_IDENTITY_SIZE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """An identity, ready for any number of swaps. Made by ``Swapper.prepare``.
+
+    Attributes:
+        prepared: what the method keeps of the identity photos.
+        embedding: dlib's descriptor, ``[1, 128]``, mean over the photos.
+        method: name of the method that prepared it.
+        names: the photos it comes from.
+    """
+
+    prepared: Any
+    embedding: Tensor
+    method: str
+    names: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class SwappedFace:
+    """One swapped face of the result.
+
+    Attributes:
+        box: float32 ``[4]`` x0, y0, x1, y1 in photo pixels.
+        landmarks: float32 ``[68, 2]`` of the attribute face, in photo pixels.
+        aligned: the swapped crop as the method made it, ``[3, S, S]``, RGB in [-1, 1].
+        mask: mask of that crop, ``[1, S, S]`` in 0..1.
+        wplus: mixed codes ``[L, D]``, or None where the method has none.
+        alignment: the map between photo and crop.
+    """
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    aligned: Tensor
+    mask: Tensor
+    wplus: Tensor | None
+    alignment: Alignment
+    _pasted: np.ndarray = field(repr=False)
+    _identity: DlibIdentity = field(repr=False)
+    _wanted: Tensor = field(repr=False)
+
+    @functools.cached_property
+    def distance(self) -> float:
+        """L2 distance of dlib's descriptors of result and identity; below 0.6 they pass for one person."""
+        return float(self._identity.distance(self._embedding, self._wanted))
+
+    @functools.cached_property
+    def similarity(self) -> float:
+        """Cosine of both descriptors about the mean person: 1 the same, 0 unrelated."""
+        return float(self._identity.centred_cosine(self._embedding, self._wanted))
+
+    @functools.cached_property
+    def _embedding(self) -> Tensor:
+        return _embed(self._identity, self._pasted, self.alignment)
+
+
+@dataclass(eq=False)
+class SwapResult:
+    """What a swap returns.
+
+    Attributes:
+        image: the attribute photo with the swapped faces; its size, its transparency.
+        faces: one per swapped face, from left to right.
+        mask: where pixels were changed, float32 ``[H, W]`` in 0..1; exactly 0 elsewhere.
+        method: the method that made it.
+        seed: the seed of the noise maps, or None.
+        notes: what a user should know, one line each.
+    """
+
+    image: Image.Image
+    faces: list[SwappedFace]
+    mask: np.ndarray
+    method: str
+    seed: int | None
+    notes: list[str]
+    _credit: dict[str, str] = field(default_factory=dict, repr=False)
+    _sources: tuple[object, ...] = field(default=(), repr=False)
+
+    def save(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95, mark: bool = True
+    ) -> None:
+        """Write the picture; the suffix chooses the format. Written completely or not at all.
+
+        Args:
+            path: .png, .jpg, .webp or .tif.
+            overwrite: replace an existing file (never one of the input photos).
+            quality: of JPEG and WebP, 1 to 100.
+            mark: say in the file's metadata that it was made with AI (IPTC digital source type).
+
+        Raises:
+            ImageWriteError: the file exists, the folder is missing or read-only, the disk is full.
+        """
+        pixels = np.asarray(self.image)
+        self.notes += write_photo(
+            path,
+            np.ascontiguousarray(pixels[..., :3]),
+            alpha=np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
+            credit=self._credit,
+            mark=mark,
+            overwrite=overwrite,
+            inputs=self._sources,
+            quality=quality,
+        )
+
+
+def swap(
+    identity: PhotoSource | Sequence[PhotoSource],
+    attribute: PhotoSource,
+    *,
+    method: str = "default",
+    face: FaceChoice = "largest",
+    identity_face: FaceChoice = "largest",
+    structure: float = 1.0,
+    appearance: float = 0.0,
+    seed: int | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    landmarks: str = "dlib",
+) -> SwapResult:
+    """Put the face of one photo into another.
+
+    Args:
+        identity: who; a path, PIL image or uint8 RGB array, or several photos of one person.
+        attribute: where: pose, expression, light and background are kept.
+        method: a name of ``list_methods()``, or a folder or file with weights.
+        face: of the attribute photo: ``"largest"``, ``"all"``, a number from the left, or a photo of
+            the person to replace.
+        identity_face: which face of the identity photo, in the same words except ``"all"``.
+        structure: 0..1, how far the identity rows of W+ go to the identity person.
+        appearance: 0..1, how far the colour rows go there.
+        seed: draws fresh noise maps for the generator; None keeps the stored ones.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        dtype: ``"auto"``, ``"float32"``, ``"bfloat16"``, ``"float16"``.
+        landmarks: ``"dlib"`` or ``"face-alignment"``.
+
+    Raises:
+        StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
+    """
+    swapper = _cached_swapper(method, device, dtype, landmarks)
+    person = swapper.prepare(identity, face=identity_face)
+    return swapper(person, attribute, face=face, structure=structure, appearance=appearance, seed=seed)
+
+
+class Swapper:
+    """A method on a device, with everything round it. Safe to share between threads.
+
+    Args:
+        method: the method; ``from_pretrained`` finds it by name.
+        landmarks: ``"dlib"`` or ``"face-alignment"``.
+        notes: what to tell the user with every result.
+    """
+
+    def __init__(self, method: Method, *, landmarks: str = "dlib", notes: Sequence[str] = ()) -> None:
+        self.method = method
+        self._landmarks = landmarks
+        self._notes = tuple(notes)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str] = "default",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        landmarks: str = "dlib",
+    ) -> Swapper:
+        """Build a swapper by method name, or from a folder or file with weights.
+
+        While no default weights are installed, ``"default"`` falls back to ``"warp"``, with a warning.
+
+        Raises:
+            CheckpointError: the weights are missing, damaged or do not fit.
+            UnsupportedOptionError: the name, device or dtype is not to be had.
+        """
+        where, precision = choose_device(device), choose_dtype(dtype)
+        notes: list[str] = []
+        if name == "default" and not default_weights_available():
+            notes.append("no default weights are installed: the classical 'warp' method was used")
+            warnings.warn(notes[0], StyleganSwapWarning, stacklevel=2)
+            name = "warp"
+        known = isinstance(name, str) and name in list_methods()
+        if known and not method_entry(str(name)).needs_weights:
+            method = build_method(str(name), None, where, precision)
+        else:
+            method = build_method(str(name) if known else "default", find_weights(name), where, precision)
+        return cls(method, landmarks=landmarks, notes=notes)
+
+    def prepare(
+        self, identity: PhotoSource | Sequence[PhotoSource], *, face: FaceChoice = "largest"
+    ) -> Person:
+        """Do once what depends on the identity alone.
+
+        Args:
+            identity: one photo, or several of the same person.
+            face: which face of the photo; see ``swap``.
+
+        Raises:
+            NoFaceError, FaceSelectionError, FaceTooSmallError, ImageReadError: see ``stylegan_swap.errors``.
+        """
+        if face == "all":
+            raise UnsupportedOptionError(
+                "one identity is one face: choose 'largest', a number or a reference photo"
+            )
+        sources = identity if isinstance(identity, (list, tuple)) else [cast("PhotoSource", identity)]
+        if not sources:
+            raise UnsupportedOptionError("no identity photo was given: give one, or several of one person")
+        prepared, embeddings, names = [], [], []
+        for source in sources:
+            photo = read_photo(source)
+            found = self._select(photo, face)[0]
+            alignment = ffhq_alignment(found.landmarks, self._crop_side(found))
+            crop, points = from_pixels(alignment.crop(photo.pixels)), _points(alignment, found)
+            prepared.append(self.method.prepare(crop, points))
+            embeddings.append(
+                self._identity.embed(from_pixels(alignment.resized(_IDENTITY_SIZE).crop(photo.pixels)))
+            )
+            names.append(photo.name)
+        whole = prepared[0] if len(prepared) == 1 else self.method.combine(prepared)
+        return Person(whole, torch.cat(embeddings).mean(0, keepdim=True), self.method.name, tuple(names))
+
+    def __call__(
+        self,
+        person: Person | PhotoSource,
+        attribute: PhotoSource,
+        *,
+        face: FaceChoice = "largest",
+        structure: float = 1.0,
+        appearance: float = 0.0,
+        seed: int | None = None,
+    ) -> SwapResult:
+        """Swap; arguments as in ``swap``, with a prepared person or a photo.
+
+        Raises:
+            StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
+        """
+        dials = self._dials(structure, appearance, seed)
+        if not isinstance(person, Person):
+            person = self.prepare(person)
+        if person.method != self.method.name:
+            raise UnsupportedOptionError(
+                f"the person was prepared for method {person.method!r}: prepare it for {self.method.name!r}"
+            )
+        photo = read_photo(attribute)
+        pixels, mask = photo.pixels, np.zeros(photo.pixels.shape[:2], np.float32)
+        done: list[tuple[Face, Alignment, AlignedSwap]] = []
+        for found in self._select(photo, face):
+            alignment = ffhq_alignment(found.landmarks, self._crop_side(found))
+            crop, points = from_pixels(alignment.crop(photo.pixels)), _points(alignment, found)
+            swapped = self.method.swap_aligned(person.prepared, crop, points, **dials)
+            pixels, changed = paste_back(
+                pixels, to_pixels(swapped.image)[0], swapped.mask[0, 0].cpu().numpy(), alignment
+            )
+            mask = np.maximum(mask, changed)
+            done.append((found, alignment, swapped))
+        faces = [self._swapped_face(person, pixels, *parts) for parts in done]
+        image = Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
+        return SwapResult(
+            image,
+            faces,
+            mask,
+            self.method.name,
+            seed,
+            [*photo.notes, *self._notes],
+            photo.credit,
+            (attribute, *person.names),
+        )
+
+    def swap_aligned(
+        self,
+        x_id: Tensor,
+        x_attr: Tensor,
+        landmarks: Tensor | None = None,
+        *,
+        structure: float = 1.0,
+        appearance: float = 0.0,
+        seed: int | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Swap a batch of FFHQ-aligned faces.
+
+        Args:
+            x_id: ``[batch, 3, s, s]`` (or one for all), RGB in [-1, 1].
+            x_attr: ``[batch, 3, S, S]``, RGB in [-1, 1].
+            landmarks: of ``x_attr``, ``[batch, 68, 2]`` in crop pixels; predicted where not given.
+            structure: see ``swap``.
+            appearance: see ``swap``.
+            seed: see ``swap``.
+
+        Returns:
+            The swapped faces ``[batch, 3, S, S]`` and the masks ``[batch, 1, S, S]``.
+        """
+        dials = self._dials(structure, appearance, seed)
+        result = self.method.swap_aligned(self.method.prepare(x_id), x_attr, landmarks, **dials)
+        return result.image, result.mask
+
+    def invert(self, image: PhotoSource, *, face: FaceChoice = "largest") -> Latents:
+        """The W+ codes of a face in a photo, ``[1, L, D]``.
+
+        Raises:
+            UnsupportedOptionError: the method has no latent space.
+        """
+        invert = self._latent_space("invert")
+        photo = read_photo(image)
+        found = self._select(photo, face)[0]
+        return invert(from_pixels(ffhq_alignment(found.landmarks, self._crop_side(found)).crop(photo.pixels)))
+
+    def generate(
+        self, latents: Latents | None = None, *, n: int = 1, truncation_psi: float = 0.7, seed: int = 0
+    ) -> list[Image.Image]:
+        """Synthesise faces: from codes, or new people.
+
+        Args:
+            latents: codes, as ``invert`` returns them; None draws ``n`` people.
+            n: how many.
+            truncation_psi: 0 gives the average face, 1 the full variety.
+            seed: of the people drawn.
+
+        Raises:
+            UnsupportedOptionError: the method has no generator.
+        """
+        if n < 1:
+            raise UnsupportedOptionError(f"n must be at least 1, got {n}")
+        faces = self._latent_space("generate")(latents, n, truncation_psi, seed)
+        return [Image.fromarray(np.rint(pixels).astype(np.uint8)) for pixels in to_pixels(faces)]
+
+    @functools.cached_property
+    def _identity(self) -> DlibIdentity:
+        network = getattr(self.method, "network", None)
+        return network.identity if network is not None else DlibIdentity()
+
+    def _select(self, photo: Photo, which: FaceChoice) -> list[Face]:
+        wanted = (
+            which if which in _WORDS or isinstance(which, int) else read_photo(cast("PhotoSource", which))
+        )
+        return select_faces(photo, wanted, landmarks=self._landmarks, embed=self._describe)
+
+    def _describe(self, photo: Photo, found: Face) -> np.ndarray:
+        alignment = ffhq_alignment(found.landmarks, _IDENTITY_SIZE)
+        return _embed(self._identity, photo.pixels, alignment)[0].cpu().numpy()
+
+    def _crop_side(self, found: Face) -> int:
+        if self.method.size is not None:
+            return self.method.size
+        side = ffhq_side(found.landmarks)
+        return next((size for size in _FREE_SIZES if size >= 0.75 * side), _FREE_SIZES[-1])
+
+    def _swapped_face(
+        self, person: Person, pixels: np.ndarray, found: Face, alignment: Alignment, swapped: AlignedSwap
+    ) -> SwappedFace:
+        wplus = None if swapped.wplus is None else swapped.wplus[0]
+        return SwappedFace(
+            found.box,
+            found.landmarks,
+            swapped.image[0],
+            swapped.mask[0],
+            wplus,
+            alignment,
+            pixels,
+            self._identity,
+            person.embedding,
+        )
+
+    def _dials(self, structure: float, appearance: float, seed: int | None) -> dict[str, Any]:
+        for name, value, neutral in (
+            ("structure", structure, 1.0),
+            ("appearance", appearance, 0.0),
+            ("seed", seed, None),
+        ):
+            if value != neutral and name not in self.method.options:
+                raise UnsupportedOptionError(
+                    f"method {self.method.name!r} has no option {name!r}: leave it out"
+                )
+        for name, value in (("structure", structure), ("appearance", appearance)):
+            if not 0 <= value <= 1:
+                raise UnsupportedOptionError(f"{name} is a dial from 0 to 1, got {value}")
+        return {"structure": structure, "appearance": appearance, "seed": seed}
+
+    def _latent_space(self, what: str) -> Any:
+        function = getattr(self.method, what, None)
+        if function is None:
+            raise UnsupportedOptionError(
+                f"method {self.method.name!r} cannot {what}, it has no generator: give weights of a network"
+            )
+        return function
+
+
+_WORDS = ("largest", "all")
+
+
+@functools.lru_cache(maxsize=2)
+def _cached_swapper(method: str, device: str, dtype: str, landmarks: str) -> Swapper:
+    return Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks)
+
+
+def _points(alignment: Alignment, found: Face) -> Tensor:
+    return torch.from_numpy(alignment.to_crop(found.landmarks))[None]
+
+
+def _embed(identity: DlibIdentity, pixels: np.ndarray, alignment: Alignment) -> Tensor:
+    with torch.inference_mode():
+        crop = from_pixels(alignment.resized(_IDENTITY_SIZE).crop(pixels))
+        return identity.embed(crop.to(identity.mean.device)).cpu()

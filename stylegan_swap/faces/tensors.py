@@ -1,0 +1,18 @@
+"""Between the pixels of OpenCV and the tensors of the networks; used wherever the road changes sides."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def from_pixels(pixels: np.ndarray) -> Tensor:
+    """``[S, S, 3]`` RGB in 0..255 → float32 ``[1, 3, S, S]`` in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float()[None] / 127.5 - 1
+
+
+def to_pixels(x: Tensor) -> list[np.ndarray]:
+    """``[batch, 3, S, S]`` in [-1, 1] → one float32 ``[S, S, 3]`` in 0..255 per face, clipped."""
+    scaled = ((x.detach().float() + 1) * 127.5).clamp(0, 255).cpu()
+    return [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in scaled]

@@ -1,0 +1,120 @@
+"""The project's own network as a method: encoder, swapper, attribute encoder and generator in one call.
+
+Between ``api`` (photographs) and ``models.network`` (tensors).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inversion import Latents
+from stylegan_swap.errors import CheckpointError
+from stylegan_swap.methods.protocol import AlignedSwap
+from stylegan_swap.models.network import IdentityCodes, NetworkConfig, SwapNetwork
+from stylegan_swap.weights import load_state, load_weights
+
+
+class DefaultMethod:
+    """``SwapNetwork`` behind the ``Method`` protocol."""
+
+    name = "default"
+    paper = "this project"
+    options = frozenset({"structure", "appearance", "seed"})
+
+    def __init__(self, network: SwapNetwork, *, device: torch.device, dtype: torch.dtype) -> None:
+        self.network = network.to(device).eval().requires_grad_(False)
+        self.device, self.dtype = device, dtype
+        self.size: int | None = network.config.size
+
+    @classmethod
+    def from_pretrained(
+        cls, weights: Path | None, *, device: torch.device, dtype: torch.dtype
+    ) -> DefaultMethod:
+        """Rebuild the network from ``config.json`` and fill it, strictly.
+
+        Raises:
+            CheckpointError: no weights were given, or they do not fit the configuration.
+        """
+        if weights is None:
+            raise CheckpointError(
+                "method 'default' needs weights: give a folder or file, or use method 'warp'"
+            )
+        state, config = load_weights(weights)
+        try:
+            network = SwapNetwork(NetworkConfig.from_dict(config))
+        except CheckpointError as error:
+            raise CheckpointError(f"{weights}: {error}") from error
+        load_state(network, state, str(weights))
+        return cls(network, device=device, dtype=dtype)
+
+    def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> IdentityCodes:
+        """See ``Method.prepare``; the landmarks are not needed."""
+        with torch.inference_mode(), self._precision():
+            return self.network.identity_codes(x_id.to(self.device))
+
+    def combine(self, prepared: list[IdentityCodes]) -> IdentityCodes:
+        """The mean embedding and the mean codes of several photos of one person."""
+        wplus = [codes.wplus for codes in prepared if codes.wplus is not None]
+        embedding = torch.cat([codes.embedding for codes in prepared])
+        return IdentityCodes(embedding, torch.cat(wplus) if wplus else None).mean()
+
+    def swap_aligned(
+        self,
+        prepared: IdentityCodes,
+        x_attr: Tensor,
+        landmarks: Tensor | None = None,
+        *,
+        structure: float = 1.0,
+        appearance: float = 0.0,
+        seed: int | None = None,
+    ) -> AlignedSwap:
+        """See ``Method.swap_aligned``."""
+        with torch.inference_mode(), self._precision():
+            output = self.network(
+                prepared,
+                x_attr.to(self.device),
+                None if landmarks is None else landmarks.to(self.device),
+                structure=structure,
+                appearance=appearance,
+                noise="buffer" if seed is None else self._fresh_noise(len(x_attr), seed),
+            )
+        return AlignedSwap(output.image.float().clamp(-1, 1), output.mask.float(), output.wplus.float())
+
+    def invert(self, x: Tensor) -> Latents:
+        """Codes of aligned faces ``[batch, 3, S, S]``, RGB in [-1, 1]."""
+        with torch.inference_mode(), self._precision():
+            return self.network.invert(x.to(self.device)).to(torch.float32)
+
+    def generate(self, latents: Latents | None, n: int, truncation_psi: float, seed: int) -> Tensor:
+        """Faces ``[n, 3, S, S]``, RGB in [-1, 1], from codes or from random ones.
+
+        Args:
+            latents: codes to synthesise; None draws ``n`` from the generator's mapping network.
+            n: how many faces to draw.
+            truncation_psi: 0 gives the average face, 1 the full variety (StyleGAN, section B).
+            seed: of the random codes.
+        """
+        generator = self.network.generator
+        with torch.inference_mode(), self._precision():
+            if latents is None:
+                # Drawn on the CPU: the same seed gives the same people on every device.
+                z = torch.randn(n, generator.style_dim, generator=torch.Generator().manual_seed(seed))
+                w = generator.truncate(
+                    generator.mapping(z.to(self.device)), truncation_psi, generator.mean_latent(4096, 0)
+                )
+                return generator(w).image.float().clamp(-1, 1)
+            structure = None if latents.structure is None else latents.structure.to(self.device)
+            image = generator(latents.wplus.to(self.device), structure=structure).image
+            return image.float().clamp(-1, 1)
+
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def _fresh_noise(self, batch: int, seed: int) -> list[Tensor]:
+        return self.network.generator.make_noise(batch, torch.Generator().manual_seed(seed))

@@ -1,0 +1,98 @@
+"""The methods behind ``swap(method=…)`` by name: listing, registering, building.
+
+A method's module is imported only when the method is built, so a listing costs nothing. Other packages
+add theirs with the decorator ``register_method``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from stylegan_swap.errors import UnsupportedOptionError
+
+if TYPE_CHECKING:
+    import torch
+
+    from stylegan_swap.methods.protocol import Method
+
+Class = TypeVar("Class", bound=type)
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """What is known of a method before it is imported.
+
+    Attributes:
+        home: ``module:Class``.
+        needs_weights: whether it is built from a checkpoint.
+        summary: one line for listings.
+    """
+
+    home: str
+    needs_weights: bool
+    summary: str
+
+
+_methods: dict[str, MethodEntry] = {
+    "default": MethodEntry(
+        "stylegan_swap.methods.default:DefaultMethod", True, "this project's network, in W+ of StyleGAN2"
+    ),
+    "warp": MethodEntry(
+        "stylegan_swap.methods.warp:WarpMethod", False, "landmark-driven warp and blend, no weights"
+    ),
+}
+
+
+def list_methods() -> list[str]:
+    """The names that ``swap(method=…)`` knows, sorted."""
+    return sorted(_methods)
+
+
+def method_entry(name: str) -> MethodEntry:
+    """What is known of a method.
+
+    Raises:
+        UnsupportedOptionError: there is no such method.
+    """
+    if name not in _methods:
+        raise UnsupportedOptionError(f"unknown method {name!r}: choose one of {', '.join(list_methods())}")
+    return _methods[name]
+
+
+def register_method(name: str, *, needs_weights: bool, summary: str) -> Callable[[Class], Class]:
+    """Class decorator that puts a method under a name.
+
+    Raises:
+        ValueError: the name is taken by another class.
+    """
+
+    def decorate(method_class: Class) -> Class:
+        home = f"{method_class.__module__}:{method_class.__qualname__}"
+        if name in _methods and _methods[name].home != home:
+            raise ValueError(f"method {name!r} is registered already, by {_methods[name].home}")
+        _methods[name] = MethodEntry(home, needs_weights, summary)
+        return method_class
+
+    return decorate
+
+
+def build_method(name: str, weights: Path | None, device: torch.device, dtype: torch.dtype) -> Method:
+    """Import and build a method.
+
+    Args:
+        name: see ``list_methods``.
+        weights: checkpoint file or folder; None for a method that needs none.
+        device: where its networks run.
+        dtype: the precision they run in.
+
+    Raises:
+        UnsupportedOptionError: there is no such method.
+        CheckpointError: the weights do not fit.
+    """
+    module, _, class_name = method_entry(name).home.partition(":")
+    method_class = getattr(importlib.import_module(module), class_name)
+    return method_class.from_pretrained(weights, device=device, dtype=dtype)

@@ -1,0 +1,32 @@
+import dataclasses
+
+import pytest
+
+from cuda_ops import ops_backend
+
+
+@pytest.mark.parametrize(("value", "requested"), [(None, "auto"), ("", "auto"), ("auto", "auto"), (" Torch ", "torch")])
+def test_torch_is_active_and_says_why(value, requested):
+    found = ops_backend({} if value is None else {"STYLEGAN_SWAP_OPS": value})
+    assert (found.requested, found.active) == (requested, "torch")
+    assert found.reason in str(found)
+    assert found.device in ("cpu", "cuda", "mps")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.active = "cuda"
+
+
+def test_environment_is_read_at_every_call(monkeypatch):
+    monkeypatch.setenv("STYLEGAN_SWAP_OPS", "torch")
+    assert ops_backend().requested == "torch"
+    monkeypatch.delenv("STYLEGAN_SWAP_OPS")
+    assert ops_backend().requested == "auto"
+
+
+def test_cuda_is_refused_with_the_remedy():
+    with pytest.raises(RuntimeError, match=r"none are built in this version; set it to 'auto' or 'torch'"):
+        ops_backend({"STYLEGAN_SWAP_OPS": "cuda"})
+
+
+def test_bad_value_lists_the_choices():
+    with pytest.raises(ValueError, match=r"'triton' names no backend.*auto, torch, cuda"):
+        ops_backend({"STYLEGAN_SWAP_OPS": "triton"})
