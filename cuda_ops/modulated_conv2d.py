@@ -144,7 +144,7 @@ def _to_few_channels(x: Tensor, weight: Tensor, factor: Tensor, shift: Tensor | 
     pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
     y = torch.bmm(pixels, kernels.transpose(1, 2))
     y = y if bias is None else y + bias
-    return y.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+    return y.reshape(batch, height, width, weight.shape[0]).permute(0, 3, 1, 2)
 
 
 def _check(

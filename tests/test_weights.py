@@ -283,6 +283,21 @@ def test_load_state_names_everything_and_changes_nothing():
         assert torch.equal(value, before[key])
 
 
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        ({"extra": torch.zeros(1)}, "1 unexpected (extra)"),
+        ({"bias": torch.zeros(3)}, "file [3], network [2]"),
+    ],
+)
+def test_one_misfit_is_enough(change, word):
+    module = nn.Linear(3, 2)
+    before = module.weight.detach().clone()
+    state = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)} | change
+    refused(lambda: load_state(module, state, "net"), word)
+    assert torch.equal(module.weight, before)
+
+
 def test_long_lists_are_cut():
     message = refused(lambda: load_state(nn.LSTM(2, 2, num_layers=3), {}, "net"), "12 missing", "…")
     assert message.count("weight_") + message.count("bias_") == 5

@@ -244,7 +244,7 @@ def _view_matrix(
     )
     centre = ((width - 1) / 2, (height - 1) / 2)
     matrix = cv2.getRotationMatrix2D(centre, angle, scale)
-    matrix[:, 2] += [(size[0] - 1) / 2 - centre[0], (size[1] - 1) / 2 - centre[1]]
+    matrix[:, 2] += np.array([(size[0] - 1) / 2 - centre[0], (size[1] - 1) / 2 - centre[1]])
     return matrix, size
 
 

@@ -48,8 +48,6 @@ def select_faces(
         FaceTooSmallError: the face meant is too small; with ``"all"``, only if every face is.
         ValueError: ``which`` is another word, or a photo without ``embed``.
     """
-    if isinstance(which, str) and which not in ("largest", "all"):
-        raise ValueError(f"face must be 'largest', 'all', a number or a photo, got {which!r}")
     faces = detect_faces(photo.pixels, name=photo.name, landmarks=landmarks, thorough=which != "largest")
     if which == "all":
         large_enough = [face for face in faces if face.side >= SMALLEST_FACE]
@@ -58,6 +56,8 @@ def select_faces(
         chosen = largest_face(faces)
     elif isinstance(which, int):
         chosen = face_at(faces, which, photo.name)
+    elif isinstance(which, str):
+        raise ValueError(f"face must be 'largest', 'all', a number or a photo, got {which!r}")
     elif embed is None:
         raise ValueError("choosing a face by a reference photo needs an identity network")
     else:

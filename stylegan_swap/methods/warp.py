@@ -216,7 +216,7 @@ def _turn(landmarks: np.ndarray) -> float:
     nose = landmarks[27:31].mean(0)
     left = np.linalg.norm(nose - landmarks[0:3].mean(0))
     right = np.linalg.norm(nose - landmarks[14:17].mean(0))
-    return float(np.log(max(left, 1.0) / max(right, 1.0)))
+    return float(np.log((left + 1.0) / (right + 1.0)))
 
 
 def _skin_mask(landmarks: np.ndarray, size: int) -> np.ndarray:

@@ -5,7 +5,9 @@ import pytest
 from cuda_ops import ops_backend
 
 
-@pytest.mark.parametrize(("value", "requested"), [(None, "auto"), ("", "auto"), ("auto", "auto"), (" Torch ", "torch")])
+@pytest.mark.parametrize(
+    ("value", "requested"), [(None, "auto"), ("", "auto"), ("auto", "auto"), (" Torch ", "torch")]
+)
 def test_torch_is_active_and_says_why(value, requested):
     found = ops_backend({} if value is None else {"STYLEGAN_SWAP_OPS": value})
     assert (found.requested, found.active) == (requested, "torch")

@@ -128,7 +128,9 @@ def test_memory_format_is_kept_and_strides_do_not_matter(kind, batch):
     assert have.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(have, want, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(
-        modulated_conv2d(x.transpose(2, 3).contiguous().transpose(2, 3), weight, style, bias=bias, **KINDS[kind]),
+        modulated_conv2d(
+            x.transpose(2, 3).contiguous().transpose(2, 3), weight, style, bias=bias, **KINDS[kind]
+        ),
         want,
         atol=1e-5,
         rtol=1e-5,

@@ -71,7 +71,11 @@ def test_first_and_second_derivatives():
     torch.manual_seed(2)
     x = torch.randn(1, 2, 5, 4, dtype=torch.float64, requires_grad=True)
     f = torch.randn(3, 4, dtype=torch.float64)
-    for options in ({"up": 2, "padding": (2, 1)}, {"down": 2, "padding": (1, 2, -1, 3)}, {"up": 2, "down": 3}):
+    for options in (
+        {"up": 2, "padding": (2, 1)},
+        {"down": 2, "padding": (1, 2, -1, 3)},
+        {"up": 2, "down": 3},
+    ):
         assert torch.autograd.gradcheck(lambda x, o=options: upfirdn2d(x, f, **o), x)
         assert torch.autograd.gradgradcheck(lambda x, o=options: upfirdn2d(x, f, **o), x)
 

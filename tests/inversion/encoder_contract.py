@@ -59,7 +59,11 @@ class EncoderContract:
         assert images.grad is not None and float(images.grad.abs().max()) > 0
 
     def test_other_shapes_are_refused(self, encoder):
-        for shape in ((1, self.input_nc + 1, 256, 256), (1, self.input_nc, 256, 128), (self.input_nc, 256, 256)):
+        for shape in (
+            (1, self.input_nc + 1, 256, 256),
+            (1, self.input_nc, 256, 128),
+            (self.input_nc, 256, 256),
+        ):
             with pytest.raises(ValueError, match="reads"):
                 encoder(torch.zeros(shape))
 

@@ -29,7 +29,9 @@ def test_official_discriminator_with_r1():
     known.check("d_r1_d_final_linear_1_weight", by_last)
 
 
-@pytest.mark.parametrize(("size", "multiplier", "keys", "millions"), [(1024, 2, 64, 29.0), (256, 2, 50, 28.9), (256, 1, 50, 24.0)])
+@pytest.mark.parametrize(
+    ("size", "multiplier", "keys", "millions"), [(1024, 2, 64, 29.0), (256, 2, 50, 28.9), (256, 1, 50, 24.0)]
+)
 def test_published_sizes(size, multiplier, keys, millions):
     with torch.device("meta"):
         network = Discriminator(size, channel_multiplier=multiplier)
@@ -85,7 +87,7 @@ def test_r1_reaches_every_weight_before_the_last_bias():
 
 def test_bf16_is_close_to_fp32():
     torch.manual_seed(3)
-    network = Discriminator(16, channels={r: 32 for r in CHANNELS})
+    network = Discriminator(16, channels=dict.fromkeys(CHANNELS, 32))
     x = torch.randn(4, 3, 16, 16)
     want = network(x)
     have = network.bfloat16()(x.bfloat16())

@@ -1,0 +1,295 @@
+"""The command ``stylegan-swap``: each verb is a thin skin over ``api``.
+
+Exit codes: 0 done, 1 an error (one line on stderr, no traceback), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stylegan_swap._version import __version__
+from stylegan_swap.errors import ImageWriteError, StyleganSwapError, StyleganSwapWarning
+
+app = typer.Typer(
+    name="stylegan-swap",
+    help="Swap faces in photographs. Mark what you publish as synthetic, and swap only with consent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Landmarks(str, Enum):
+    """Landmark backends that can be chosen."""
+
+    DLIB = "dlib"
+    FACE_ALIGNMENT = "face-alignment"
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
+Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
+Weights = Annotated[
+    str, typer.Option("--weights", "-w", help="A registered name, or a folder or file with weights.")
+]
+FaceOption = Annotated[
+    str,
+    typer.Option("--face", help="largest, all, a number from the left (from 0), or a photo of the person"),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"stylegan-swap {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def swap(
+    photos: Annotated[
+        list[Path] | None, typer.Argument(metavar="[IDENTITY ATTRIBUTE]", help="Who, and into which photo.")
+    ] = None,
+    identity: Annotated[
+        list[Path] | None,
+        typer.Option("--identity", "--source", "-s", help="Who; give it several times for several photos."),
+    ] = None,
+    attribute: Annotated[
+        Path | None, typer.Option("--attribute", "--target", "-t", help="The photo to swap into.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Result: .png, .jpg, .webp or .tif.")] = Path(
+        "swapped.png"
+    ),
+    method: Annotated[str, typer.Option(help="A method's name, or weights: a folder or file.")] = "default",
+    face: FaceOption = "largest",
+    identity_face: Annotated[
+        str, typer.Option(help="Which face of the identity photo; same words as --face, but not all.")
+    ] = "largest",
+    structure: Annotated[float, typer.Option(help="0..1: shape of the face, 1 = the identity's.")] = 1.0,
+    appearance: Annotated[float, typer.Option(help="0..1: colours, 1 = the identity's.")] = 0.0,
+    seed: Annotated[int | None, typer.Option(help="Draw fresh noise maps.")] = None,
+    device: Device = "auto",
+    dtype: Precision = "auto",
+    landmarks: Annotated[Landmarks, typer.Option(help="Landmark backend.")] = Landmarks.DLIB,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
+    mark: Annotated[
+        bool, typer.Option("--mark/--no-mark", help="Say in the metadata that AI was used.")
+    ] = True,
+    save_mask: Annotated[Path | None, typer.Option(help="Also write the mask, as a picture.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Put the face of one photo into another."""
+    identities, target = _who_and_where(photos or [], identity or [], attribute)
+    from stylegan_swap.images import check_writable
+
+    inputs = [*identities, target]
+    check_writable(output, overwrite, inputs=inputs)
+    if save_mask is not None:
+        check_writable(save_mask, overwrite, inputs=[*inputs, output])
+    from stylegan_swap.api import Swapper
+
+    swapper = Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks.value)
+    person = swapper.prepare(identities, face=_face_choice(identity_face))
+    result = swapper(
+        person, target, face=_face_choice(face), structure=structure, appearance=appearance, seed=seed
+    )
+    result.save(output, overwrite=overwrite, quality=quality, mark=mark)
+    if save_mask is not None:
+        _write_mask(save_mask, result.mask, overwrite)
+    for note in result.notes:
+        _note(note)
+    for number, swapped in enumerate(result.faces):
+        typer.echo(
+            f"face {number}: distance to the identity {swapped.distance:.2f} (below 0.6: the same person "
+            "for dlib's recogniser)"
+        )
+    typer.echo(f"{output}  ({result.image.width} × {result.image.height}, method {result.method})")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")] = Path(
+        "stylegan-swap-demo"
+    ),
+    method: Annotated[str, typer.Option(help="A method's name, or weights: a folder or file.")] = "default",
+    device: Device = "auto",
+) -> None:
+    """Swap two well-known public-domain portraits both ways and write them side by side."""
+    from stylegan_swap.demo import run_demo
+
+    sheet, notes = run_demo(output, method=method, device=device)
+    for note in notes:
+        _note(note)
+    typer.echo(f"Look at {sheet.resolve()}")
+
+
+@app.command()
+def invert(
+    photo: Annotated[Path, typer.Argument(help="A photo with a face.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Codes: .safetensors.")] = Path(
+        "codes.safetensors"
+    ),
+    weights: Weights = "default",
+    preview: Annotated[Path | None, typer.Option(help="Also write what the codes look like.")] = None,
+    face: FaceOption = "largest",
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the W+ codes of a face."""
+    from stylegan_swap.images import check_writable
+
+    if output.suffix != ".safetensors":
+        raise ImageWriteError(f"{output}: codes are written as .safetensors: change the suffix")
+    if output.exists() and not overwrite:
+        raise ImageWriteError(f"{output}: exists already; choose another name or allow it with --overwrite")
+    if not output.resolve().parent.is_dir():
+        raise ImageWriteError(f"{output}: the folder does not exist; create it first")
+    if preview is not None:
+        check_writable(preview, overwrite, inputs=[photo])
+    swapper = _with_weights(weights, device)
+    latents = swapper.invert(photo, face=_face_choice(face))
+    from stylegan_swap.codes import save_codes
+
+    save_codes(output, latents)
+    typer.echo(f"{output}  (wplus {list(latents.wplus.shape)})")
+    if preview is not None:
+        _write_image(preview, swapper.generate(latents)[0], overwrite)
+        typer.echo(f"{preview}")
+
+
+@app.command()
+def generate(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A picture, or a folder for several.")
+    ] = Path("generated"),
+    codes: Annotated[Path | None, typer.Option(help="Codes written by invert; otherwise new people.")] = None,
+    n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many people.")] = 1,
+    truncation_psi: Annotated[float, typer.Option("--truncation-psi", "--truncation")] = 0.7,
+    seed: Annotated[int, typer.Option(help="Of the first person; the next have the next seeds.")] = 0,
+    weights: Weights = "default",
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Synthesise faces of people who do not exist, or the face behind W+ codes."""
+    from stylegan_swap.images import WRITABLE, check_writable
+
+    single = output.suffix.lower() in WRITABLE
+    if single and n > 1:
+        raise typer.BadParameter(f"{n} pictures need a folder, not {output}", param_hint="--output")
+    if codes is not None and n > 1:
+        raise typer.BadParameter("codes give one picture", param_hint="--number")
+    names = [f"codes_{codes.stem}.png"] if codes else [f"seed{seed + index:06d}.png" for index in range(n)]
+    paths = [output] if single else [output / name for name in names]
+    if single or output.is_dir():
+        for path in paths:
+            check_writable(path, overwrite)
+    swapper = _with_weights(weights, device)
+    from stylegan_swap.codes import load_codes
+
+    latents = None if codes is None else load_codes(codes)
+    if not single:
+        _make_folder(output)
+    for index, path in enumerate(paths):
+        image = swapper.generate(latents, truncation_psi=truncation_psi, seed=seed + index)[0]
+        _write_image(path, image, overwrite)
+        typer.echo(str(path))
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions, device, op backend and weights: what a bug report needs."""
+    from stylegan_swap.doctor import print_report
+
+    print_report()
+
+
+def main() -> None:
+    """Entry point of the console script: errors become one line and an exit code."""
+    warnings.showwarning = _show_warning
+    try:
+        app(standalone_mode=True)
+    except StyleganSwapError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+
+
+def _who_and_where(
+    photos: list[Path], identity: list[Path], attribute: Path | None
+) -> tuple[list[Path], Path]:
+    """Two arguments, or the options -s and -t."""
+    if photos and (identity or attribute):
+        raise typer.BadParameter("give the photos either as two arguments or with -s and -t")
+    if len(photos) == 2:
+        return [photos[0]], photos[1]
+    if photos or not identity or attribute is None:
+        raise typer.BadParameter("give two photos: who (-s) and into which photo (-t)")
+    return identity, attribute
+
+
+def _face_choice(text: str) -> Any:
+    """A word, a number, or the path of a reference photo."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _with_weights(weights: str, device: str) -> Any:
+    from stylegan_swap.api import Swapper
+    from stylegan_swap.weights import find_weights
+
+    # Unlike swap, these need a generator: no falling back to a method without one.
+    find_weights(weights)
+    return Swapper.from_pretrained(weights, device=device)
+
+
+def _write_image(path: Path, image: Any, overwrite: bool) -> None:
+    import numpy as np
+
+    from stylegan_swap.images import write_photo
+    from stylegan_swap.provenance import TRAINED
+
+    write_photo(path, np.asarray(image), source_type=TRAINED, overwrite=overwrite)
+
+
+def _write_mask(path: Path, mask: Any, overwrite: bool) -> None:
+    import numpy as np
+
+    from stylegan_swap.images import write_photo
+
+    levels = np.rint(mask * 255).astype(np.uint8)
+    write_photo(path, np.repeat(levels[..., None], 3, axis=2), mark=False, overwrite=overwrite)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageWriteError(
+            f"{path}: the folder cannot be created ({error.strerror}); choose another"
+        ) from error
+
+
+def _note(text: str) -> None:
+    typer.secho(f"note: {text}", fg="yellow", err=True)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    # Our own warnings come with the result's notes; other packages' would only puzzle a user.
+    if not issubclass(category, StyleganSwapWarning) and sys.flags.dev_mode:
+        _note(f"{category.__name__}: {message}")
+
+
+if __name__ == "__main__":
+    main()

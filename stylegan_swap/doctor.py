@@ -1,0 +1,99 @@
+"""What a bug report needs: versions, device, op backend, weights, and what is missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from stylegan_swap._version import __version__
+from stylegan_swap.errors import StyleganSwapError
+
+# Distribution name, whether swapping photos needs it, and what it is for.
+_PACKAGES = (
+    ("torch", True, "networks"),
+    ("torchvision", True, "training transforms"),
+    ("numpy", True, "arrays"),
+    ("scipy", True, "warp method"),
+    ("pillow", True, "pictures"),
+    ("opencv-python-headless", True, "geometry"),
+    ("safetensors", True, "weights"),
+    ("dlib-bin", True, "face detection, landmarks"),
+    ("face_recognition_models", True, "dlib's model files"),
+    ("face-alignment", False, "second landmark backend"),
+    ("lpips", False, "training, evaluation"),
+    ("pytorch-lightning", False, "training"),
+    ("scikit-learn", False, "editing, evaluation"),
+    ("scikit-image", False, "demo photo"),
+    ("matplotlib", False, "demo photo"),
+    ("gdown", False, "downloads"),
+    ("ninja", False, "building CUDA ops"),
+)
+
+
+def print_report() -> None:
+    """Print the report to standard output."""
+    table = Table(title=f"stylegan-swap {__version__}", show_header=False, title_justify="left")
+    for name, value in report():
+        table.add_row(name, value)
+    Console(soft_wrap=True).print(table)
+
+
+def report() -> Iterator[tuple[str, str]]:
+    """The lines of the report: what, and its state."""
+    yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    for name, required, purpose in _PACKAGES:
+        version = _version(name)
+        missing = f"MISSING ({purpose}): pip install {name}" if required else f"not installed ({purpose})"
+        yield name, version or missing
+    yield from _torch_lines()
+    yield from _weight_lines()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _torch_lines() -> Iterator[tuple[str, str]]:
+    if importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    from cuda_ops import ops_backend
+    from stylegan_swap.device import choose_device
+
+    device = choose_device()
+    name = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    )
+    yield "device", f"{device} ({name})"
+    try:
+        backend = ops_backend()
+        yield "op backend", f"{backend.active} ({backend.reason})"
+    except (RuntimeError, ValueError) as error:
+        yield "op backend", f"ERROR: {error}"
+
+
+def _weight_lines() -> Iterator[tuple[str, str]]:
+    from stylegan_swap.faces.landmarks import dlib_model_file
+    from stylegan_swap.weights import default_weights_available, find_weights, shipped_folder
+
+    try:
+        yield "weights folder", str(shipped_folder())
+        if default_weights_available():
+            yield "default weights", str(find_weights("default"))
+        else:
+            yield "default weights", "none in this version: swap() uses the classical 'warp' method"
+    except StyleganSwapError as error:
+        yield "default weights", f"ERROR: {error}"
+    try:
+        yield "dlib model files", str(dlib_model_file("shape_predictor_68_face_landmarks.dat").parent)
+    except StyleganSwapError as error:
+        yield "dlib model files", f"MISSING: {error}"
