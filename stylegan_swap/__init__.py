@@ -13,16 +13,17 @@ from stylegan_swap._version import __version__
 
 if TYPE_CHECKING:
     from inversion import Latents
-    from stylegan_swap.api import Person, SwappedFace, Swapper, SwapResult, swap
+    from stylegan_swap.api import Swapper, swap
     from stylegan_swap.errors import StyleganSwapError, StyleganSwapWarning
     from stylegan_swap.registry import list_methods
+    from stylegan_swap.result import Person, SwappedFace, SwapResult
 
 _HOME = {
     "swap": "stylegan_swap.api",
     "Swapper": "stylegan_swap.api",
-    "SwapResult": "stylegan_swap.api",
-    "SwappedFace": "stylegan_swap.api",
-    "Person": "stylegan_swap.api",
+    "SwapResult": "stylegan_swap.result",
+    "SwappedFace": "stylegan_swap.result",
+    "Person": "stylegan_swap.result",
     "Latents": "inversion",
     "StyleganSwapError": "stylegan_swap.errors",
     "StyleganSwapWarning": "stylegan_swap.errors",

@@ -12,7 +12,6 @@ import functools
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -28,120 +27,16 @@ from stylegan_swap.faces.detect import Face
 from stylegan_swap.faces.paste import paste_back
 from stylegan_swap.faces.select import select_faces
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
-from stylegan_swap.images import Photo, PhotoSource, read_photo, write_photo
+from stylegan_swap.images import Photo, PhotoSource, read_photo
 from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.models.identity import DlibIdentity
 from stylegan_swap.registry import build_method, list_methods, method_entry
+from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
 from stylegan_swap.weights import default_weights_available, find_weights
 
 FaceChoice: TypeAlias = "str | int | PhotoSource"
 # Sides of the crop for methods that take any: the smallest that keeps three quarters of the photo's detail.
 _FREE_SIZES = (256, 512, 1024)
-_IDENTITY_SIZE = 256
-
-
-@dataclass(frozen=True, eq=False)
-class Person:
-    """An identity, ready for any number of swaps. Made by ``Swapper.prepare``.
-
-    Attributes:
-        prepared: what the method keeps of the identity photos.
-        embedding: dlib's descriptor, ``[1, 128]``, mean over the photos.
-        method: name of the method that prepared it.
-        names: the photos it comes from.
-    """
-
-    prepared: Any
-    embedding: Tensor
-    method: str
-    names: tuple[str, ...]
-
-
-@dataclass(eq=False)
-class SwappedFace:
-    """One swapped face of the result.
-
-    Attributes:
-        box: float32 ``[4]`` x0, y0, x1, y1 in photo pixels.
-        landmarks: float32 ``[68, 2]`` of the attribute face, in photo pixels.
-        aligned: the swapped crop as the method made it, ``[3, S, S]``, RGB in [-1, 1].
-        mask: mask of that crop, ``[1, S, S]`` in 0..1.
-        wplus: mixed codes ``[L, D]``, or None where the method has none.
-        alignment: the map between photo and crop.
-    """
-
-    box: np.ndarray
-    landmarks: np.ndarray
-    aligned: Tensor
-    mask: Tensor
-    wplus: Tensor | None
-    alignment: Alignment
-    _pasted: np.ndarray = field(repr=False)
-    _identity: DlibIdentity = field(repr=False)
-    _wanted: Tensor = field(repr=False)
-
-    @functools.cached_property
-    def distance(self) -> float:
-        """L2 distance of dlib's descriptors of result and identity; below 0.6 they pass for one person."""
-        return float(self._identity.distance(self._embedding, self._wanted))
-
-    @functools.cached_property
-    def similarity(self) -> float:
-        """Cosine of both descriptors about the mean person: 1 the same, 0 unrelated."""
-        return float(self._identity.centred_cosine(self._embedding, self._wanted))
-
-    @functools.cached_property
-    def _embedding(self) -> Tensor:
-        return _embed(self._identity, self._pasted, self.alignment)
-
-
-@dataclass(eq=False)
-class SwapResult:
-    """What a swap returns.
-
-    Attributes:
-        image: the attribute photo with the swapped faces; its size, its transparency.
-        faces: one per swapped face, from left to right.
-        mask: where pixels were changed, float32 ``[H, W]`` in 0..1; exactly 0 elsewhere.
-        method: the method that made it.
-        seed: the seed of the noise maps, or None.
-        notes: what a user should know, one line each.
-    """
-
-    image: Image.Image
-    faces: list[SwappedFace]
-    mask: np.ndarray
-    method: str
-    seed: int | None
-    notes: list[str]
-    _credit: dict[str, str] = field(default_factory=dict, repr=False)
-    _sources: tuple[object, ...] = field(default=(), repr=False)
-
-    def save(
-        self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95, mark: bool = True
-    ) -> None:
-        """Write the picture; the suffix chooses the format. Written completely or not at all.
-
-        Args:
-            path: .png, .jpg, .webp or .tif.
-            overwrite: replace an existing file (never one of the input photos).
-            quality: of JPEG and WebP, 1 to 100.
-            mark: say in the file's metadata that it was made with AI (IPTC digital source type).
-
-        Raises:
-            ImageWriteError: the file exists, the folder is missing or read-only, the disk is full.
-        """
-        pixels = np.asarray(self.image)
-        self.notes += write_photo(
-            path,
-            np.ascontiguousarray(pixels[..., :3]),
-            alpha=np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
-            credit=self._credit,
-            mark=mark,
-            overwrite=overwrite,
-            inputs=self._sources,
-            quality=quality,
-        )
 
 
 def swap(
@@ -252,9 +147,7 @@ class Swapper:
             alignment = ffhq_alignment(found.landmarks, self._crop_side(found))
             crop, points = from_pixels(alignment.crop(photo.pixels)), _points(alignment, found)
             prepared.append(self.method.prepare(crop, points))
-            embeddings.append(
-                self._identity.embed(from_pixels(alignment.resized(_IDENTITY_SIZE).crop(photo.pixels)))
-            )
+            embeddings.append(describe_face(self._identity, photo.pixels, alignment))
             names.append(photo.name)
         whole = prepared[0] if len(prepared) == 1 else self.method.combine(prepared)
         return Person(whole, torch.cat(embeddings).mean(0, keepdim=True), self.method.name, tuple(names))
@@ -369,14 +262,16 @@ class Swapper:
         return network.identity if network is not None else DlibIdentity()
 
     def _select(self, photo: Photo, which: FaceChoice) -> list[Face]:
-        wanted = (
-            which if which in _WORDS or isinstance(which, int) else read_photo(cast("PhotoSource", which))
-        )
+        wanted: str | int | Photo
+        if isinstance(which, int) or (isinstance(which, str) and which in ("largest", "all")):
+            wanted = which
+        else:
+            wanted = read_photo(which)
         return select_faces(photo, wanted, landmarks=self._landmarks, embed=self._describe)
 
     def _describe(self, photo: Photo, found: Face) -> np.ndarray:
-        alignment = ffhq_alignment(found.landmarks, _IDENTITY_SIZE)
-        return _embed(self._identity, photo.pixels, alignment)[0].cpu().numpy()
+        alignment = ffhq_alignment(found.landmarks, IDENTITY_SIZE)
+        return describe_face(self._identity, photo.pixels, alignment)[0].cpu().numpy()
 
     def _crop_side(self, found: Face) -> int:
         if self.method.size is not None:
@@ -424,9 +319,6 @@ class Swapper:
         return function
 
 
-_WORDS = ("largest", "all")
-
-
 @functools.lru_cache(maxsize=2)
 def _cached_swapper(method: str, device: str, dtype: str, landmarks: str) -> Swapper:
     return Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks)
@@ -434,9 +326,3 @@ def _cached_swapper(method: str, device: str, dtype: str, landmarks: str) -> Swa
 
 def _points(alignment: Alignment, found: Face) -> Tensor:
     return torch.from_numpy(alignment.to_crop(found.landmarks))[None]
-
-
-def _embed(identity: DlibIdentity, pixels: np.ndarray, alignment: Alignment) -> Tensor:
-    with torch.inference_mode():
-        crop = from_pixels(alignment.resized(_IDENTITY_SIZE).crop(pixels))
-        return identity.embed(crop.to(identity.mean.device)).cpu()

@@ -80,8 +80,8 @@ def test_the_chip_is_the_affine_map_of_the_design(size: int):
     image = torch.cat([image, image[:, :1]], 1)
     chip = face_chip(image)
     inner = torch.arange(10, 140)
-    assert torch.allclose(chip[0, 1, 75, inner], (inner + 35.30) / 1.5198, atol=0.02)
-    assert torch.allclose(chip[0, 0, inner, 75], (inner + 56.20) / 1.5150, atol=0.02)
+    assert torch.allclose(chip[0, 1, 75, inner], (inner + 35.30) / 1.5198, atol=0.08)
+    assert torch.allclose(chip[0, 0, inner, 75], (inner + 56.20) / 1.5150, atol=0.08)
     with pytest.raises(ValueError, match="square"):
         face_chip(image[..., 1:])
 

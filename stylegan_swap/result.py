@@ -1,0 +1,132 @@
+"""What a swap takes and returns: ``Person``, ``SwappedFace``, ``SwapResult``. Made by ``api``."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stylegan_swap.faces.align import Alignment
+from stylegan_swap.faces.tensors import from_pixels
+from stylegan_swap.images import write_photo
+from stylegan_swap.models.identity import DlibIdentity
+
+# Side of the crop that identity descriptors are computed on.
+IDENTITY_SIZE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """An identity, ready for any number of swaps. Made by ``Swapper.prepare``.
+
+    Attributes:
+        prepared: what the method keeps of the identity photos.
+        embedding: dlib's descriptor, ``[1, 128]``, mean over the photos.
+        method: name of the method that prepared it.
+        names: the photos it comes from.
+    """
+
+    prepared: Any
+    embedding: Tensor
+    method: str
+    names: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class SwappedFace:
+    """One swapped face of the result.
+
+    Attributes:
+        box: float32 ``[4]`` x0, y0, x1, y1 in photo pixels.
+        landmarks: float32 ``[68, 2]`` of the attribute face, in photo pixels.
+        aligned: the swapped crop as the method made it, ``[3, S, S]``, RGB in [-1, 1].
+        mask: mask of that crop, ``[1, S, S]`` in 0..1.
+        wplus: mixed codes ``[L, D]``, or None where the method has none.
+        alignment: the map between photo and crop.
+    """
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    aligned: Tensor
+    mask: Tensor
+    wplus: Tensor | None
+    alignment: Alignment
+    _pasted: np.ndarray = field(repr=False)
+    _identity: DlibIdentity = field(repr=False)
+    _wanted: Tensor = field(repr=False)
+
+    @functools.cached_property
+    def distance(self) -> float:
+        """L2 distance of dlib's descriptors of result and identity; below 0.6 they pass for one person."""
+        return float(self._identity.distance(self._embedding, self._wanted))
+
+    @functools.cached_property
+    def similarity(self) -> float:
+        """Cosine of both descriptors about the mean person: 1 the same, 0 unrelated."""
+        return float(self._identity.centred_cosine(self._embedding, self._wanted))
+
+    @functools.cached_property
+    def _embedding(self) -> Tensor:
+        return describe_face(self._identity, self._pasted, self.alignment)
+
+
+@dataclass(eq=False)
+class SwapResult:
+    """What a swap returns.
+
+    Attributes:
+        image: the attribute photo with the swapped faces; its size, its transparency.
+        faces: one per swapped face, from left to right.
+        mask: where pixels were changed, float32 ``[H, W]`` in 0..1; exactly 0 elsewhere.
+        method: the method that made it.
+        seed: the seed of the noise maps, or None.
+        notes: what a user should know, one line each.
+    """
+
+    image: Image.Image
+    faces: list[SwappedFace]
+    mask: np.ndarray
+    method: str
+    seed: int | None
+    notes: list[str]
+    _credit: dict[str, str] = field(default_factory=dict, repr=False)
+    _sources: tuple[object, ...] = field(default=(), repr=False)
+
+    def save(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95, mark: bool = True
+    ) -> None:
+        """Write the picture; the suffix chooses the format. Written completely or not at all.
+
+        Args:
+            path: .png, .jpg, .webp or .tif.
+            overwrite: replace an existing file (never one of the input photos).
+            quality: of JPEG and WebP, 1 to 100.
+            mark: say in the file's metadata that it was made with AI (IPTC digital source type).
+
+        Raises:
+            ImageWriteError: the file exists, the folder is missing or read-only, the disk is full.
+        """
+        pixels = np.asarray(self.image)
+        self.notes += write_photo(
+            path,
+            np.ascontiguousarray(pixels[..., :3]),
+            alpha=np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
+            credit=self._credit,
+            mark=mark,
+            overwrite=overwrite,
+            inputs=self._sources,
+            quality=quality,
+        )
+
+
+def describe_face(identity: DlibIdentity, pixels: np.ndarray, alignment: Alignment) -> Tensor:
+    """Dlib's descriptor ``[1, 128]`` of the face an alignment shows in a photo's pixels."""
+    with torch.inference_mode():
+        crop = from_pixels(alignment.resized(IDENTITY_SIZE).crop(pixels))
+        return identity.embed(crop.to(identity.mean.device)).cpu()
