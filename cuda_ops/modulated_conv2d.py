@@ -109,7 +109,11 @@ def square_sum(weight: Tensor) -> Tensor:
     Returns:
         `[out, in]`, at least float32.
     """
-    return weight.to(torch.promote_types(weight.dtype, torch.float32)).square().sum((2, 3))
+    exact = torch.promote_types(weight.dtype, torch.float32)
+    if torch.is_grad_enabled() and weight.requires_grad:
+        return weight.to(exact).square().sum((2, 3))
+    # One pass without a temporary; its derivative would be singular where a kernel is all zero.
+    return torch.linalg.vector_norm(weight.flatten(2), dim=2, dtype=exact).square()
 
 
 def _resampled(

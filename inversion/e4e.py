@@ -18,7 +18,7 @@ class E4EEncoder(GradualStyleEncoder):
 
     ``[batch, 3, 256, 256]``, RGB in [-1, 1] → ``[batch, L, D]``. State names and shapes equal
     :class:`~inversion.psp.GradualStyleEncoder`. Until training reaches a row's stage its offset is
-    zero, so the codes leave W gradually (Tov et al. 2021, §4.1).
+    zero, so the codes leave W gradually (Tov et al. 2021, progressive training).
 
     Args:
         n_styles: number of rows L.
@@ -70,7 +70,7 @@ class E4EEncoder(GradualStyleEncoder):
 def progressive_stage(step: int, n_styles: int, start: int = 20_000, every: int = 2_000) -> int:
     """Return the stage of e4e's schedule at a training step.
 
-    Stage 0 from the beginning, stage i at ``start + (i − 1)·every`` (Tov et al. 2021, appendix).
+    Stage 0 from the beginning, stage i at ``start + (i − 1)·every`` (the published training code's defaults).
 
     Raises:
         ValueError: if ``step`` is negative or ``every`` is not positive.

@@ -38,7 +38,7 @@ class SqueezeExcite(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """Unit of the IR-SE trunk: BN, conv, PReLU, conv, BN, SE, beside a shortcut (ArcFace, §3.2.2).
+    """Unit of the IR-SE trunk: BN, conv, PReLU, conv, BN, SE, beside a shortcut (Deng et al. 2019, ArcFace).
 
     Maps ``[batch, in_channels, h, w]`` to ``[batch, channels, h/stride, w/stride]``.
     """

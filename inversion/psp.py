@@ -25,7 +25,7 @@ MIDDLE_ROWS = 7
 class StyleHead(nn.Module):
     """pSp's "map2style": strided convolutions down to one pixel, then an equalized linear layer.
 
-    ``[batch, in_channels, spatial, spatial]`` → ``[batch, style_dim]`` (pSp §3, figure 2).
+    ``[batch, in_channels, spatial, spatial]`` → ``[batch, style_dim]`` (pSp, figure 2).
     """
 
     def __init__(self, in_channels: int, style_dim: int, spatial: int) -> None:

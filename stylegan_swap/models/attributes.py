@@ -41,7 +41,7 @@ class InsideEntry(nn.Module):
     """Gated denormalisation at 8, 16 and 32 pixels: SPADE's maps under AAD's gate.
 
     h ← (1 − g) ⊙ h + g ⊙ (γ(a) ⊙ ĥ + β(a)) with ĥ = instance-normalised h and a gate
-    g = σ(conv(ĥ, a)) per pixel (Park et al. 2019, §3; Li et al. 2020, "FaceShifter", §3.2).
+    g = σ(conv(ĥ, a)) per pixel (Park et al. 2019, SPADE; Li et al. 2019, FaceShifter).
 
     Args:
         channels: channels of the generator at this resolution.

@@ -18,7 +18,7 @@ MAPPING_LAYERS = 4
 
 
 class TransferCell(nn.Module):
-    """MegaFS's face transfer cell: three steps in which either row reads both (§3.3).
+    """MegaFS's face transfer cell: three steps in which either row reads both.
 
     With u the identity row, v the attribute row and c = concat(u, v) ``[batch, 2D]``:
     u ← u ⊙ σ(MLP(c)) + tanh(MLP(c)), and v likewise with its own MLPs from the same c.
@@ -47,7 +47,7 @@ class TransferCell(nn.Module):
 
 
 class InjectionCell(nn.Module):
-    """MegaFS's ablation "ID injection": two AdaIN-like steps, then a residual (supplement).
+    """MegaFS's ablation "ID injection": two AdaIN-like steps, then a residual.
 
     x = v; twice: n = BatchNorm(x) without affine part, h = ReLU(linear(u)),
     x = linear(n ⊙ (1 + linear(h)) + linear(h)); the result is x + v. The published slope-1

@@ -43,8 +43,7 @@ def channels_for(size: int, channel_multiplier: int = 2) -> dict[int, int]:
         channel_multiplier: 2 for config F, 1 for half the channels from 64 px on.
 
     Returns:
-        Resolution (4, 8, ... size) → channels: 512 up to 32 px, then `16384 · multiplier / r`,
-        at most 512.
+        Resolution (4, 8, ... size) → channels: 512 up to 32 px, then `16384 · multiplier / r`.
 
     Raises:
         ValueError: a size that is no power of two from 8 on, or a multiplier below 1.

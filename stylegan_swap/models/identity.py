@@ -126,9 +126,10 @@ class DlibIdentity(nn.Module):
     def features(self, x: Tensor) -> DlibFeatures:
         """Return features of the chip, 32×35², 64×17², 128×8², 256×4², none negative.
 
-        ``x`` is ``[batch, 3, S, S]``, RGB in [-1, 1], aligned. For encoders and perceptual losses.
+        ``x`` is ``[batch, 3, S, S]``, RGB in [-1, 1], aligned. For encoders and perceptual losses;
+        unlike the embedding they follow autocast, since they cost as much as the generator.
         """
-        return self.describe(x)[0]
+        return self.network.describe(face_chip(x.to(self.network.head.weight.dtype)))[0]
 
     def embed(self, x: Tensor) -> Tensor:
         """Return dlib's descriptors ``[batch, 128]`` of aligned images ``[batch, 3, S, S]`` in [-1, 1]."""

@@ -120,6 +120,17 @@ class SwapNetwork(nn.Module):
         """The frozen recogniser."""
         return self._identity[0]
 
+    def channels_last(self) -> SwapNetwork:
+        """Store all convolution weights channels-last, the faster layout on CPU and tensor cores.
+
+        ``to(memory_format=torch.channels_last)`` fails on the generator, whose published weights have
+        five dimensions.
+        """
+        for parameter in (*self.parameters(), *self.identity.parameters()):
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return self
+
     def invert(self, x: Tensor) -> Latents:
         """Return the codes of aligned photos ``[batch, 3, s, s]``, RGB in [-1, 1], of any side s."""
         return self.encoder(resize(x, self.config.encoder_size))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import subprocess
 import sys
 from functools import lru_cache
+from pathlib import Path
 
 import dlib
 import numpy as np
 import pytest
 import skimage.data
 import torch
+from PIL import Image
 
 from stylegan_swap.errors import CheckpointError, MissingDependencyError
 from stylegan_swap.faces.align import ffhq_alignment
@@ -94,11 +98,15 @@ def test_gradients_reach_the_image_and_not_the_weights():
 
 
 @torch.no_grad()
-def test_embedding_keeps_its_precision_under_autocast():
+def test_under_autocast_the_embedding_keeps_its_precision_and_features_give_it_up():
     image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = identity().embed(image)
+        features = identity().features(image)
     assert torch.equal(inside, identity().embed(image))
+    assert features[-1].dtype == torch.bfloat16
+    exact = identity().features(image)[-1]
+    assert torch.allclose(features[-1].float(), exact, atol=0.05 * float(exact.max()))
 
 
 @torch.no_grad()
@@ -167,6 +175,24 @@ def test_statistics_standardise():
     with torch.no_grad():
         person = identity().standardise(identity().network(as_image(astronaut()[0])))
     assert 0.5 < float(person.square().mean()) < 2
+
+
+@pytest.mark.faces
+@torch.no_grad()
+def test_statistics_are_those_of_many_people():
+    folder = os.environ.get("STYLEGAN_SWAP_FACES")
+    if not folder:
+        pytest.skip("STYLEGAN_SWAP_FACES is not set: no photographs")
+    landmarks = json.loads((Path(folder) / "landmarks68.json").read_text(encoding="utf-8"))
+    files = sorted(f for f in landmarks if f.startswith("congress/"))[::20]
+    crops = []
+    for file in files:
+        photo = np.asarray(Image.open(Path(folder) / file).convert("RGB"))
+        crops.append(as_image(ffhq_alignment(np.array(landmarks[file]), 160).crop(photo)))
+    people = identity().standardise(identity().embed(torch.cat(crops)))
+    assert len(people) > 30
+    assert float(people.mean(0).abs().mean()) < 0.25
+    assert 0.8 < float(people.std(0).mean()) < 1.2
 
 
 def test_centred_cosine_and_distance():

@@ -214,6 +214,15 @@ def test_a_copy_moves_with_its_own_recogniser(network):
     assert twin(photos(1).double(), photos(2).double()).image.dtype == torch.float64
 
 
+@torch.no_grad()
+def test_channels_last_changes_the_layout_and_not_the_result(network):
+    twin = copy.deepcopy(network).channels_last()
+    weight = twin.encoder.branch[1].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+    images = [n(photos(1), photos(2), points(3)).image for n in (network, twin)]
+    assert torch.allclose(*images, atol=1e-4 * float(images[0].abs().max()))
+
+
 @pytest.mark.parametrize("name", ["128", "256"])
 def test_the_default_stays_in_its_budget(identity, name: str):
     network = SwapNetwork(NetworkConfig.preset(name), identity)

@@ -29,7 +29,7 @@ def inputs_of(swapper: CodeSwapper) -> tuple[torch.Tensor, torch.Tensor, torch.T
 
 @golden.mark
 @torch.no_grad()
-@pytest.mark.parametrize("rows", [14, 18])
+@pytest.mark.parametrize("rows", [14, pytest.param(18, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["ftm", "injection", "lcr"])
 def test_megafs_swappers(kind: str, rows: int):
     known = golden.case(f"megafs_swapper_{kind}_{rows}")
