@@ -28,13 +28,14 @@ from stylegan_swap.images import read_photo, write_photo
 
 
 class Recogniser:
-    """dlib's descriptor of the largest face of a picture, ``[128]``, and where that face is."""
+    """dlib's own recogniser on the largest face of a picture."""
 
     def __init__(self) -> None:
         file = dlib_model_file("dlib_face_recognition_resnet_model_v1.dat")
         self._network = dlib.face_recognition_model_v1(str(file))
 
-    def __call__(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def describe(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Descriptor ``[128]`` and landmarks ``[68, 2]`` of uint8 RGB pixels."""
         landmarks = largest_face(detect_faces(pixels)).landmarks
         points = dlib.points()
         for x, y in landmarks:
@@ -61,7 +62,7 @@ def main() -> None:
         pairs = [(row["identity"], row["attribute"]) for row in csv.DictReader(file)]
     swapper, recognise = Swapper.from_pretrained(arguments.method), Recogniser()
     known = {
-        name: recognise(read_photo(arguments.faces / name).pixels)
+        name: recognise.describe(read_photo(arguments.faces / name).pixels)
         for name in sorted({name for pair in pairs for name in pair})
     }
     rows, seconds, distances = [], [], []
@@ -71,7 +72,7 @@ def main() -> None:
         seconds.append(time.perf_counter() - started)
         pixels = np.asarray(result.image)
         try:
-            found, _ = recognise(pixels)
+            found, _ = recognise.describe(pixels)
             distances.append([np.linalg.norm(found - known[name][0]) for name in (identity, attribute)])
         except NoFaceError:
             distances.append([np.nan, np.nan])
@@ -93,9 +94,8 @@ def main() -> None:
     print(
         f"distance to the identity {table[:, 0].mean():.3f}, to the attribute person {table[:, 1].mean():.3f}"
     )
-    print(
-        f"seconds per swap: median {np.median(seconds):.2f}, worst {max(seconds):.2f}; peak memory {peak:.2f} GiB"
-    )
+    print(f"seconds per swap: median {np.median(seconds):.2f}, worst {max(seconds):.2f}")
+    print(f"peak memory {peak:.2f} GiB")
     if arguments.sheets:
         arguments.sheets.mkdir(parents=True, exist_ok=True)
         for start in range(0, len(rows), 24):

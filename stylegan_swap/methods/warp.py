@@ -35,10 +35,10 @@ from stylegan_swap.methods.protocol import AlignedSwap
 # A mouth counts as open when its inner height exceeds this share of the distance between the eyes.
 OPEN_MOUTH = 0.03
 # Width of the low-frequency band taken from the attribute photo, as a share of the crop's side.
-LIGHT_SCALE = 0.045
+LIGHT_SCALE = 0.08
 # How much of that band is the attribute photo's.
-LIGHT_SHARE = 0.8
-FEATHER = 0.07
+LIGHT_SHARE = 0.7
+FEATHER = 0.05
 
 
 # Where every landmark comes to lie when the face is mirrored.
