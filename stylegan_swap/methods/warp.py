@@ -137,7 +137,7 @@ def warp_swap(identity: AlignedFace, attribute: AlignedFace) -> tuple[np.ndarray
     hull = hull_mask(attribute.landmarks, size)
     lit = _relight(matched, attribute.image, hull, skin)
     mask = feathered(hull * (warped_mask > 0.99), FEATHER * size)
-    mask *= _uncovered(attribute, size)
+    mask *= _uncovered(attribute, size) * _uncovered(AlignedFace(warped, attribute.landmarks), size)
     mask *= 1 - _kept_mouth(identity.landmarks, attribute.landmarks, size)
     mask *= 1 - _kept_glasses(identity, attribute)
     return lit, mask
@@ -237,12 +237,12 @@ def _relight(face: np.ndarray, attribute: np.ndarray, mask: np.ndarray, skin: np
     return from_lab(lab + change)
 
 
-def _uncovered(attribute: AlignedFace, size: int) -> np.ndarray:
-    """Lower towards the face's edge where the attribute photo shows no skin: hair, a hand, a hat."""
-    lab = cv2.GaussianBlur(to_lab(attribute.image), (0, 0), 0.006 * size)
-    sample = feathered(hull_mask(attribute.landmarks, size, forehead=0.0), 0.12 * size) > 0.5
-    sample &= eye_masks(attribute.landmarks, size, 0.03) < 0.1
-    sample &= inner_mouth_mask(attribute.landmarks, size, 0.06) < 0.1
+def _uncovered(face: AlignedFace, size: int) -> np.ndarray:
+    """Lower towards the face's edge where a crop shows no skin: hair, a hand, a hat, the background."""
+    lab = cv2.GaussianBlur(to_lab(face.image), (0, 0), 0.006 * size)
+    sample = feathered(hull_mask(face.landmarks, size, forehead=0.0), 0.12 * size) > 0.5
+    sample &= eye_masks(face.landmarks, size, 0.03) < 0.1
+    sample &= inner_mouth_mask(face.landmarks, size, 0.06) < 0.1
     if sample.sum() < 50:
         return np.ones((size, size), np.float32)
     median = np.median(lab[sample], axis=0)
@@ -251,7 +251,7 @@ def _uncovered(attribute: AlignedFace, size: int) -> np.ndarray:
     skin = np.clip((5.5 - distance) / 2.0, 0, 1).astype(np.float32)
     skin = cv2.morphologyEx(skin, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     # Only towards the edge: eyes, brows, lips and nostrils are no skin either, and must be swapped.
-    inner = feathered(hull_mask(attribute.landmarks, size, forehead=0.05), 0.10 * size)
+    inner = feathered(hull_mask(face.landmarks, size, forehead=0.05), 0.10 * size)
     return cv2.GaussianBlur(np.maximum(skin, inner), (0, 0), 0.008 * size)
 
 
