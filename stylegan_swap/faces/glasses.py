@@ -13,8 +13,8 @@ from stylegan_swap.faces.colour import to_lab
 from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
 from stylegan_swap.faces.mask import eye_masks, fill_polygon
 
-# Mean lightness step (Lab L per pixel at 256 px) across the nose bridge. On 145 public portraits all but two of
-# the faces without glasses stay below 3.5, most below 2; thin frames reach 3, thick ones 15.
+# Mean lightness step (Lab L per pixel at 256 px) across the nose bridge. On 145 public portraits all but two
+# of the faces without glasses stay below 3.5, most below 2; thin frames reach 3, thick ones 15.
 BRIDGE_EDGE = 3.0
 _WORKING_SIDE = 256
 
