@@ -60,6 +60,14 @@ def soft_mask(
     return feathered(hull_mask(landmarks, size, forehead), feather * size)
 
 
+def reach_mask(landmarks: np.ndarray, size: int, *, margin: float = 0.06) -> np.ndarray:
+    """The furthest a swap may reach: 1 on the hull, falling to exactly 0 at ``margin`` × side outside it."""
+    mask = hull_mask(landmarks, size)
+    radius = max(1, round(margin * size))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return feathered(cv2.dilate(mask, kernel), radius)
+
+
 def feathered(mask: np.ndarray, width: float) -> np.ndarray:
     """Give a mask an inner edge of that many pixels with zero slope at both ends (smoothstep)."""
     # The crop's own border counts as outside: nothing may end abruptly there.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from inversion import Latents
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.faces.mask import reach_mask
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.network import IdentityCodes, NetworkConfig, SwapNetwork
 from stylegan_swap.weights import load_state, load_weights
@@ -26,7 +27,7 @@ class DefaultMethod:
     options = frozenset({"structure", "appearance", "seed"})
 
     def __init__(self, network: SwapNetwork, *, device: torch.device, dtype: torch.dtype) -> None:
-        self.network = network.to(device).eval().requires_grad_(False)
+        self.network = network.to(device).channels_last().eval().requires_grad_(False)
         self.device, self.dtype = device, dtype
         self.size: int | None = network.config.size
 
@@ -82,7 +83,10 @@ class DefaultMethod:
                 appearance=appearance,
                 noise="buffer" if seed is None else self._fresh_noise(len(x_attr), seed),
             )
-        return AlignedSwap(output.image.float().clamp(-1, 1), output.mask.float(), output.wplus.float())
+        image = output.image.float().clamp(-1, 1)
+        return AlignedSwap(
+            image, output.mask.float() * _reach(x_attr, landmarks, image), output.wplus.float()
+        )
 
     def invert(self, x: Tensor) -> Latents:
         """Codes of aligned faces ``[batch, 3, S, S]``, RGB in [-1, 1]."""
@@ -118,3 +122,13 @@ class DefaultMethod:
 
     def _fresh_noise(self, batch: int, seed: int) -> list[Tensor]:
         return self.network.generator.make_noise(batch, torch.Generator().manual_seed(seed))
+
+
+def _reach(x_attr: Tensor, landmarks: Tensor | None, like: Tensor) -> Tensor | float:
+    """How far from the face the predicted mask may reach: no error of the network is pasted elsewhere."""
+    if landmarks is None:
+        return 1.0
+    size = like.shape[-1]
+    points = ((landmarks.cpu().numpy() + 0.5) * (size / x_attr.shape[-1])) - 0.5
+    masks = [torch.from_numpy(reach_mask(face, size)) for face in points]
+    return torch.stack(masks)[:, None].to(like)
