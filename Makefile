@@ -8,6 +8,12 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed
 	$(BIN)/stylegan-swap demo --output runs/demo
 
+# face-alignment depends on opencv-python, whose windows need libGL; it unpacks over opencv-python-headless.
+# Installed last, the headless build runs on any machine.
+INSTALL = $(PYTHON) -m venv $(VENV) && \
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable $(1) && \
+	$(BIN)/pip install --disable-pip-version-check --quiet --force-reinstall --no-deps opencv-python-headless
+
 # Small networks gain nothing from threads of their own beside two test processes.
 test: $(VENV)/test-installed
 	$(BIN)/ruff check .
@@ -16,13 +22,11 @@ test: $(VENV)/test-installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 $(VENV)/installed: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --quiet --editable .
+	$(call INSTALL,.)
 	touch $@
 
 $(VENV)/test-installed: setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[test]'
+	$(call INSTALL,'.[test]')
 	touch $(VENV)/installed $@
 
 clean:

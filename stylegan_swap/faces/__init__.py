@@ -2,3 +2,14 @@
 
 The order of the road: ``detect`` → ``landmarks`` → ``align`` → (a method) → ``mask`` → ``paste``.
 """
+
+from stylegan_swap.errors import MissingDependencyError
+
+try:
+    import cv2  # noqa: F401
+except ImportError as _error:
+    # face-alignment brings opencv-python, which overwrites the headless build and needs libGL.
+    raise MissingDependencyError(
+        f"OpenCV cannot be imported ({_error}): "
+        "pip install --force-reinstall --no-deps opencv-python-headless"
+    ) from _error
