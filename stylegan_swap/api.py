@@ -49,6 +49,7 @@ def swap(
     structure: float = 1.0,
     appearance: float = 0.0,
     seed: int | None = None,
+    match_colour: bool = False,
     device: str = "auto",
     dtype: str = "auto",
     landmarks: str = "dlib",
@@ -65,6 +66,7 @@ def swap(
         structure: 0..1, how far the identity rows of W+ go to the identity person.
         appearance: 0..1, how far the colour rows go there.
         seed: draws fresh noise maps for the generator; None keeps the stored ones.
+        match_colour: bring the result's skin to the photo's in Lab before pasting; ``warp`` does so anyway.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: ``"auto"``, ``"float32"``, ``"bfloat16"``, ``"float16"``.
         landmarks: ``"dlib"`` or ``"face-alignment"``.
@@ -74,7 +76,15 @@ def swap(
     """
     swapper = _cached_swapper(method, device, dtype, landmarks)
     person = swapper.prepare(identity, face=identity_face)
-    return swapper(person, attribute, face=face, structure=structure, appearance=appearance, seed=seed)
+    return swapper(
+        person,
+        attribute,
+        face=face,
+        structure=structure,
+        appearance=appearance,
+        seed=seed,
+        match_colour=match_colour,
+    )
 
 
 class Swapper:
@@ -161,6 +171,7 @@ class Swapper:
         structure: float = 1.0,
         appearance: float = 0.0,
         seed: int | None = None,
+        match_colour: bool = False,
     ) -> SwapResult:
         """Swap; arguments as in ``swap``, with a prepared person or a photo.
 
@@ -182,7 +193,11 @@ class Swapper:
             crop, points = from_pixels(alignment.crop(photo.pixels)), _points(alignment, found)
             swapped = self.method.swap_aligned(person.prepared, crop, points, **dials)
             pixels, changed = paste_back(
-                pixels, to_pixels(swapped.image)[0], swapped.mask[0, 0].cpu().numpy(), alignment
+                pixels,
+                to_pixels(swapped.image)[0],
+                swapped.mask[0, 0].cpu().numpy(),
+                alignment,
+                colour=match_colour,
             )
             mask = np.maximum(mask, changed)
             done.append((found, alignment, swapped))

@@ -76,6 +76,9 @@ def swap(
     structure: Annotated[float, typer.Option(help="0..1: shape of the face, 1 = the identity's.")] = 1.0,
     appearance: Annotated[float, typer.Option(help="0..1: colours, 1 = the identity's.")] = 0.0,
     seed: Annotated[int | None, typer.Option(help="Draw fresh noise maps.")] = None,
+    match_colour: Annotated[
+        bool, typer.Option("--match-colour", help="Match the skin's colours to the photo's when pasting.")
+    ] = False,
     device: Device = "auto",
     dtype: Precision = "auto",
     landmarks: Annotated[Landmarks, typer.Option(help="Landmark backend.")] = Landmarks.DLIB,
@@ -99,7 +102,13 @@ def swap(
     swapper = Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks.value)
     person = swapper.prepare(identities, face=_face_choice(identity_face))
     result = swapper(
-        person, target, face=_face_choice(face), structure=structure, appearance=appearance, seed=seed
+        person,
+        target,
+        face=_face_choice(face),
+        structure=structure,
+        appearance=appearance,
+        seed=seed,
+        match_colour=match_colour,
     )
     result.save(output, overwrite=overwrite, quality=quality, mark=mark)
     if save_mask is not None:

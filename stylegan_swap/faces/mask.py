@@ -63,9 +63,7 @@ def soft_mask(
 def reach_mask(landmarks: np.ndarray, size: int, *, margin: float = 0.06) -> np.ndarray:
     """The furthest a swap may reach: 1 on the hull, falling to exactly 0 at ``margin`` × side outside it."""
     mask = hull_mask(landmarks, size)
-    radius = max(1, round(margin * size))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return feathered(cv2.dilate(mask, kernel), radius)
+    return feathered(_dilated(mask, margin * size), margin * size)
 
 
 def feathered(mask: np.ndarray, width: float) -> np.ndarray:
@@ -102,6 +100,12 @@ def fill_polygon(points: np.ndarray, size: int) -> np.ndarray:
 def _grown(mask: np.ndarray, radius: float) -> np.ndarray:
     if radius < 0.5:
         return mask
-    side = 2 * round(radius) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return cv2.GaussianBlur(cv2.dilate(mask, kernel), (0, 0), max(radius / 2, 0.5))
+    return cv2.GaussianBlur(_dilated(mask, radius), (0, 0), max(radius / 2, 0.5))
+
+
+def _dilated(mask: np.ndarray, radius: float) -> np.ndarray:
+    """Dilate by a disc; by distances, because its cost does not grow with the radius."""
+    if mask.max() <= 0.5:
+        return mask
+    outside = (mask <= 0.5).astype(np.uint8)
+    return np.clip(radius + 0.5 - cv2.distanceTransform(outside, cv2.DIST_L2, 5), 0, 1).astype(np.float32)

@@ -228,10 +228,15 @@ def _skin_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
 
 def _relight(face: np.ndarray, attribute: np.ndarray, mask: np.ndarray, skin: np.ndarray) -> np.ndarray:
     """Give the face the low frequencies of the attribute photo: its light and its shading."""
-    sigma = LIGHT_SCALE * face.shape[0]
     lab = to_lab(face)
-    low = cv2.GaussianBlur((to_lab(attribute) - lab) * mask[..., None], (0, 0), sigma)
-    change = LIGHT_SHARE * low / np.maximum(cv2.GaussianBlur(mask, (0, 0), sigma), 1e-3)[..., None]
+    weighted = np.dstack([(to_lab(attribute) - lab) * mask[..., None], mask])
+    # Frequencies this low fit on few pixels, where the wide blur costs next to nothing.
+    side = min(256, len(face))
+    small = cv2.resize(weighted, (side, side), interpolation=cv2.INTER_AREA)
+    low = cv2.resize(
+        cv2.GaussianBlur(small, (0, 0), LIGHT_SCALE * side), mask.shape, interpolation=cv2.INTER_LINEAR
+    )
+    change = LIGHT_SHARE * low[..., :3] / np.maximum(low[..., 3:], 1e-3)
     # Coloured light is taken over by skin; on teeth and the white of the eyes it would read as a tint.
     change[..., 1:] *= colourfulness(lab, skin)
     return from_lab(lab + change)
