@@ -8,6 +8,7 @@ shapes are those of the released checkpoints without the prefix ``encoder.``.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -44,7 +45,7 @@ class StyleHead(nn.Module):
         return self.linear(self.convs(x).flatten(1))
 
 
-class PSPBase(IRSE50Trunk):
+class PSPBase(IRSE50Trunk, ABC):
     """What the pSp family shares: trunk, shape checks and the average code.
 
     ``latent_avg`` is a buffer outside the state dict, because checkpoints keep it beside the
@@ -73,9 +74,9 @@ class PSPBase(IRSE50Trunk):
         average = as_latent_avg(latent_avg, n_styles, style_dim)
         self.register_buffer("latent_avg", average, persistent=False)
 
+    @abstractmethod
     def codes(self, x: Tensor) -> Tensor:
         """Return the raw codes ``[batch, L, D]`` before the average is added."""
-        raise NotImplementedError(f"{type(self).__name__} does not define codes().")
 
     def forward(self, x: Tensor) -> Latents:
         """Invert aligned images ``[batch, input_nc, 256, 256]``, RGB in [-1, 1].
