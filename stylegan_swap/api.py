@@ -32,11 +32,13 @@ from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.models.identity import DlibIdentity
 from stylegan_swap.registry import build_method, list_methods, method_entry
 from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
-from stylegan_swap.weights import default_weights_available, find_weights
+from stylegan_swap.weights import default_weights_available, find_weights, registered_weights
 
 FaceChoice: TypeAlias = "str | int | PhotoSource"
 # Sides of the crop for methods that take any: the smallest that keeps three quarters of the photo's detail.
 _FREE_SIZES = (256, 512, 1024)
+_LANDMARKS = ("dlib", "face-alignment")
+_LARGEST_SEED = 2**63 - 1
 
 
 def swap(
@@ -75,10 +77,12 @@ def swap(
         StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
     """
     swapper = _cached_swapper(method, device, dtype, landmarks)
+    # Read first: a wrong path is told before the work on the identity.
+    photo = read_photo(attribute)
     person = swapper.prepare(identity, face=identity_face)
     return swapper(
         person,
-        attribute,
+        photo,
         face=face,
         structure=structure,
         appearance=appearance,
@@ -94,9 +98,16 @@ class Swapper:
         method: the method; ``from_pretrained`` finds it by name.
         landmarks: ``"dlib"`` or ``"face-alignment"``.
         notes: what to tell the user with every result.
+
+    Raises:
+        UnsupportedOptionError: there is no such landmark backend.
     """
 
     def __init__(self, method: Method, *, landmarks: str = "dlib", notes: Sequence[str] = ()) -> None:
+        if landmarks not in _LANDMARKS:
+            raise UnsupportedOptionError(
+                f"unknown landmark backend {landmarks!r}: choose {' or '.join(_LANDMARKS)}"
+            )
         self.method = method
         self._landmarks = landmarks
         self._notes = tuple(notes)
@@ -125,6 +136,8 @@ class Swapper:
             warnings.warn(notes[0], StyleganSwapWarning, stacklevel=2)
             name = "warp"
         known = isinstance(name, str) and name in list_methods()
+        if not known and _is_no_path(name) and name not in registered_weights():
+            method_entry(str(name))  # raises, and says which methods there are
         if known and not method_entry(str(name)).needs_weights:
             method = build_method(str(name), None, where, precision)
         else:
@@ -143,7 +156,7 @@ class Swapper:
         Raises:
             NoFaceError, FaceSelectionError, FaceTooSmallError, ImageReadError: see ``stylegan_swap.errors``.
         """
-        if face == "all":
+        if isinstance(face, str) and face == "all":
             raise UnsupportedOptionError(
                 "one identity is one face: choose 'largest', a number or a reference photo"
             )
@@ -179,13 +192,13 @@ class Swapper:
             StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
         """
         dials = self._dials(structure, appearance, seed)
+        photo = read_photo(attribute)
         if not isinstance(person, Person):
             person = self.prepare(person)
         if person.method != self.method.name:
             raise UnsupportedOptionError(
                 f"the person was prepared for method {person.method!r}: prepare it for {self.method.name!r}"
             )
-        photo = read_photo(attribute)
         pixels, mask = photo.pixels, np.zeros(photo.pixels.shape[:2], np.float32)
         done: list[tuple[Face, Alignment, AlignedSwap]] = []
         for found in self._select(photo, face):
@@ -211,7 +224,7 @@ class Swapper:
             seed,
             [*photo.notes, *self._notes],
             photo.credit,
-            (attribute, *person.names),
+            (photo.name if isinstance(attribute, Photo) else attribute, *person.names),
         )
 
     def swap_aligned(
@@ -268,6 +281,7 @@ class Swapper:
         """
         if n < 1:
             raise UnsupportedOptionError(f"n must be at least 1, got {n}")
+        _check_seed(seed)
         faces = self._latent_space("generate")(latents, n, truncation_psi, seed)
         return [Image.fromarray(np.rint(pixels).astype(np.uint8)) for pixels in to_pixels(faces)]
 
@@ -323,6 +337,8 @@ class Swapper:
         for name, value in (("structure", structure), ("appearance", appearance)):
             if not 0 <= value <= 1:
                 raise UnsupportedOptionError(f"{name} is a dial from 0 to 1, got {value}")
+        if seed is not None:
+            _check_seed(seed)
         return {"structure": structure, "appearance": appearance, "seed": seed}
 
     def _latent_space(self, what: str) -> Any:
@@ -337,6 +353,16 @@ class Swapper:
 @functools.lru_cache(maxsize=2)
 def _cached_swapper(method: str, device: str, dtype: str, landmarks: str) -> Swapper:
     return Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks)
+
+
+def _is_no_path(name: str | os.PathLike[str]) -> bool:
+    """Whether it can only have been meant as a name: one word, and nothing of that name lies here."""
+    return isinstance(name, str) and name.replace("-", "").isidentifier() and not os.path.exists(name)
+
+
+def _check_seed(seed: int) -> None:
+    if not isinstance(seed, int | np.integer) or not 0 <= seed <= _LARGEST_SEED:
+        raise UnsupportedOptionError(f"seed is a whole number from 0 to {_LARGEST_SEED}, got {seed}")
 
 
 def _points(alignment: Alignment, found: Face) -> Tensor:

@@ -91,19 +91,24 @@ def swap(
 ) -> None:
     """Put the face of one photo into another."""
     identities, target = _who_and_where(photos or [], identity or [], attribute)
-    from stylegan_swap.images import check_writable
+    from stylegan_swap.images import check_writable, read_photo
 
-    inputs = [*identities, target]
+    # --face and --identity-face may name a reference photo.
+    inputs = [*identities, target, face, identity_face]
     check_writable(output, overwrite, inputs=inputs)
     if save_mask is not None:
-        check_writable(save_mask, overwrite, inputs=[*inputs, output])
+        check_writable(save_mask, overwrite, inputs=inputs)
+        if save_mask.resolve() == output.resolve():
+            raise ImageWriteError(f"{save_mask}: is the result's file as well; choose another for the mask")
     from stylegan_swap.api import Swapper
 
     swapper = Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks.value)
-    person = swapper.prepare(identities, face=_face_choice(identity_face))
+    # Both are read before the work on either, so that a wrong path is told at once.
+    who, where = [read_photo(path) for path in identities], read_photo(target)
+    person = swapper.prepare(who, face=_face_choice(identity_face))
     result = swapper(
         person,
-        target,
+        where,
         face=_face_choice(face),
         structure=structure,
         appearance=appearance,
@@ -154,11 +159,17 @@ def invert(
 ) -> None:
     """Find the W+ codes of a face."""
     from stylegan_swap.images import check_writable
+    from stylegan_swap.weights import MODEL_FILE
 
     if output.suffix != ".safetensors":
         raise ImageWriteError(f"{output}: codes are written as .safetensors: change the suffix")
     if output.exists() and not overwrite:
         raise ImageWriteError(f"{output}: exists already; choose another name or allow it with --overwrite")
+    if output.exists() and output.resolve() in (
+        Path(weights).resolve(),
+        Path(weights).resolve() / MODEL_FILE,
+    ):
+        raise ImageWriteError(f"{output}: holds the weights; choose another name for the codes")
     if not output.resolve().parent.is_dir():
         raise ImageWriteError(f"{output}: the folder does not exist; create it first")
     if preview is not None:
@@ -228,7 +239,10 @@ def main() -> None:
     except StyleganSwapError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # typer turns Ctrl-C into exit code 130, without a word.
+        if isinstance(end, SystemExit) and end.code != 130:
+            raise
         typer.echo("interrupted", err=True)
         sys.exit(130)
 

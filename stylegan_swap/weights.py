@@ -172,7 +172,7 @@ def save_weights(
     """
     import torch
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     target = Path(folder)
     kinds = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, None: None}
@@ -194,7 +194,8 @@ def save_weights(
         target.mkdir(parents=True, exist_ok=True)
         with replacing(target / CONFIG_FILE) as described, replacing(target / MODEL_FILE) as stored_in:
             described.write_text(text, encoding="utf-8")
-            save_file(tensors, stored_in, metadata={"format": "pt", "library_version": __version__})
+            # Not save_file: it replaces the file by one that only its owner can read.
+            stored_in.write_bytes(save(tensors, metadata={"format": "pt", "library_version": __version__}))
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{target}: the config is no JSON ({error}); use numbers, texts and lists"

@@ -86,6 +86,15 @@ def test_shared_transposed_and_trained_tensors(tmp_path):
         assert torch.equal(loaded[name], tensor.to_dense()) and loaded[name].is_contiguous()
 
 
+def test_others_may_read_the_files(tmp_path):
+    before = os.umask(0o022)
+    try:
+        file = save_weights(tmp_path, {"w": torch.ones(1)}, {})
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (file, tmp_path / "config.json")} == {0o644}
+
+
 def test_nothing_broken_is_saved(tmp_path):
     folder = tmp_path / "net"
     refused(lambda: save_weights(folder, {"w": torch.tensor([float("nan")])}, {}), "w would hold NaN")

@@ -282,6 +282,9 @@ def _hog(view: np.ndarray) -> list[tuple[np.ndarray, float]]:
 
 
 def _mmod(view: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    if min(view.shape[:2]) < SMALLEST_FACE:
+        # Under about 10 px the network's filters do not fit: dlib raises RuntimeError and spoils its heap.
+        return []
     with _network_lock:
         found = _network()(view, 0)
     return [(_corners(detection.rect), detection.confidence) for detection in found]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from inversion import Latents
-from stylegan_swap.errors import CheckpointError
+from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
 from stylegan_swap.faces.mask import reach_mask
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.network import IdentityCodes, NetworkConfig, SwapNetwork
@@ -46,7 +46,9 @@ class DefaultMethod:
             )
         state, config = load_weights(weights)
         try:
-            network = SwapNetwork(NetworkConfig.from_dict(config))
+            # Building draws random weights, which the stored ones replace: the caller's draws stay theirs.
+            with torch.random.fork_rng(devices=[]):
+                network = SwapNetwork(NetworkConfig.from_dict(config))
         except CheckpointError as error:
             raise CheckpointError(f"{weights}: {error}") from error
         load_state(network, state, str(weights))
@@ -101,6 +103,9 @@ class DefaultMethod:
             n: how many faces to draw.
             truncation_psi: 0 gives the average face, 1 the full variety (StyleGAN, section B).
             seed: of the random codes.
+
+        Raises:
+            UnsupportedOptionError: the codes are those of another network.
         """
         generator = self.network.generator
         with torch.inference_mode(), self._precision():
@@ -111,6 +116,11 @@ class DefaultMethod:
                     generator.mapping(z.to(self.device)), truncation_psi, generator.mean_latent(4096, 0)
                 )
                 return generator(w).image.float().clamp(-1, 1)
+            own, given = [generator.n_latent, generator.style_dim], list(latents.wplus.shape[1:])
+            if given != own:
+                raise UnsupportedOptionError(
+                    f"the codes are {given} per face, this network's are {own}: give the weights they go with"
+                )
             structure = None if latents.structure is None else latents.structure.to(self.device)
             image = generator(latents.wplus.to(self.device), structure=structure).image
             return image.float().clamp(-1, 1)

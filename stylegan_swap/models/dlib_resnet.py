@@ -141,7 +141,9 @@ def load_dlib_resnet(path: str | Path | None = None) -> DlibResNet:
             f"{path}: there is no such file; expected {DAT_NAME} or a converted .safetensors."
         )
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_dat(path)
-    network = DlibResNet()
+    # Building draws random weights, which the stored ones replace: the caller's draws stay theirs.
+    with torch.random.fork_rng(devices=[]):
+        network = DlibResNet()
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -188,8 +190,10 @@ def _read_dat(path: Path) -> dict[str, Tensor]:
     data = path.read_bytes()
     state: dict[str, Tensor] = {}
     position = 0
+    with torch.device("meta"):  # names and shapes only
+        shapes = DlibResNet().state_dict()
     try:
-        for key, value in DlibResNet().state_dict().items():
+        for key, value in shapes.items():
             if key == "head.weight":
                 matrix, position = _next_tensor(data, position, value.shape[1], value.shape[0])
                 state[key] = matrix.view(value.shape[1], value.shape[0]).T.contiguous()
