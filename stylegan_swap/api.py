@@ -76,7 +76,8 @@ def swap(
     Raises:
         StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
     """
-    swapper = _cached_swapper(method, device, dtype, landmarks)
+    build = _cached_swapper if method in list_methods() else Swapper.from_pretrained
+    swapper = build(method, device=device, dtype=dtype, landmarks=landmarks)
     # Read first: a wrong path is told before the work on the identity.
     photo = read_photo(attribute)
     person = swapper.prepare(identity, face=identity_face)
@@ -163,7 +164,7 @@ class Swapper:
         sources = identity if isinstance(identity, (list, tuple)) else [cast("PhotoSource", identity)]
         if not sources:
             raise UnsupportedOptionError("no identity photo was given: give one, or several of one person")
-        prepared, embeddings, names = [], [], []
+        prepared, embeddings, names, notes = [], [], [], []
         for source in sources:
             photo = read_photo(source)
             found = self._select(photo, face)[0]
@@ -172,8 +173,10 @@ class Swapper:
             prepared.append(self.method.prepare(crop, points))
             embeddings.append(describe_face(self._identity, photo.pixels, alignment))
             names.append(photo.name)
+            notes += [f"{photo.name}: {note}" for note in photo.notes]
         whole = prepared[0] if len(prepared) == 1 else self.method.combine(prepared)
-        return Person(whole, torch.cat(embeddings).mean(0, keepdim=True), self.method.name, tuple(names))
+        embedding = torch.cat(embeddings).mean(0, keepdim=True)
+        return Person(whole, embedding, self.method.name, tuple(names), tuple(notes))
 
     def __call__(
         self,
@@ -222,7 +225,7 @@ class Swapper:
             mask,
             self.method.name,
             seed,
-            [*photo.notes, *self._notes],
+            [*person.notes, *photo.notes, *self._notes],
             photo.credit,
             (photo.name if isinstance(attribute, Photo) else attribute, *person.names),
         )

@@ -201,7 +201,9 @@ def generate(
     """Synthesise faces of people who do not exist, or the face behind W+ codes."""
     from stylegan_swap.images import WRITABLE, check_writable
 
-    single = output.suffix.lower() in WRITABLE
+    single = bool(output.suffix) and not output.is_dir()
+    if single and output.suffix.lower() not in WRITABLE:
+        raise typer.BadParameter(f"{output}: pictures end in {', '.join(WRITABLE)}", param_hint="--output")
     if single and n > 1:
         raise typer.BadParameter(f"{n} pictures need a folder, not {output}", param_hint="--output")
     if codes is not None and n > 1:

@@ -30,12 +30,14 @@ class Person:
         embedding: dlib's descriptor, ``[1, 128]``, mean over the photos.
         method: name of the method that prepared it.
         names: the photos it comes from.
+        notes: what a user should know about those photos.
     """
 
     prepared: Any
     embedding: Tensor
     method: str
     names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from stylegan_swap.atomic import replacing
 from stylegan_swap.errors import CheckpointError, MissingDependencyError
 
 CHIP_SIZE = 150
@@ -157,7 +158,8 @@ def save_identity(network: DlibResNet, path: str | Path, dtype: torch.dtype = to
     In fp16 the embeddings move by about 1e-4; dlib's threshold is 0.6.
     """
     state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in network.state_dict().items()}
-    save_file(state, str(path), metadata={"format": FORMAT, "version": "1"})
+    with replacing(Path(path)) as temporary:
+        temporary.write_bytes(save(state, metadata={"format": FORMAT, "version": "1"}))
 
 
 def _group_ends() -> tuple[int, ...]:

@@ -179,7 +179,9 @@ class ArcFaceIdentity(nn.Module):
             CheckpointError: if the file is missing, unsafe, or not IR-SE-50.
         """
         state = _read_state(Path(path))
-        network = IRSE50()
+        # Building draws random weights, which the stored ones replace: the caller's draws stay theirs.
+        with torch.random.fork_rng(devices=[]):
+            network = IRSE50()
         try:
             network.load_published(state)
         except ValueError as error:
