@@ -129,6 +129,6 @@ class SwapResult:
 
 def describe_face(identity: DlibIdentity, pixels: np.ndarray, alignment: Alignment) -> Tensor:
     """Dlib's descriptor ``[1, 128]`` of the face an alignment shows in a photo's pixels."""
-    with torch.inference_mode():
+    with torch.no_grad():
         crop = from_pixels(alignment.resized(IDENTITY_SIZE).crop(pixels))
         return identity.embed(crop.to(identity.mean.device)).cpu()

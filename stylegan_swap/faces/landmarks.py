@@ -170,8 +170,12 @@ def _shape_predictor() -> Any:
     return dlib.shape_predictor(str(dlib_model_file("shape_predictor_68_face_landmarks.dat")))
 
 
-def _region_around(pixels: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Cut out the surroundings of the box and shrink them: large photographs cost no more than small ones."""
+def _region_around(pixels: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut out the surroundings of the box and shrink them: large photographs cost no more than small ones.
+
+    Returns:
+        The region, the place of its first pixel in the photo, and its scale across and down.
+    """
     height, width = pixels.shape[:2]
     corners = np.asarray(box, np.float64).reshape(2, 2)
     margin = 0.6 * (corners[1] - corners[0])
@@ -179,11 +183,11 @@ def _region_around(pixels: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.
     high = np.clip(np.ceil(corners[1] + margin), low + 1, [width, height]).astype(int)
     region = pixels[low[1] : high[1], low[0] : high[0]]
     scale = min(1.0, _WORKING_FACE / float(np.max(corners[1] - corners[0])))
-    offset = low.astype(np.float64)
+    offset, scales = low.astype(np.float64), np.ones(2)
     if scale < 1.0:
         size = (max(1, round(region.shape[1] * scale)), max(1, round(region.shape[0] * scale)))
-        scale = size[0] / region.shape[1]
+        scales = np.array([size[0] / region.shape[1], size[1] / region.shape[0]])
         region = cv2.resize(region, size, interpolation=cv2.INTER_AREA)
         # INTER_AREA keeps pixel edges, not centres, in place.
-        offset = offset + 0.5 / scale - 0.5
-    return np.ascontiguousarray(region), offset, scale
+        offset = offset + 0.5 / scales - 0.5
+    return np.ascontiguousarray(region), offset, scales

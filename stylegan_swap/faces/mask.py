@@ -55,7 +55,7 @@ def soft_mask(
         forehead: see ``hull_points``.
 
     Returns:
-        float32 ``[size, size]``; exactly 0 outside the hull.
+        float32 ``[size, size]``; exactly 0 from one pixel outside the hull on (OpenCV's line is that wide).
     """
     return feathered(hull_mask(landmarks, size, forehead), feather * size)
 

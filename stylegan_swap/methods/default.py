@@ -56,7 +56,7 @@ class DefaultMethod:
 
     def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> IdentityCodes:
         """See ``Method.prepare``; the landmarks are not needed."""
-        with torch.inference_mode(), self._precision():
+        with torch.no_grad(), self._precision():
             return self.network.identity_codes(x_id.to(self.device))
 
     def combine(self, prepared: list[IdentityCodes]) -> IdentityCodes:
@@ -76,7 +76,7 @@ class DefaultMethod:
         seed: int | None = None,
     ) -> AlignedSwap:
         """See ``Method.swap_aligned``."""
-        with torch.inference_mode(), self._precision():
+        with torch.no_grad(), self._precision():
             output = self.network(
                 prepared,
                 x_attr.to(self.device),
@@ -92,7 +92,7 @@ class DefaultMethod:
 
     def invert(self, x: Tensor) -> Latents:
         """Codes of aligned faces ``[batch, 3, S, S]``, RGB in [-1, 1]."""
-        with torch.inference_mode(), self._precision():
+        with torch.no_grad(), self._precision():
             return self.network.invert(x.to(self.device)).to(torch.float32)
 
     def generate(self, latents: Latents | None, n: int, truncation_psi: float, seed: int) -> Tensor:
@@ -108,7 +108,7 @@ class DefaultMethod:
             UnsupportedOptionError: the codes are those of another network.
         """
         generator = self.network.generator
-        with torch.inference_mode(), self._precision():
+        with torch.no_grad(), self._precision():
             if latents is None:
                 # Drawn on the CPU: the same seed gives the same people on every device.
                 z = torch.randn(n, generator.style_dim, generator=torch.Generator().manual_seed(seed))
