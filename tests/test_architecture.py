@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "weights": {"errors", "_version", "atomic"},
     "codes": {"inversion", "errors", "atomic"},
     "faces": {"errors"},
-    "models": {"cuda_ops", "inversion", "errors"},
+    "models": {"cuda_ops", "inversion", "errors", "atomic"},
     "methods": {"cuda_ops", "inversion", "errors", "weights", "faces", "models"},
     "result": {"errors", "images", "faces", "models"},
     "api": {
