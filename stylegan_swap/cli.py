@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from stylegan_swap._version import __version__
+from stylegan_swap.cli_evaluate import evaluate
 from stylegan_swap.errors import ImageWriteError, StyleganSwapError, StyleganSwapWarning
 
 app = typer.Typer(
@@ -164,7 +165,9 @@ def invert(
     if output.suffix != ".safetensors":
         raise ImageWriteError(f"{output}: codes are written as .safetensors: change the suffix")
     if output.exists() and not overwrite:
-        raise ImageWriteError(f"{output}: exists already; choose another name or allow it with --overwrite")
+        raise ImageWriteError(
+            f"{output}: exists already; choose another name or allow overwriting (--overwrite)"
+        )
     if output.exists() and output.resolve() in (
         Path(weights).resolve(),
         Path(weights).resolve() / MODEL_FILE,
@@ -225,6 +228,9 @@ def generate(
         typer.echo(str(path))
 
 
+app.command()(evaluate)
+
+
 @app.command()
 def doctor() -> None:
     """Print versions, device, op backend and weights: what a bug report needs."""
@@ -240,6 +246,12 @@ def main() -> None:
         app(standalone_mode=True)
     except StyleganSwapError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        # torch's OutOfMemoryError is a RuntimeError; naming it would import torch for every command.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        typer.secho("error: not enough memory: use --device cpu, or a smaller picture", fg="red", err=True)
         sys.exit(1)
     except (KeyboardInterrupt, SystemExit) as end:
         # typer turns Ctrl-C into exit code 130, without a word.

@@ -44,6 +44,12 @@ _methods: dict[str, MethodEntry] = {
     "warp": MethodEntry(
         "stylegan_swap.methods.warp:WarpMethod", False, "landmark-driven warp and blend, no weights"
     ),
+    "copy": MethodEntry(
+        "stylegan_swap.methods.baselines:CopyMethod", False, "baseline: the attribute photo itself"
+    ),
+    "paste": MethodEntry(
+        "stylegan_swap.methods.baselines:PasteMethod", False, "baseline: the identity's crop, pasted"
+    ),
 }
 
 

@@ -43,14 +43,18 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("inversion", "errors", "device", "registry", "images", "weights"),
         *("faces", "models", "methods", "result"),
     },
-    "metrics": {"inversion", "errors", "images", "weights", "faces", "models", "methods", "result", "api"},
+    "metrics": {
+        *("inversion", "errors", "_version", "atomic", "images"),
+        *("faces", "models", "methods", "result", "api"),
+    },
     "demo": {"errors", "images", "api"},
     "doctor": {"cuda_ops", "errors", "_version", "device", "weights", "faces"},
     # The package's own names; all but the version are resolved on first use.
     "stylegan_swap": {"_version"},
+    "cli_evaluate": {"_version", "atomic", "images", "metrics"},
     "cli": {
         *("errors", "_version", "images", "provenance", "weights", "codes", "result"),
-        *("api", "metrics", "demo", "doctor", "stylegan_swap"),
+        *("api", "cli_evaluate", "demo", "doctor", "stylegan_swap"),
     },
 }
 

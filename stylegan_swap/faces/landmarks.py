@@ -24,6 +24,17 @@ LEFT_EYE = slice(36, 42)
 RIGHT_EYE = slice(42, 48)
 OUTER_LIPS = slice(48, 60)
 INNER_LIPS = slice(60, 68)
+# Where every landmark comes to lie when the face is mirrored.
+MIRRORED = np.array(
+    [
+        *range(16, -1, -1),
+        *range(26, 16, -1),
+        *(27, 28, 29, 30, 35, 34, 33, 32, 31),
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
+        *(64, 63, 62, 61, 60, 67, 66, 65),
+    ]
+)
 
 # dlib's trees see the face through a box; their answer moves with it. Averaging over a few shifted
 # boxes takes most of that noise away.
@@ -105,10 +116,7 @@ class FaceAlignmentLandmarks:
                 f"the landmark backend cannot be imported ({error}): pip install face-alignment"
             ) from error
         try:
-            # compile=True would run torch.compile with a warm-up and write to the user's cache.
-            self._network: Any = face_alignment.FaceAlignment(
-                face_alignment.LandmarksType.TWO_D, device=device, flip_input=False, compile=False
-            )
+            self._network = _face_alignment_network(face_alignment, device)
         except (OSError, RuntimeError) as error:
             raise MissingDependencyError(
                 "face-alignment could not load its weights, which it downloads on first use: "
@@ -161,6 +169,13 @@ def mouth_opening(landmarks: np.ndarray) -> float:
     """Height of the inner mouth (points 62 to 66) over the distance between the eye centres."""
     eyes = np.linalg.norm(landmarks[RIGHT_EYE].mean(0) - landmarks[LEFT_EYE].mean(0))
     return float(np.linalg.norm(landmarks[66] - landmarks[62]) / max(float(eyes), 1e-6))
+
+
+@functools.lru_cache(maxsize=1)
+def _face_alignment_network(package: Any, device: str) -> Any:
+    """Read from disk once, not for every photo."""
+    # compile=True would run torch.compile with a warm-up and write to the user's cache.
+    return package.FaceAlignment(package.LandmarksType.TWO_D, device=device, flip_input=False, compile=False)
 
 
 @functools.lru_cache(maxsize=1)

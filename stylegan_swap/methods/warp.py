@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 import torch
 from scipy.interpolate import LinearNDInterpolator
+from scipy.spatial import QhullError
 from torch import Tensor
 
 from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.colour import colourfulness, from_lab, match_colour, to_lab
 from stylegan_swap.faces.glasses import frame_mask, wears_glasses
-from stylegan_swap.faces.landmarks import JAW, landmarks_of_crop, mouth_opening
+from stylegan_swap.faces.landmarks import JAW, MIRRORED, landmarks_of_crop, mouth_opening
 from stylegan_swap.faces.mask import (
     eye_masks,
     feathered,
@@ -41,19 +42,6 @@ LIGHT_SHARE = 0.7
 FEATHER = 0.05
 
 
-# Where every landmark comes to lie when the face is mirrored.
-_MIRRORED = np.array(
-    [
-        *range(16, -1, -1),
-        *range(26, 16, -1),
-        *(27, 28, 29, 30, 35, 34, 33, 32, 31),
-        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
-        *(64, 63, 62, 61, 60, 67, 66, 65),
-    ]
-)
-
-
 @dataclass(frozen=True, eq=False)
 class AlignedFace:
     """One aligned face: crop float32 ``[S, S, 3]`` in 0..255 and its landmarks ``[68, 2]`` in crop pixels."""
@@ -69,6 +57,7 @@ class WarpMethod:
     paper = "Bitouk et al., Face Swapping: Automatically Replacing Faces in Photographs, SIGGRAPH 2008"
     size: int | None = None
     options: frozenset[str] = frozenset()
+    fingerprint = name
 
     @classmethod
     def from_pretrained(cls, weights: Path | None, *, device: torch.device, dtype: torch.dtype) -> WarpMethod:
@@ -154,13 +143,19 @@ def warp_face(identity: AlignedFace, landmarks: np.ndarray, size: int) -> tuple[
     Returns:
         The warped face, float32 ``[size, size, 3]``, and where it shows the inside of the identity crop,
         float32 ``[size, size]``.
+
+    Raises:
+        ValueError: the landmarks lie in one point or on one line.
     """
     here, there = _control_points(landmarks), _control_points(identity.landmarks)
     # A map this smooth needs no more than a coarse grid; enlarging it also rounds the triangles' creases.
     step = max(1, size // 256)
     grid = np.arange(step / 2 - 0.5, size + step, step)
     columns, rows = np.meshgrid(grid, grid)
-    coordinates = LinearNDInterpolator(here, there - here)(columns, rows)
+    try:
+        coordinates = LinearNDInterpolator(here, there - here)(columns, rows)
+    except QhullError as error:
+        raise ValueError("the landmarks span no face: they lie in one point or on one line") from error
     outside = np.isnan(coordinates[..., 0])
     coordinates[outside] = 0.0
     smooth = cv2.GaussianBlur(coordinates.astype(np.float32), (0, 0), 0.008 * size / step)
@@ -206,7 +201,7 @@ def _facing_alike(identity: AlignedFace, attribute: AlignedFace) -> AlignedFace:
     if abs(here + there) + 0.25 >= abs(here - there):
         return identity
     width = identity.image.shape[1]
-    landmarks = identity.landmarks[_MIRRORED].copy()
+    landmarks = identity.landmarks[MIRRORED].copy()
     landmarks[:, 0] = width - 1 - landmarks[:, 0]
     return AlignedFace(np.ascontiguousarray(identity.image[:, ::-1]), landmarks)
 

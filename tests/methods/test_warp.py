@@ -12,7 +12,7 @@ from method_contract import MethodContract
 
 from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.glasses import frame_mask
-from stylegan_swap.faces.landmarks import landmarks_of_crop, mouth_opening
+from stylegan_swap.faces.landmarks import MIRRORED, landmarks_of_crop, mouth_opening
 from stylegan_swap.faces.mask import hull_mask, inner_mouth_mask
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.methods import warp
@@ -62,7 +62,7 @@ def blend(identity: AlignedFace, attribute: AlignedFace) -> np.ndarray:
 
 
 def mirrored(face: AlignedFace) -> AlignedFace:
-    points = face.landmarks[warp._MIRRORED].copy()
+    points = face.landmarks[MIRRORED].copy()
     points[:, 0] = face.image.shape[1] - 1 - points[:, 0]
     return AlignedFace(np.ascontiguousarray(face.image[:, ::-1]), points)
 
@@ -80,8 +80,8 @@ def turned_head(face: AlignedFace, shift: float) -> AlignedFace:
 
 
 def test_mirroring_the_landmarks_twice_changes_nothing(grace):
-    assert sorted(warp._MIRRORED) == list(range(68))
-    np.testing.assert_array_equal(warp._MIRRORED[warp._MIRRORED], np.arange(68))
+    assert sorted(MIRRORED) == list(range(68))
+    np.testing.assert_array_equal(MIRRORED[MIRRORED], np.arange(68))
     predicted = landmarks_of_crop(mirrored(grace).image)
     assert np.linalg.norm(predicted - mirrored(grace).landmarks, axis=1).mean() < 3
 

@@ -1,0 +1,142 @@
+"""The command ``stylegan-swap evaluate``: swap a list of pairs with several methods, measure, report."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stylegan_swap._version import __version__
+
+
+def evaluate(
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="CSV with the columns identity and attribute, paths relative to --photos."),
+    ] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder of the photos of --pairs; its own if absent.")
+    ] = None,
+    identities: Annotated[
+        Path | None, typer.Option(help="Instead of --pairs: folder of identity photos.")
+    ] = None,
+    attributes: Annotated[
+        Path | None, typer.Option(help="Instead of --pairs: folder of attribute photos.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many pairs of the two folders.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="Names or weights, separated by commas.")] = "copy,paste,warp",
+    out: Annotated[
+        Path, typer.Option(help="Folder for rows, pictures, summary.json and report.html.")
+    ] = Path("evaluation"),
+    distractors: Annotated[
+        int, typer.Option(min=0, help="People of manifest.csv who join the gallery though in no pair.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+) -> None:
+    """Measure methods on pairs of photos. A run that was stopped goes on where it ended."""
+    import json
+
+    from stylegan_swap.atomic import replacing
+    from stylegan_swap.images import read_photo
+    from stylegan_swap.metrics.benchmark import Settings, columns_of, default_measures, run_method, start_run
+    from stylegan_swap.metrics.pairs import cross_pairs, manifest_of, people_of, read_pairs
+    from stylegan_swap.metrics.report import write_report
+    from stylegan_swap.metrics.summary import summarise
+
+    if (pairs is None) == (identities is None or attributes is None):
+        raise typer.BadParameter("give either --pairs, or --identities and --attributes")
+    if pairs is not None:
+        root = photos or pairs.parent
+        todo = read_pairs(pairs, root)
+        people = dict(people_of(root))
+    else:
+        assert identities is not None and attributes is not None
+        root = identities
+        todo = cross_pairs(identities, attributes, limit)
+        people = {**people_of(attributes), **people_of(identities)}
+    methods = [name.strip() for name in method.split(",") if name.strip()]
+    if not methods:
+        raise typer.BadParameter("name at least one method", param_hint="--method")
+    start_run(
+        out, Settings([(pair.identity_name, pair.attribute_name) for pair in todo], distractors, __version__)
+    )
+    gallery, frontal = _enrolled(todo, root, manifest_of(root), people, distractors)
+    measures = default_measures(gallery, frontal)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for name in methods:
+        rows[name] = run_method(name, todo, people, measures, out, device=device, progress=_progress)
+    command = "stylegan-swap " + " ".join(sys.argv[1:])
+    summary = summarise(rows, columns_of(measures), people, command=command)
+    with replacing(out / "summary.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    paths = {pair.number: pair for pair in todo}
+
+    def triple(name: str, row: Any) -> tuple[Any, Any, Any]:
+        pair = paths[row["number"]]
+        pictures = (pair.identity, pair.attribute, out / row["result"])
+        first, second, third = (read_photo(path).pixels for path in pictures)
+        return first, second, third
+
+    write_report(out / "report.html", summary, rows, triple)
+    _print_table(summary)
+    typer.echo(f"{out / 'report.html'}")
+
+
+def _enrolled(
+    todo: list[Any], root: Path, manifest: list[dict[str, str]], people: dict[str, str], distractors: int
+) -> tuple[list[Any], list[Any]]:
+    """The gallery: all photos of everybody in the pairs, and of some more people; and which are frontal."""
+    from stylegan_swap.images import read_photo
+    from stylegan_swap.metrics.robustness import aligned_view
+    from stylegan_swap.metrics.sample import look
+
+    photos = {pair.identity_name: pair.identity for pair in todo}
+    photos |= {pair.attribute_name: pair.attribute for pair in todo}
+    involved = {people.get(name, name) for name in photos}
+    others = sorted({row["person"] for row in manifest} - involved)
+    involved |= set(random.Random(0).sample(others, min(distractors, len(others))))
+    photos |= {row["file"]: root / row["file"] for row in manifest if row["person"] in involved}
+    # Only the studio sets say that their people look into the camera with a resting face.
+    neutral = {row["file"] for row in manifest if row.get("expression") == "neutral"}
+    gallery, frontal = [], []
+    for number, (name, path) in enumerate(photos.items()):
+        _progress("gallery", number, len(photos))
+        view = look(read_photo(path).pixels, name, people.get(name, name))
+        if view.landmarks is None:
+            typer.secho(f"note: {path}: no face was found; not in the gallery", fg="yellow", err=True)
+            continue
+        crop = aligned_view(view)
+        gallery.append(crop)
+        if name in neutral:
+            frontal.append(crop)
+    _progress("gallery", len(photos), len(photos))
+    return gallery, frontal
+
+
+def _progress(what: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if done == total else "\r"
+        typer.echo(f"{what}: {done}/{total}", err=True, nl=False)
+        typer.echo(end, err=True, nl=False)
+
+
+def _print_table(summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{summary['pairs']} pairs, {summary['people']} people")
+    table.add_column("measure")
+    for name in summary["methods"]:
+        table.add_column(name, justify="right")
+    for column, about in summary["columns"].items():
+        cells = []
+        for values in summary["methods"].values():
+            found = values["measures"][column]
+            cells.append("–" if found["value"] is None else f"{found['value']:.3f}")
+        table.add_row(f"{column} {about['unit']}", *cells)
+    Console(soft_wrap=True).print(table)

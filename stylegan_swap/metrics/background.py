@@ -1,0 +1,179 @@
+"""What a swap does where it has no business: PSNR, SSIM and equality outside the mask.
+
+A measure of one swap, read by ``benchmark``; ``swap_mask`` also tells ``boundary``, ``sharpness`` and
+``colour`` where the swap is. Formulas and calibration: ``docs/evaluation/image.md``.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from skimage.metrics import structural_similarity
+
+from stylegan_swap.faces.align import Alignment, resample
+from stylegan_swap.faces.mask import hull_mask
+from stylegan_swap.metrics.sample import Column, Sample
+
+# Pixels of the 256-px aligned crop by which the mask is grown: the feather of a method that tells its
+# mask only roughly, and JPEG blocks that reach over the edge.
+DILATION = 4.0
+SCALE = 256
+# An unchanged background has no finite PSNR. One channel of one pixel off by one in a background of 100 x 100
+# pixels is 93 dB, so nothing that can be seen is cut off.
+HIGHEST_PSNR = 100.0
+_SSIM_WINDOW = 11
+
+
+class Background:
+    """PSNR, SSIM and share of changed pixels outside the dilated mask, between result and attribute photo.
+
+    PSNR and SSIM are taken in photo pixels inside the square of the FFHQ crop, so that they do not depend on
+    how much scenery is round the face; the share of changed pixels is over the whole photo. The result must
+    come straight from the method, before it is marked or saved as JPEG.
+
+    SSIM: Wang et al., Image Quality Assessment (2004), Gaussian window of 1.5 px, scikit-image.
+
+    Args:
+        dilation: pixels of the 256-px aligned crop by which the mask is grown.
+    """
+
+    columns = (
+        Column("background_psnr", "higher", 0.0, "dB"),
+        Column("background_ssim", "higher", 0.0),
+        Column("background_changed", "lower", 1e6, "ppm"),
+    )
+
+    def __init__(self, dilation: float = DILATION) -> None:
+        self.dilation = dilation
+
+    def __call__(self, sample: Sample) -> dict[str, float]:
+        """Compare the backgrounds.
+
+        Returns:
+            PSNR in dB, 0 to 100 (100 = identical); SSIM, at most 1; changed pixels per million.
+
+        Raises:
+            ValueError: result and attribute photo differ in size, or no background is left to compare.
+        """
+        before, after = sample.attribute.pixels, sample.result.pixels
+        if before.shape != after.shape:
+            raise ValueError(
+                f"{sample.result.name or 'the result'}: {after.shape} is not the attribute photo's size "
+                f"{before.shape}; compare the result before it is cropped or resized"
+            )
+        outside = background(sample, self.dilation)
+        if not outside.any():
+            raise ValueError(
+                f"{sample.result.name or 'the result'}: the mask covers the photo, no background is left"
+            )
+        near = outside & _crop_square(sample)
+        # A face that fills its photo has background elsewhere only.
+        near = near if near.any() else outside
+        rows, columns = _bounds(near)
+        return {
+            "background_psnr": masked_psnr(before, after, near),
+            "background_ssim": masked_ssim(before[rows, columns], after[rows, columns], near[rows, columns]),
+            "background_changed": 1e6 * float((before != after).any(-1)[outside].mean()),
+        }
+
+
+def swap_mask(sample: Sample, alignment: Alignment) -> np.ndarray:
+    """Where the swap is on the attribute photo's aligned crop.
+
+    Args:
+        sample: the swap; without a mask the hull of the attribute face stands for it.
+        alignment: of the attribute face, at any size.
+
+    Returns:
+        float32 ``[size, size]`` in 0..1.
+    """
+    size = alignment.size
+    if sample.mask is None:
+        assert sample.attribute.landmarks is not None  # alignment() would have raised before
+        return hull_mask(alignment.to_crop(sample.attribute.landmarks), size)
+    return resample(sample.mask.astype(np.float32), alignment.matrix, (size, size))
+
+
+def background(sample: Sample, dilation: float = DILATION) -> np.ndarray:
+    """The pixels of the attribute photo that lie outside the dilated mask, bool ``[H, W]``.
+
+    Without a mask it is the hull of the attribute face that is dilated.
+
+    Args:
+        sample: the swap.
+        dilation: in pixels of the 256-px aligned crop.
+
+    Raises:
+        ValueError: no face was found in the attribute photo.
+    """
+    alignment = sample.attribute.alignment(SCALE)
+    if sample.mask is None:
+        shape = sample.attribute.pixels.shape[1], sample.attribute.pixels.shape[0]
+        inside = resample(swap_mask(sample, alignment), alignment.inverse, shape) > 0
+    else:
+        inside = sample.mask > 0
+    if not inside.any():
+        return ~inside
+    distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
+    return distance > dilation / alignment.scale
+
+
+def masked_psnr(before: np.ndarray, after: np.ndarray, where: np.ndarray) -> float:
+    """PSNR in dB over the pixels of a mask, at most ``HIGHEST_PSNR``.
+
+    Args:
+        before: uint8 ``[H, W, 3]``.
+        after: uint8 ``[H, W, 3]``.
+        where: bool ``[H, W]``.
+    """
+    error = float(np.square(before[where].astype(np.float64) - after[where]).mean())
+    if error == 0:
+        return HIGHEST_PSNR
+    return min(HIGHEST_PSNR, 10 * float(np.log10(255**2 / error)))
+
+
+def masked_ssim(before: np.ndarray, after: np.ndarray, where: np.ndarray) -> float:
+    """Mean SSIM over the pixels of a mask, -1 to 1; 1 where the pictures are too small for its window.
+
+    What lies outside the mask is made equal first, so the swap itself does not leak in through the window.
+
+    Args:
+        before: uint8 ``[H, W, 3]``.
+        after: uint8 ``[H, W, 3]``.
+        where: bool ``[H, W]``.
+    """
+    after = np.where(where[..., None], after, before)
+    if min(before.shape[:2]) < _SSIM_WINDOW:
+        return 1.0 if np.array_equal(before, after) else 0.0
+    _, similarity = structural_similarity(
+        before,
+        after,
+        channel_axis=-1,
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    return float(similarity[where].mean())
+
+
+def _crop_square(sample: Sample) -> np.ndarray:
+    """The FFHQ square of the attribute face, bool ``[H, W]``."""
+    last = SCALE - 1
+    corners = sample.attribute.alignment(SCALE).to_photo(
+        np.array([[0, 0], [last, 0], [last, last], [0, last]])
+    )
+    canvas = np.zeros(sample.attribute.pixels.shape[:2], np.uint8)
+    cv2.fillConvexPoly(canvas, np.rint(corners).astype(np.int32), 1)
+    return canvas > 0
+
+
+def _bounds(where: np.ndarray) -> tuple[slice, slice]:
+    """The smallest window that holds a mask, with room for the window of SSIM."""
+    rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
+    room = _SSIM_WINDOW
+    return (
+        slice(max(int(rows[0]) - room, 0), int(rows[-1]) + room + 1),
+        slice(max(int(columns[0]) - room, 0), int(columns[-1]) + room + 1),
+    )

@@ -1,0 +1,179 @@
+"""LPIPS, FID and KID as papers report them: only with the backbones' weight files, which stay outside.
+
+Measures of many swaps, read by ``benchmark`` where the files are there. The backbones were trained on
+ImageNet and come with its conditions, so the library neither ships nor downloads them; ``kid`` and
+``two_sample`` do without. Definitions: ``docs/evaluation/realism.md``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from stylegan_swap.errors import CheckpointError, MissingDependencyError
+
+# The names under which torchvision and torch-fidelity publish the files.
+LPIPS_FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+
+
+def backbone_file(name: str, folder: str | Path | None = None) -> Path:
+    """Find a weight file that the user has put there.
+
+    Args:
+        name: of the file.
+        folder: where to look; None is torch's own ``hub/checkpoints``.
+
+    Raises:
+        MissingDependencyError: it is not there; says what to put where.
+    """
+    place = Path(torch.hub.get_dir()) / "checkpoints" if folder is None else Path(folder)
+    file = place / name
+    if not file.is_file():
+        raise MissingDependencyError(
+            f"{name} is not in {place}: it is never downloaded; put it there, or do without this measure "
+            "(two_sample and kid_dlib need no foreign weights)"
+        )
+    return file
+
+
+def lpips_network(net: str = "alex", folder: str | Path | None = None) -> nn.Module:
+    """LPIPS of Zhang et al. (CVPR 2018), version 0.1, with its backbone from a local file.
+
+    Args:
+        net: ``"alex"`` (for evaluation, as the authors advise) or ``"vgg"``.
+        folder: see ``backbone_file``.
+
+    Returns:
+        A module of two image batches ``[batch, 3, H, W]``, RGB in [-1, 1], to distances ``[batch, 1, 1, 1]``.
+
+    Raises:
+        ValueError: there is no such backbone.
+        MissingDependencyError: the file is not there.
+        CheckpointError: the file is damaged or of another network.
+    """
+    if net not in LPIPS_FILES:
+        raise ValueError(f"LPIPS has no backbone {net!r} here: choose {' or '.join(LPIPS_FILES)}")
+    file = backbone_file(LPIPS_FILES[net], folder)
+    import lpips
+
+    with warnings.catch_warnings():
+        # lpips still asks torchvision for a network in the words of an older version.
+        warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
+        network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        _load_backbone(network.net, state)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file}: not the weights of LPIPS's {net} backbone: {error}") from error
+    return network.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def lpips_distance(a: Tensor, b: Tensor, network: nn.Module) -> Tensor:
+    """LPIPS of pairs of images, ``[batch]``; 0 = the same.
+
+    Args:
+        a: ``[batch, 3, H, W]``, RGB in [-1, 1].
+        b: as ``a``.
+        network: from ``lpips_network``.
+
+    Raises:
+        ValueError: the batches differ in shape.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"LPIPS compares equal shapes, got {tuple(a.shape)} and {tuple(b.shape)}")
+    return network(a, b).reshape(-1)
+
+
+def inception(folder: str | Path | None = None) -> nn.Module:
+    """The Inception network of FID (the TensorFlow weights of 2015, 2048 features, as torch-fidelity has it).
+
+    Raises:
+        MissingDependencyError: torch-fidelity is not installed or the file is not there.
+    """
+    file = backbone_file(INCEPTION_FILE, folder)
+    if importlib.util.find_spec("torch_fidelity") is None:
+        raise MissingDependencyError(
+            "FID and KID need the package torch-fidelity: pip install torch-fidelity"
+        )
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(file))
+
+
+def fid(swaps: Iterable[Tensor], photos: Iterable[Tensor], network: nn.Module) -> float:
+    """Fréchet distance of Gaussians fitted to features: Heusel et al. (NeurIPS 2017).
+
+    |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½). Biased: it falls with the number of images, so compare values of
+    equal size, 10,000 each in papers. Arithmetic: torchmetrics.
+
+    Args:
+        swaps: uint8 batches ``[batch, 3, H, W]``, RGB.
+        photos: as ``swaps``.
+        network: from ``inception``, or any module of such batches to features ``[batch, d]``.
+
+    Raises:
+        RuntimeError: fewer than two images of either kind.
+    """
+    metric = FrechetInceptionDistance(feature=network)
+    metric.set_dtype(torch.float64)
+    _fill(metric, swaps, photos)
+    return float(metric.compute())
+
+
+def kid(
+    swaps: Iterable[Tensor],
+    photos: Iterable[Tensor],
+    network: nn.Module,
+    *,
+    subset_size: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Kernel distance of Binkowski et al. (ICLR 2018): mean and deviation over 100 subsets.
+
+    Args:
+        swaps: uint8 batches ``[batch, 3, H, W]``, RGB.
+        photos: as ``swaps``.
+        network: see ``fid``.
+        subset_size: faces per subset.
+        seed: of the subsets.
+
+    Raises:
+        ValueError: there are fewer images than ``subset_size``.
+    """
+    with warnings.catch_warnings():
+        # That it keeps all features in memory: 80 MB for 10,000 images.
+        warnings.filterwarnings("ignore", message=".*large memory footprint.*")
+        metric = KernelInceptionDistance(feature=network, subset_size=subset_size)
+    _fill(metric, swaps, photos)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        mean, deviation = metric.compute()
+    return float(mean), float(deviation)
+
+
+def _fill(
+    metric: FrechetInceptionDistance | KernelInceptionDistance,
+    swaps: Iterable[Tensor],
+    photos: Iterable[Tensor],
+) -> None:
+    with torch.inference_mode():
+        for batch in swaps:
+            metric.update(batch, real=False)
+        for batch in photos:
+            metric.update(batch, real=True)
+
+
+def _load_backbone(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put torchvision's ``features.N.weight`` where LPIPS keeps layer N, ``sliceK.N.weight``."""
+    wanted = {name: f"features.{name.split('.', 1)[1]}" for name in network.state_dict()}
+    network.load_state_dict({name: state[source] for name, source in wanted.items()})

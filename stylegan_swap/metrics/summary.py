@@ -1,0 +1,90 @@
+"""From rows to a table: means over all pairs, intervals over people; between ``benchmark`` and ``report``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stylegan_swap._version import __version__
+from stylegan_swap.metrics.intervals import bootstrap_over_people
+from stylegan_swap.metrics.sample import Column
+
+SORT_BY = "id_distance"
+
+
+def summarise(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    columns: Sequence[Column],
+    people: Mapping[str, str],
+    *,
+    title: str = "Face swaps, measured",
+    command: str = "",
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """The contents of ``summary.json``.
+
+    Every mean is over all pairs: misses and errors are in the rows with a column's worst value. Only values
+    that a measure cannot define (no visible iris, no known frontal photo) are left out, and counted.
+
+    Args:
+        rows: method → one row per pair, as ``benchmark.run_method`` returns them.
+        columns: what the rows hold.
+        people: photo name → person; the bootstrap draws identity people.
+        title: of the report.
+        command: what was run.
+        resamples: of the bootstrap.
+
+    Returns:
+        Plain values for JSON; the layout ``report.write_report`` reads.
+    """
+    some = next(iter(rows.values()))
+    identities = {people.get(str(row["identity"]), str(row["identity"])) for row in some}
+    return {
+        "title": title,
+        "command": command,
+        "version": __version__,
+        "pairs": len(some),
+        "people": len(identities),
+        "sort_by": SORT_BY,
+        "columns": {
+            column.name: {
+                "better": column.better,
+                "unit": column.unit,
+                "floor": column.floor,
+                "meaning": "",
+            }
+            for column in columns
+        },
+        "methods": {
+            method: _method(method_rows, columns, people, resamples) for method, method_rows in rows.items()
+        },
+    }
+
+
+def _method(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], people: Mapping[str, str], resamples: int
+) -> dict[str, Any]:
+    statuses = [str(row["status"]) for row in rows]
+    seconds = [float(row["seconds"]) for row in rows if row["status"] != "error"]
+    return {
+        "counts": {status: statuses.count(status) for status in ("ok", "miss", "error")},
+        "seconds": float(np.median(seconds)) if seconds else None,
+        "measures": {column.name: _interval(rows, column.name, people, resamples) for column in columns},
+    }
+
+
+def _interval(
+    rows: Sequence[Mapping[str, Any]], name: str, people: Mapping[str, str], resamples: int
+) -> dict[str, float | int | None]:
+    known = [row for row in rows if row[name] is not None and np.isfinite(row[name])]
+    values = [float(row[name]) for row in known]
+    who = [people.get(str(row["identity"]), str(row["identity"])) for row in known]
+    if not values:
+        return {"value": None, "low": None, "high": None, "undefined": len(rows)}
+    undefined = len(rows) - len(values)
+    if len(set(who)) < 2:
+        return {"value": float(np.mean(values)), "low": None, "high": None, "undefined": undefined}
+    found = bootstrap_over_people(values, who, resamples=resamples)
+    return {"value": found.estimate, "low": found.low, "high": found.high, "undefined": undefined}
