@@ -176,7 +176,7 @@ class Swapper:
             notes += [f"{photo.name}: {note}" for note in photo.notes]
         whole = prepared[0] if len(prepared) == 1 else self.method.combine(prepared)
         embedding = torch.cat(embeddings).mean(0, keepdim=True)
-        return Person(whole, embedding, self.method.name, tuple(names), tuple(notes))
+        return Person(whole, embedding, self.method.fingerprint, tuple(names), tuple(notes))
 
     def __call__(
         self,
@@ -198,9 +198,10 @@ class Swapper:
         photo = read_photo(attribute)
         if not isinstance(person, Person):
             person = self.prepare(person)
-        if person.method != self.method.name:
+        if person.method != self.method.fingerprint:
             raise UnsupportedOptionError(
-                f"the person was prepared for method {person.method!r}: prepare it for {self.method.name!r}"
+                f"the person was prepared by {person.method!r}, this is {self.method.fingerprint!r}: "
+                "prepare it again with this swapper"
             )
         pixels, mask = photo.pixels, np.zeros(photo.pixels.shape[:2], np.float32)
         done: list[tuple[Face, Alignment, AlignedSwap]] = []
@@ -227,7 +228,7 @@ class Swapper:
             seed,
             [*person.notes, *photo.notes, *self._notes],
             photo.credit,
-            (photo.name if isinstance(attribute, Photo) else attribute, *person.names),
+            (photo.name, *person.names),
         )
 
     def swap_aligned(
@@ -284,8 +285,7 @@ class Swapper:
         """
         if n < 1:
             raise UnsupportedOptionError(f"n must be at least 1, got {n}")
-        _check_seed(seed)
-        faces = self._latent_space("generate")(latents, n, truncation_psi, seed)
+        faces = self._latent_space("generate")(latents, n, truncation_psi, _checked_seed(seed))
         return [Image.fromarray(np.rint(pixels).astype(np.uint8)) for pixels in to_pixels(faces)]
 
     @functools.cached_property
@@ -295,7 +295,9 @@ class Swapper:
 
     def _select(self, photo: Photo, which: FaceChoice) -> list[Face]:
         wanted: str | int | Photo
-        if isinstance(which, int) or (isinstance(which, str) and which in ("largest", "all")):
+        if isinstance(which, int | np.integer):
+            wanted = int(which)
+        elif isinstance(which, str) and which in ("largest", "all"):
             wanted = which
         else:
             wanted = read_photo(which)
@@ -340,8 +342,7 @@ class Swapper:
         for name, value in (("structure", structure), ("appearance", appearance)):
             if not 0 <= value <= 1:
                 raise UnsupportedOptionError(f"{name} is a dial from 0 to 1, got {value}")
-        if seed is not None:
-            _check_seed(seed)
+        seed = None if seed is None else _checked_seed(seed)
         return {"structure": structure, "appearance": appearance, "seed": seed}
 
     def _latent_space(self, what: str) -> Any:
@@ -363,9 +364,11 @@ def _is_no_path(name: str | os.PathLike[str]) -> bool:
     return isinstance(name, str) and name.replace("-", "").isidentifier() and not os.path.exists(name)
 
 
-def _check_seed(seed: int) -> None:
+def _checked_seed(seed: int) -> int:
     if not isinstance(seed, int | np.integer) or not 0 <= seed <= _LARGEST_SEED:
         raise UnsupportedOptionError(f"seed is a whole number from 0 to {_LARGEST_SEED}, got {seed}")
+    # torch takes no numpy integers.
+    return int(seed)
 
 
 def _points(alignment: Alignment, found: Face) -> Tensor:

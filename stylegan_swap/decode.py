@@ -174,6 +174,9 @@ def to_srgb(
     alpha = None
     gray = image.mode in ("1", "L", "LA", "La")
     try:
+        if image.mode == "La":
+            # Pillow converts it to nothing else.
+            image = image.convert("LA")
         if image.has_transparency_data:
             image = image.convert("RGBA")
             alpha = np.array(image.getchannel("A"))
@@ -286,7 +289,7 @@ def _what_it_is(head: bytes) -> str:
     if head[4:8] == b"ftyp":
         if head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis"):
             return "HEIC pictures cannot be read; save it as JPEG or PNG"
-        return "this seems to be a video, not a picture; use the command for videos"
+        return "this seems to be a video, not a picture; export a frame as JPEG or PNG"
     if head.lstrip()[:1] == b"<":
         return "this is a web page or SVG, not a photo; download the picture itself"
     if head.startswith((b"%PDF", b"%!PS", b"8BPS")):

@@ -82,7 +82,6 @@ def _torch_lines() -> Iterator[tuple[str, str]]:
 
 
 def _weight_lines() -> Iterator[tuple[str, str]]:
-    from stylegan_swap.faces.landmarks import dlib_model_file
     from stylegan_swap.weights import default_weights_available, find_weights, shipped_folder
 
     try:
@@ -94,6 +93,9 @@ def _weight_lines() -> Iterator[tuple[str, str]]:
     except StyleganSwapError as error:
         yield "default weights", f"ERROR: {error}"
     try:
+        # Fails where OpenCV cannot be imported, which a report must survive.
+        from stylegan_swap.faces.landmarks import dlib_model_file
+
         yield "dlib model files", str(dlib_model_file("shape_predictor_68_face_landmarks.dat").parent)
     except StyleganSwapError as error:
-        yield "dlib model files", f"MISSING: {error}"
+        yield "dlib model files", f"ERROR: {error}"

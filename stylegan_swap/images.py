@@ -100,7 +100,8 @@ def read_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
     if isinstance(source, np.ndarray):
         return _from_array(source, limit)
     if isinstance(source, Image.Image):
-        name = Path(getattr(source, "filename", "") or "Pillow image").name
+        # The whole path: where the picture came from must not be overwritten by the result.
+        name = os.fsdecode(getattr(source, "filename", "") or "Pillow image")
         decode.check_size(source.width, source.height, name, limit)
         return _from_image(source, name, limit)
     if not isinstance(source, str | os.PathLike):
@@ -153,7 +154,9 @@ def check_writable(
         reason = getattr(error, "strerror", None) or error
         raise ImageWriteError(f"{target}: is no usable path ({reason}); choose another name") from error
     if exists and not overwrite:
-        raise ImageWriteError(f"{target}: exists already; choose another name or allow it with --overwrite")
+        raise ImageWriteError(
+            f"{target}: exists already; choose another name or allow overwriting (--overwrite)"
+        )
     # A link is followed when writing, so the folder that must be writable is that of the file it names.
     real = Path(os.path.realpath(target))
     if not os.access(real.parent, os.W_OK | os.X_OK) or (exists and not os.access(real, os.W_OK)):

@@ -1,4 +1,4 @@
-"""The mark that tells a result from a photograph: written into every file, read by the `verify` command.
+"""The mark that tells a result from a photograph: written into every file, read by :func:`read_marks`.
 
 Where it sits on the road: read photo → detect → align → encoder → swapper → generator → paste → **write**.
 The mark is metadata in the IPTC vocabulary, which search engines, archives and the EU's rules on

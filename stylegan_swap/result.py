@@ -28,7 +28,7 @@ class Person:
     Attributes:
         prepared: what the method keeps of the identity photos.
         embedding: dlib's descriptor, ``[1, 128]``, mean over the photos.
-        method: name of the method that prepared it.
+        method: fingerprint of the method that prepared it.
         names: the photos it comes from.
         notes: what a user should know about those photos.
     """
@@ -98,7 +98,7 @@ class SwapResult:
     seed: int | None
     notes: list[str]
     _credit: dict[str, str] = field(default_factory=dict, repr=False)
-    _sources: tuple[object, ...] = field(default=(), repr=False)
+    _sources: tuple[str, ...] = field(default=(), repr=False)
 
     def save(
         self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95, mark: bool = True
@@ -115,7 +115,7 @@ class SwapResult:
             ImageWriteError: the file exists, the folder is missing or read-only, the disk is full.
         """
         pixels = np.asarray(self.image)
-        self.notes += write_photo(
+        notes = write_photo(
             path,
             np.ascontiguousarray(pixels[..., :3]),
             alpha=np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
@@ -125,6 +125,7 @@ class SwapResult:
             inputs=self._sources,
             quality=quality,
         )
+        self.notes += [note for note in notes if note not in self.notes]
 
 
 def describe_face(identity: DlibIdentity, pixels: np.ndarray, alignment: Alignment) -> Tensor:

@@ -156,7 +156,7 @@ def save_weights(
     *,
     dtype: str | None = "float16",
 ) -> Path:
-    """Writes model.safetensors and config.json; both are replaced together, or neither.
+    """Writes model.safetensors and config.json; each appears whole, the configuration last.
 
     Args:
         folder: created where it does not exist.

@@ -12,7 +12,8 @@ from stylegan_swap import Latents, Swapper
 from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.methods.default import DefaultMethod
-from stylegan_swap.models.network import SwapNetwork
+from stylegan_swap.models.network import NetworkConfig, SwapNetwork
+from stylegan_swap.weights import save_weights
 
 # Rows and width of the codes of the tiny network: 2·log2(64) − 2 and its preset's.
 ROWS, WIDTH = 10, 64
@@ -55,6 +56,11 @@ def test_impossible_seeds_are_refused(tiny, seed):
         tiny("missing.png", "missing.png", seed=seed)
     with pytest.raises(UnsupportedOptionError, match="seed"):
         tiny.generate(seed=seed)
+
+
+def test_numpy_seeds_are_seeds(tiny):
+    [drawn], [again] = tiny.generate(seed=3), tiny.generate(seed=np.int64(3))
+    assert np.array_equal(np.asarray(drawn), np.asarray(again))
 
 
 @pytest.mark.parametrize("name", ["structure", "appearance"])
@@ -140,6 +146,8 @@ def test_new_people(tiny):
 def test_codes_of_another_network_are_refused(tiny):
     with pytest.raises(UnsupportedOptionError, match=r"10.*64"):
         tiny.generate(Latents(torch.zeros(1, 14, 256)))
+    with pytest.raises(UnsupportedOptionError, match="structure"):
+        tiny.generate(Latents(torch.zeros(1, ROWS, WIDTH), torch.zeros(1, 3, 4, 4)))
 
 
 def test_loading_does_not_depend_on_the_random_state(tiny, tiny_checkpoint, astronaut, hopper):
@@ -169,3 +177,16 @@ def test_random_weights_hide_no_paste(tiny, astronaut, astronaut_face, hopper, h
         assert abs(np.corrcoef(made.ravel(), crop.ravel())[0, 1]) < 0.5
     assert face.distance > 0.6
     assert abs(face.similarity) < 0.3
+
+
+def test_a_person_of_other_weights_is_refused(tiny_checkpoint, astronaut, tmp_path):
+    torch.manual_seed(5)
+    network = SwapNetwork(NetworkConfig.preset("tiny"))
+    save_weights(tmp_path, network.state_dict(), network.config.to_dict())
+    one, again, other = (
+        Swapper.from_pretrained(path) for path in (tiny_checkpoint, tiny_checkpoint, tmp_path)
+    )
+    person = one.prepare(astronaut)
+    assert again(person, astronaut).faces
+    with pytest.raises(UnsupportedOptionError, match="prepare it again"):
+        other(person, astronaut)

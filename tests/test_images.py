@@ -105,6 +105,9 @@ def test_gray_with_alpha(tmp_path):
     Image.merge("LA", [Image.fromarray(gray), Image.fromarray(alpha)]).save(tmp_path / "la.png")
     photo = read_photo(tmp_path / "la.png")
     assert (photo.pixels == 77).all() and (photo.alpha == alpha).all()
+    with Image.open(tmp_path / "la.png") as image:
+        premultiplied = read_photo(image.convert("La"))
+    assert (premultiplied.alpha == alpha).all() and premultiplied.pixels[-1, -1, 0] in range(70, 85)
 
 
 @pytest.mark.parametrize("transparent", [False, True])

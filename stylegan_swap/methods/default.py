@@ -6,6 +6,8 @@ Between ``api`` (photographs) and ``models.network`` (tensors).
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 from pathlib import Path
 
 import torch
@@ -49,10 +51,24 @@ class DefaultMethod:
             # Building draws random weights, which the stored ones replace: the caller's draws stay theirs.
             with torch.random.fork_rng(devices=[]):
                 network = SwapNetwork(NetworkConfig.from_dict(config))
-        except CheckpointError as error:
+        except (CheckpointError, ValueError) as error:
             raise CheckpointError(f"{weights}: {error}") from error
+        except (RuntimeError, MemoryError) as error:
+            raise CheckpointError(
+                f"{weights}: a network of the size in its config.json cannot be built here "
+                f"({' '.join(str(error).split())[:200]}); use a smaller one"
+            ) from error
         load_state(network, state, str(weights))
         return cls(network, device=device, dtype=dtype)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Name and hash of the networks that make codes: people prepared with others mean nothing here."""
+        digest = hashlib.sha256()
+        for part in (self.network.encoder, self.network.swapper):
+            for tensor in part.state_dict().values():
+                digest.update(tensor.float().cpu().numpy().tobytes())
+        return f"{self.name}:{digest.hexdigest()[:16]}"
 
     def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> IdentityCodes:
         """See ``Method.prepare``; the landmarks are not needed."""
@@ -122,6 +138,12 @@ class DefaultMethod:
                     f"the codes are {given} per face, this network's are {own}: give the weights they go with"
                 )
             structure = None if latents.structure is None else latents.structure.to(self.device)
+            own = [generator.channels[4], 4, 4]
+            if structure is not None and list(structure.shape[1:]) != own:
+                raise UnsupportedOptionError(
+                    f"the structure of the codes is {list(structure.shape[1:])} per face, this network's "
+                    f"is {own}: give the weights they go with"
+                )
             image = generator(latents.wplus.to(self.device), structure=structure).image
             return image.float().clamp(-1, 1)
 

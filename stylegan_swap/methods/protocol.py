@@ -36,12 +36,19 @@ class Method(Protocol):
         paper: what to cite.
         size: side S of the crops it works on; None if any side will do.
         options: the dials it understands, of ``structure``, ``appearance`` and ``seed``.
+        fingerprint: equal for two methods that understand each other's prepared people: the name, and a
+            hash of the weights where there are some.
     """
 
     name: str
     paper: str
     size: int | None
     options: frozenset[str]
+
+    @property
+    def fingerprint(self) -> str:
+        """See the attributes."""
+        ...
 
     @classmethod
     def from_pretrained(cls, weights: Path | None, *, device: torch.device, dtype: torch.dtype) -> Method:

@@ -145,7 +145,7 @@ class Generator(nn.Module):
         total = torch.zeros(self.style_dim, dtype=torch.float64)
         for start in range(0, n, 4096):
             z = torch.randn(min(4096, n - start), self.style_dim, generator=stream)
-            total += self.mapping(z).sum(0).double().cpu()
+            total += self.mapping(z).sum(0).cpu().double()
         return (total / n).to(self._like())
 
     def truncate(self, w: Tensor, truncation_psi: float, latent_avg: Tensor) -> Tensor:

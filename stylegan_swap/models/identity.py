@@ -153,7 +153,9 @@ class DlibIdentity(nn.Module):
 
     def centred_cosine(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the cosine ``[batch]`` of embeddings about the mean person: 1 same, 0 unrelated."""
-        return F.cosine_similarity(a - self.mean, b - self.mean, dim=-1)
+        # Embeddings are often kept on the CPU while the network is on a GPU.
+        mean = self.mean.to(a.device)
+        return F.cosine_similarity(a - mean, b - mean, dim=-1)
 
 
 class ArcFaceIdentity(nn.Module):

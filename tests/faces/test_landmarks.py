@@ -135,6 +135,8 @@ def test_face_alignment_is_built_without_compilation_and_given_the_box(stand, ho
     assert pixels is hopper and faces == [[1.0, 2.0, 30.0, 40.0, 1.0]]
     assert found.shape == (68, 2) and found.dtype == np.float32
     np.testing.assert_allclose(found, points[:, :2], rtol=1e-6)
+    landmark_backend("face-alignment")
+    assert len(fake.built) == 1, "the network is read from disk for every photo"
 
 
 def test_detection_uses_the_backend_it_is_given(stand, hopper, hopper_face):

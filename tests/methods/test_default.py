@@ -119,8 +119,14 @@ def test_it_needs_weights():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"colour": 3}, "colour"), ({"size": 65}, "power of two"), ({"style_dim": 32}, "generator")],
-    ids=["unknown key", "bad value", "other network"],
+    [
+        ({"colour": 3}, "colour"),
+        ({"size": 65}, "power of two"),
+        ({"style_dim": 32}, "generator"),
+        ({"policy": "T" * 10}, "F rows need cells"),
+        ({"base_channels": 10**7}, "cannot be built here"),
+    ],
+    ids=["unknown key", "bad value", "other network", "policy without its cells", "no memory for it"],
 )
 def test_weights_that_do_not_fit_are_named(tiny_checkpoint, tmp_path, change, message):
     folder = shutil.copytree(tiny_checkpoint, tmp_path / "mine")
