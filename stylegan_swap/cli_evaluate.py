@@ -36,17 +36,30 @@ def evaluate(
     distractors: Annotated[
         int, typer.Option(min=0, help="People of manifest.csv who join the gallery though in no pair.")
     ] = 0,
+    two_sample: Annotated[
+        int, typer.Option(min=0, help="Train a classifier on so many swaps of split train; 0 leaves it out.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
 ) -> None:
     """Measure methods on pairs of photos. A run that was stopped goes on where it ended."""
     import json
 
+    import numpy as np
+
     from stylegan_swap.atomic import replacing
-    from stylegan_swap.images import read_photo
-    from stylegan_swap.metrics.benchmark import Settings, columns_of, default_measures, run_method, start_run
+    from stylegan_swap.images import read_photo, write_photo
+    from stylegan_swap.metrics.benchmark import (
+        Settings,
+        columns_of,
+        default_measures,
+        method_folder,
+        run_method,
+        start_run,
+    )
     from stylegan_swap.metrics.pairs import cross_pairs, manifest_of, people_of, read_pairs
+    from stylegan_swap.metrics.realism import COLUMN, training_pairs, two_sample_of_method
     from stylegan_swap.metrics.report import write_report
-    from stylegan_swap.metrics.summary import summarise
+    from stylegan_swap.metrics.summary import add_measure, as_table, summarise
 
     if (pairs is None) == (identities is None or attributes is None):
         raise typer.BadParameter("give either --pairs, or --identities and --attributes")
@@ -72,8 +85,19 @@ def evaluate(
         rows[name] = run_method(name, todo, people, measures, out, device=device, progress=_progress)
     command = "stylegan-swap " + " ".join(sys.argv[1:])
     summary = summarise(rows, columns_of(measures), people, command=command)
+    if two_sample:
+        trained = training_pairs(root, manifest_of(root), two_sample)
+        for name in methods:
+            _progress(f"{name}, two-sample test", 0, 1)
+            found = two_sample_of_method(name, todo, rows[name], trained, people, out, device=device)
+            add_measure(summary, name, COLUMN, found.by_person)
+            heat = (255 * np.clip(found.heat / max(float(found.heat.max()), 1e-6), 0, 1)).astype(np.uint8)
+            heat_map = np.repeat(heat[..., None], 3, axis=2)
+            write_photo(out / method_folder(name) / "heat.png", heat_map, mark=False, overwrite=True)
     with replacing(out / "summary.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    with replacing(out / "summary.csv") as temporary:
+        temporary.write_text(as_table(summary), encoding="utf-8")
     paths = {pair.number: pair for pair in todo}
 
     def triple(name: str, row: Any) -> tuple[Any, Any, Any]:

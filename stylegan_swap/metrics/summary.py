@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from stylegan_swap._version import __version__
-from stylegan_swap.metrics.intervals import bootstrap_over_people
+from stylegan_swap.metrics.intervals import Interval, bootstrap_over_people
 from stylegan_swap.metrics.sample import Column
 
 SORT_BY = "id_distance"
@@ -48,19 +50,51 @@ def summarise(
         "pairs": len(some),
         "people": len(identities),
         "sort_by": SORT_BY,
-        "columns": {
-            column.name: {
-                "better": column.better,
-                "unit": column.unit,
-                "floor": column.floor,
-                "meaning": "",
-            }
-            for column in columns
-        },
+        "columns": {column.name: _about(column) for column in columns},
         "methods": {
             method: _method(method_rows, columns, people, resamples) for method, method_rows in rows.items()
         },
     }
+
+
+def add_measure(summary: dict[str, Any], method: str, column: Column, found: Interval) -> None:
+    """Put a measure of many swaps at once into a summary."""
+    summary["columns"][column.name] = _about(column)
+    for measures in (values["measures"] for values in summary["methods"].values()):
+        measures.setdefault(column.name, {"value": None, "low": None, "high": None, "undefined": 0})
+    summary["methods"][method]["measures"][column.name] = {
+        "value": found.estimate,
+        "low": found.low,
+        "high": found.high,
+        "undefined": 0,
+    }
+
+
+def as_table(summary: Mapping[str, Any]) -> str:
+    """The summary as CSV: one line per measure and method, numbers only."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["measure", "better", "unit", "method", "value", "low", "high", "pairs", "undefined"])
+    for column, about in summary["columns"].items():
+        for method, values in summary["methods"].items():
+            found = values["measures"][column]
+            numbers = ["" if found[key] is None else f"{found[key]:.4f}" for key in ("value", "low", "high")]
+            writer.writerow(
+                [
+                    column,
+                    about["better"],
+                    about["unit"],
+                    method,
+                    *numbers,
+                    summary["pairs"],
+                    found["undefined"],
+                ]
+            )
+    return text.getvalue()
+
+
+def _about(column: Column) -> dict[str, Any]:
+    return {"better": column.better, "unit": column.unit, "floor": column.floor, "meaning": ""}
 
 
 def _method(
@@ -70,7 +104,7 @@ def _method(
     seconds = [float(row["seconds"]) for row in rows if row["status"] != "error"]
     return {
         "counts": {status: statuses.count(status) for status in ("ok", "miss", "error")},
-        "seconds": float(np.median(seconds)) if seconds else None,
+        "seconds": float(np.sum(seconds)),
         "measures": {column.name: _interval(rows, column.name, people, resamples) for column in columns},
     }
 

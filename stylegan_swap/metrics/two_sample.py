@@ -7,7 +7,7 @@ limits: ``docs/evaluation/realism.md``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +116,7 @@ def two_sample_test(
     photo_people: People,
     *,
     config: TwoSampleConfig | None = None,
+    asked_people: Collection[str] | None = None,
     seed: int = 0,
 ) -> TwoSampleResult:
     """Train on some people, ask about the others.
@@ -129,6 +130,7 @@ def two_sample_test(
         swap_people: ``[n]`` names, or tuples of names.
         photo_people: ``[m]``, likewise.
         config: how it is trained.
+        asked_people: the people to ask about; None draws ``config.held_out`` of all.
         seed: of the split, the weights and the order.
 
     Raises:
@@ -145,7 +147,11 @@ def two_sample_test(
     crops = torch.cat([_shrunk(swaps, config.side), _shrunk(photos, config.side)])
     labels = torch.cat([torch.ones(len(swaps)), torch.zeros(len(photos))])
     people = [names if isinstance(names, tuple) else (names,) for names in [*swap_people, *photo_people]]
-    known, unknown = _split(people, labels.numpy(), config.held_out, random)
+    if asked_people is None:
+        names = sorted({name for crop in people for name in crop})
+        chosen = random.permutation(len(names))[: round(config.held_out * len(names))]
+        asked_people = {names[i] for i in chosen}
+    known, unknown = _split(people, labels.numpy(), asked_people, random)
     classifier = _trained(crops[known], labels[known], config, seed)
     evidence = _evidence(classifier, crops[unknown], config)
     asked = labels[unknown]
@@ -165,12 +171,12 @@ def two_sample_test(
 
 
 def _split(
-    people: list[tuple[str, ...]], labels: np.ndarray, held_out: float, random: np.random.Generator
+    people: list[tuple[str, ...]],
+    labels: np.ndarray,
+    strangers: Collection[str],
+    random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the crops to train on and to ask about: no person in both, both kinds alike in number."""
-    names = sorted({name for crop in people for name in crop})
-    chosen = random.permutation(len(names))[: round(held_out * len(names))]
-    strangers = {names[i] for i in chosen}
     is_strange = [{name in strangers for name in crop} for crop in people]
     parts = []
     for wanted, fewest in (({False}, 4), ({True}, 2)):
@@ -179,8 +185,8 @@ def _split(
         count = min(map(len, by_kind))
         if count < fewest:
             raise ValueError(
-                f"{len(names)} people leave only {count} swaps or photos to "
-                f"{'ask about' if wanted == {True} else 'train on'}: give more people, or draw "
+                f"{len({name for crop in people for name in crop})} people leave only {count} swaps or "
+                f"photos to {'ask about' if wanted == {True} else 'train on'}: give more people, or draw "
                 "the pairs within groups of people"
             )
         parts.append(np.concatenate([kind[:count] for kind in by_kind]))

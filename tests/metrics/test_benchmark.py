@@ -70,7 +70,7 @@ def test_a_copy_is_perfect_but_for_the_person(copied):
         assert row["status"] == "ok"
         for zero in ("pose_error", "yaw_error", "expression_error", "mouth_opening_error", "gaze_error"):
             assert row[zero] == 0
-        assert row["background changed"] == 0 and row["seam"] == 1
+        assert row["background_changed"] == 0 and row["seam"] == 1
         assert row["top1"] == 0 and row["top1_is_attribute"] == 1 and row["verified"] == 0
         assert row["attr_distance"] == 0 and row["id_distance"] > 0.6
 

@@ -1,0 +1,121 @@
+"""The two-sample test of a benchmark: trained on swaps of other people, asked about those of the pairs.
+
+After ``benchmark``: the results it wrote are what the classifier is asked about. The pairs to train on are
+drawn from the people whom a ``manifest.csv`` puts into split train: nobody it is asked about was ever seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegan_swap.api import Swapper
+from stylegan_swap.errors import ImageReadError, StyleganSwapError
+from stylegan_swap.faces.tensors import from_pixels
+from stylegan_swap.images import read_photo, write_photo
+from stylegan_swap.metrics.benchmark import method_folder
+from stylegan_swap.metrics.pairs import Pair
+from stylegan_swap.metrics.sample import Column, look
+from stylegan_swap.metrics.two_sample import TwoSampleConfig, TwoSampleResult, two_sample_test
+
+COLUMN = Column("two_sample_accuracy", "lower", 1.0, floor=0.5)
+SIDE = 96
+
+
+def training_pairs(
+    root: Path, manifest: Sequence[Mapping[str, str]], count: int, seed: int = 0
+) -> list[Pair]:
+    """Cross-person pairs of the people of split train, seeded.
+
+    Raises:
+        ImageReadError: the manifest has no such split, or fewer than ten people in it.
+    """
+    rows = [row for row in manifest if row.get("split") == "train"]
+    if len({row["person"] for row in rows}) < 10:
+        raise ImageReadError(
+            f"{root / 'manifest.csv'}: the two-sample test is trained on the people whose column split says "
+            "train, ten at least: add them, or leave out --two-sample"
+        )
+    draw = random.Random(seed)
+    pairs: list[Pair] = []
+    while len(pairs) < count:
+        one, other = draw.sample(rows, 2)
+        if one["person"] != other["person"]:
+            pairs.append(
+                Pair(len(pairs), root / one["file"], root / other["file"], one["file"], other["file"])
+            )
+    return pairs
+
+
+def two_sample_of_method(
+    method: str,
+    asked: Sequence[Pair],
+    rows: Sequence[Mapping[str, Any]],
+    trained: Sequence[Pair],
+    people: Mapping[str, str],
+    out: Path,
+    *,
+    device: str = "auto",
+    config: TwoSampleConfig | None = None,
+) -> TwoSampleResult:
+    """Can swaps of this method be told from photos?
+
+    Args:
+        method: as in ``benchmark.run_method``.
+        asked: the pairs of the benchmark.
+        rows: what ``run_method`` returned for them.
+        trained: from ``training_pairs``.
+        people: photo name → person.
+        out: folder of the run; the training swaps are kept in ``out/METHOD/training``.
+        device: as in ``swap``.
+        config: of the classifier.
+
+    Raises:
+        ValueError: too few people or results; see ``two_sample_test``.
+    """
+    folder = out / method_folder(method)
+    swapper = Swapper.from_pretrained(method, device=device)
+    swaps: list[Tensor] = []
+    photos: dict[str, Tensor] = {}
+    swap_people: list[str | tuple[str, ...]] = []
+    results = {row["number"]: out / row["result"] for row in rows if row["result"]}
+    todo = [(pair, results.get(pair.number)) for pair in asked]
+    todo += [(pair, _training_swap(swapper, pair, folder)) for pair in trained]
+    for pair, result in todo:
+        attribute = look(read_photo(pair.attribute).pixels) if result is not None else None
+        if result is None or attribute is None or attribute.landmarks is None:
+            continue
+        alignment = attribute.alignment(SIDE)
+        swaps.append(from_pixels(alignment.crop(read_photo(result).pixels)))
+        swap_people.append(
+            tuple(people.get(name, name) for name in (pair.identity_name, pair.attribute_name))
+        )
+        photos[pair.attribute_name] = from_pixels(alignment.crop(attribute.pixels))
+    names = {people.get(name, name) for pair in asked for name in (pair.identity_name, pair.attribute_name)}
+    return two_sample_test(
+        torch.cat(swaps),
+        torch.cat(list(photos.values())),
+        swap_people,
+        [people.get(name, name) for name in photos],
+        config=config,
+        asked_people=names,
+    )
+
+
+def _training_swap(swapper: Swapper, pair: Pair, folder: Path) -> Path | None:
+    """The swap as a file, made unless an earlier run has; None where it fails."""
+    path = folder / "training" / f"{pair.number:05d}.png"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            result = swapper(swapper.prepare(pair.identity), pair.attribute)
+        except StyleganSwapError:
+            return None
+        write_photo(path, np.ascontiguousarray(np.asarray(result.image)[..., :3]))
+    return path
