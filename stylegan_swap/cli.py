@@ -15,6 +15,7 @@ import typer
 
 from stylegan_swap._version import __version__
 from stylegan_swap.cli_evaluate import evaluate
+from stylegan_swap.cli_study import study_app
 from stylegan_swap.errors import ImageWriteError, StyleganSwapError, StyleganSwapWarning
 
 app = typer.Typer(
@@ -229,6 +230,7 @@ def generate(
 
 
 app.command()(evaluate)
+app.add_typer(study_app)
 
 
 @app.command()

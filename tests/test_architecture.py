@@ -51,10 +51,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": {"cuda_ops", "errors", "_version", "device", "weights", "faces"},
     # The package's own names; all but the version are resolved on first use.
     "stylegan_swap": {"_version"},
+    "study": {"errors", "_version", "atomic", "images"},
     "cli_evaluate": {"_version", "atomic", "images", "metrics"},
+    "cli_study": {"errors", "study"},
     "cli": {
         *("errors", "_version", "images", "provenance", "weights", "codes", "result"),
-        *("api", "cli_evaluate", "demo", "doctor", "stylegan_swap"),
+        *("api", "cli_evaluate", "cli_study", "demo", "doctor", "stylegan_swap"),
     },
 }
 
