@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 import pytest
@@ -154,6 +155,7 @@ def test_a_killed_server_keeps_every_answer(tmp_path):
     )
     acknowledged: dict[str, dict[int, str]] = {}
     plans = {}
+    wrong: list[str] = []
     tokens = [Rater("").token for _ in range(3)]
     for _ in range(2):
         process = subprocess.Popen(
@@ -167,12 +169,15 @@ def test_a_killed_server_keeps_every_answer(tmp_path):
             try:
                 rater.join()
                 plan = rater.plan()
-                assert plans.setdefault(token, plan["steps"]) == plan["steps"], "the plan survives"
-                assert set(acknowledged.get(token, {})) <= set(plan["answered"])
+                # An assertion in a thread would only be a warning.
+                if plans.setdefault(token, plan["steps"]) != plan["steps"]:
+                    wrong.append("another plan after the restart")
+                if not set(acknowledged.get(token, {})) <= set(plan["answered"]):
+                    wrong.append("an answer was lost")
                 for step in range(len(plan["steps"])):
                     if step not in plan["answered"] and rater.answer(step, "right")[0] == 200:
                         acknowledged.setdefault(token, {})[step] = "right"
-            except (OSError, ValueError):
+            except (OSError, ValueError, HTTPException):
                 pass  # the server was killed
 
         threads = [threading.Thread(target=work, args=(token,)) for token in tokens]
@@ -184,6 +189,7 @@ def test_a_killed_server_keeps_every_answer(tmp_path):
         process.stdout.close()
         for thread in threads:
             thread.join()
+    assert not wrong and acknowledged
     with (folder / ANSWERS_FILE).open("ab") as file:
         file.write(b'{"event": "answer", "rater": 0, "st')  # the power went while writing
     with serving(folder) as url:
