@@ -26,6 +26,12 @@ def evaluate(
     attributes: Annotated[
         Path | None, typer.Option(help="Instead of --pairs: folder of attribute photos.")
     ] = None,
+    faceforensics: Annotated[
+        Path | None, typer.Option(help="Instead of --pairs: root of FaceForensics++, official layout.")
+    ] = None,
+    entries: Annotated[
+        Path | None, typer.Option(help="With --faceforensics: its train, val or test JSON file of pairs.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many pairs of the two folders.")
     ] = None,
@@ -56,14 +62,33 @@ def evaluate(
         run_method,
         start_run,
     )
-    from stylegan_swap.metrics.pairs import cross_pairs, manifest_of, people_of, read_pairs
-    from stylegan_swap.metrics.realism import COLUMN, training_pairs, two_sample_of_method
+    from stylegan_swap.metrics.cost import cost_columns
+    from stylegan_swap.metrics.pairs import (
+        cross_pairs,
+        faceforensics_pairs,
+        manifest_of,
+        people_of,
+        read_pairs,
+    )
+    from stylegan_swap.metrics.realism import (
+        COLUMN,
+        KID_COLUMN,
+        kid_of_method,
+        training_pairs,
+        two_sample_of_method,
+    )
     from stylegan_swap.metrics.report import write_report
     from stylegan_swap.metrics.summary import add_measure, as_table, summarise
 
-    if (pairs is None) == (identities is None or attributes is None):
-        raise typer.BadParameter("give either --pairs, or --identities and --attributes")
-    if pairs is not None:
+    folders = identities is not None and attributes is not None
+    if [pairs is not None, folders, faceforensics is not None].count(True) != 1:
+        raise typer.BadParameter("give --pairs, or --identities and --attributes, or --faceforensics")
+    if faceforensics is not None:
+        if entries is None:
+            raise typer.BadParameter("--faceforensics needs --entries", param_hint="--entries")
+        root = faceforensics
+        todo, people = faceforensics_pairs(faceforensics, entries, out / "frames")
+    elif pairs is not None:
         root = photos or pairs.parent
         todo = read_pairs(pairs, root)
         people = dict(people_of(root))
@@ -85,12 +110,18 @@ def evaluate(
         rows[name] = run_method(name, todo, people, measures, out, device=device, progress=_progress)
     command = "stylegan-swap " + " ".join(sys.argv[1:])
     summary = summarise(rows, columns_of(measures), people, command=command)
+    for name in methods:
+        for column, value in cost_columns(name, todo, device):
+            add_measure(summary, name, column, value)
+        if (distance := kid_of_method(todo, rows[name], out)) is not None:
+            add_measure(summary, name, KID_COLUMN, distance)
     if two_sample:
         trained = training_pairs(root, manifest_of(root), two_sample)
         for name in methods:
             _progress(f"{name}, two-sample test", 0, 1)
             found = two_sample_of_method(name, todo, rows[name], trained, people, out, device=device)
-            add_measure(summary, name, COLUMN, found.by_person)
+            by_person = found.by_person
+            add_measure(summary, name, COLUMN, (by_person.estimate, by_person.low, by_person.high))
             heat = (255 * np.clip(found.heat / max(float(found.heat.max()), 1e-6), 0, 1)).astype(np.uint8)
             heat_map = np.repeat(heat[..., None], 3, axis=2)
             write_photo(out / method_folder(name) / "heat.png", heat_map, mark=False, overwrite=True)

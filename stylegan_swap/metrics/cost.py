@@ -12,18 +12,34 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from stylegan_swap.api import Swapper
+from stylegan_swap.errors import StyleganSwapError
+from stylegan_swap.faces.tensors import from_pixels
+from stylegan_swap.images import read_photo
 from stylegan_swap.methods.protocol import Method
+from stylegan_swap.metrics.pairs import Pair
+from stylegan_swap.metrics.sample import Column, look
 
 _MIB = 2**20
+
+
+COLUMNS = (
+    Column("swap_seconds", "lower", 1e6, "s"),
+    Column("swap_memory", "lower", 1e6, "MiB"),
+    Column("parameters", "lower", 1e6, "M"),
+    Column("operations", "lower", 1e6, "GFLOP"),
+)
+FREE_SIDE = 256
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,27 @@ def cost_of_method(
         lambda: method.swap_aligned(prepared, x_attr, landmarks), networks, device=device, **options
     )
     return first, each
+
+
+def cost_columns(
+    method: str, pairs: Sequence[Pair], device: str = "auto"
+) -> list[tuple[Column, tuple[float, None, None]]]:
+    """What one swap of aligned faces costs (256 px where the method is free), on the first readable pair."""
+    swapper = Swapper.from_pretrained(method, device=device)
+    side = swapper.method.size or FREE_SIDE
+    for pair in pairs:
+        try:
+            views = [look(read_photo(path).pixels, str(path)) for path in (pair.identity, pair.attribute)]
+        except StyleganSwapError:
+            continue
+        if any(view.landmarks is None for view in views):
+            continue
+        x_id, x_attr = (from_pixels(view.crop(side)) for view in views)
+        points = [view.alignment(side).to_crop(np.asarray(view.landmarks)) for view in views]
+        _, each = cost_of_method(swapper.method, x_id, x_attr, torch.from_numpy(points[1])[None])
+        values = (each.seconds, each.memory, each.parameters / 1e6, each.flops / 1e9)
+        return [(column, (value, None, None)) for column, value in zip(COLUMNS, values, strict=True)]
+    return []
 
 
 def modules_of(thing: Any) -> list[nn.Module]:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from stylegan_swap.errors import ImageReadError
 
@@ -72,6 +73,34 @@ def cross_pairs(identities: Path, attributes: Path, limit: int | None = None, se
         Pair(number, one, other, str(one.relative_to(identities)), str(other.relative_to(attributes)))
         for number, (one, other) in enumerate(both)
     ]
+
+
+def faceforensics_pairs(
+    root: Path, entries: Path, cache: Path, frames_from: Literal["videos", "images"] = "videos"
+) -> tuple[list[Pair], dict[str, str]]:
+    """The protocol of FaceForensics++ as pairs, and who is on each frame; see ``faceforensics``.
+
+    Args:
+        root: the data set in its official layout.
+        entries: the train, val or test JSON file.
+        cache: folder for the extracted frames.
+        frames_from: the videos, or frames extracted before.
+
+    Raises:
+        ImageReadError: the folder or the file has another layout.
+    """
+    from stylegan_swap.metrics.faceforensics import FaceForensics, read_entries
+
+    pairs: list[Pair] = []
+    people: dict[str, str] = {}
+    for found in FaceForensics(root, read_entries(entries), cache, frames_from=frames_from):
+        names = [
+            f"{video}/{path.name}"
+            for video, path in zip(found.videos, (found.identity, found.attribute), strict=True)
+        ]
+        people |= dict(zip(names, (found.identity_person, found.attribute_person), strict=True))
+        pairs.append(Pair(len(pairs), found.identity, found.attribute, *names))
+    return pairs, people
 
 
 def people_of(folder: Path) -> Mapping[str, str]:

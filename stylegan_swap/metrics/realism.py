@@ -1,13 +1,13 @@
-"""The two-sample test of a benchmark: trained on swaps of other people, asked about those of the pairs.
+"""What takes a whole method and not one swap: the two-sample test and ``kid_dlib``.
 
-After ``benchmark``: the results it wrote are what the classifier is asked about. The pairs to train on are
-drawn from the people whom a ``manifest.csv`` puts into split train: nobody it is asked about was ever seen.
+After ``benchmark``, on the results it wrote. The two-sample classifier is trained on swaps of the people whom
+a ``manifest.csv`` puts into split train and asked about those of the pairs: it has seen none of them.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,15 @@ from stylegan_swap.errors import ImageReadError, StyleganSwapError
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.images import read_photo, write_photo
 from stylegan_swap.metrics.benchmark import method_folder
+from stylegan_swap.metrics.kid import FEWEST, dlib_features, kid_dlib
 from stylegan_swap.metrics.pairs import Pair
 from stylegan_swap.metrics.sample import Column, look
 from stylegan_swap.metrics.two_sample import TwoSampleConfig, TwoSampleResult, two_sample_test
+from stylegan_swap.models.identity import DlibIdentity
 
 COLUMN = Column("two_sample_accuracy", "lower", 1.0, floor=0.5)
+KID_COLUMN = Column("kid_dlib", "lower", 10.0, floor=0.0)
+CROP_SIDE = 256
 SIDE = 96
 
 
@@ -106,6 +110,27 @@ def two_sample_of_method(
         config=config,
         asked_people=names,
     )
+
+
+def kid_of_method(
+    asked: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path
+) -> tuple[float, float, float] | None:
+    """``kid_dlib`` of results against attribute photos, ± its spread; None below 1,000 of each."""
+    results = {row["number"]: out / row["result"] for row in rows if row["status"] == "ok"}
+    pairs = [pair for pair in asked if pair.number in results]
+    photos = {pair.attribute: pair for pair in pairs}
+    if min(len(pairs), len(photos)) < FEWEST:
+        return None
+
+    def crops(files: Iterable[tuple[Path, Path]]) -> Iterator[Tensor]:
+        for attribute, picture in files:
+            alignment = look(read_photo(attribute).pixels).alignment(CROP_SIDE)
+            yield from_pixels(alignment.crop(read_photo(picture).pixels))
+
+    network = DlibIdentity()
+    swaps = dlib_features(crops((pair.attribute, results[pair.number]) for pair in pairs), network)
+    found = kid_dlib(swaps, dlib_features(crops((path, path) for path in photos), network))
+    return found.value, found.value - found.deviation, found.value + found.deviation
 
 
 def _training_swap(swapper: Swapper, pair: Pair, folder: Path) -> Path | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stylegan_swap._version import __version__
-from stylegan_swap.metrics.intervals import Interval, bootstrap_over_people
+from stylegan_swap.metrics.intervals import bootstrap_over_people
 from stylegan_swap.metrics.sample import Column
 
 SORT_BY = "id_distance"
@@ -57,15 +57,15 @@ def summarise(
     }
 
 
-def add_measure(summary: dict[str, Any], method: str, column: Column, found: Interval) -> None:
-    """Put a measure of many swaps at once into a summary."""
+def add_measure(
+    summary: dict[str, Any], method: str, column: Column, found: tuple[float, float | None, float | None]
+) -> None:
+    """Put a measure of a method, or of many swaps at once, into a summary: value, lower and upper end."""
     summary["columns"][column.name] = _about(column)
     for measures in (values["measures"] for values in summary["methods"].values()):
         measures.setdefault(column.name, {"value": None, "low": None, "high": None, "undefined": 0})
     summary["methods"][method]["measures"][column.name] = {
-        "value": found.estimate,
-        "low": found.low,
-        "high": found.high,
+        **dict(zip(("value", "low", "high"), found, strict=True)),
         "undefined": 0,
     }
 
@@ -78,7 +78,7 @@ def as_table(summary: Mapping[str, Any]) -> str:
     for column, about in summary["columns"].items():
         for method, values in summary["methods"].items():
             found = values["measures"][column]
-            numbers = ["" if found[key] is None else f"{found[key]:.4f}" for key in ("value", "low", "high")]
+            numbers = ["" if found[key] is None else f"{found[key]:.5g}" for key in ("value", "low", "high")]
             writer.writerow(
                 [
                     column,

@@ -22,7 +22,7 @@ from stylegan_swap.metrics.benchmark import (
     run_method,
     start_run,
 )
-from stylegan_swap.metrics.pairs import cross_pairs, people_of, read_pairs
+from stylegan_swap.metrics.pairs import cross_pairs, faceforensics_pairs, people_of, read_pairs
 from stylegan_swap.metrics.sample import look
 from stylegan_swap.metrics.summary import summarise
 
@@ -171,4 +171,46 @@ def test_evaluate_writes_rows_summary_and_report(folder, tmp_path):
     page = (out / "report.html").read_text()
     assert "warp" in page and "id_distance" in page and "data:image" in page
     wrong = CliRunner().invoke(app, ["evaluate", "--identities", str(folder)])
+    assert wrong.exit_code == 2
+
+
+def test_evaluate_reports_what_a_swap_costs(folder, tmp_path):
+    pairs = tmp_path / "one.csv"
+    pairs.write_text("identity,attribute\nhopper.png,collins.png\ncollins.png,hopper.png\n")
+    out = tmp_path / "out"
+    found = CliRunner().invoke(
+        app,
+        [
+            "evaluate",
+            "--pairs",
+            str(pairs),
+            "--photos",
+            str(folder),
+            "--method",
+            "copy,warp",
+            "--out",
+            str(out),
+        ],
+    )
+    assert found.exit_code == 0, found.output
+    with open(out / "summary.csv", newline="") as file:
+        table = {(line["measure"], line["method"]): line["value"] for line in csv.DictReader(file)}
+    assert 0 < float(table["swap_seconds", "copy"]) < float(table["swap_seconds", "warp"]) < 30
+    assert float(table["parameters", "warp"]) == 0 and table["id_distance", "warp"]
+    assert ("kid_dlib", "warp") not in table  # two swaps are no sample
+
+
+def test_faceforensics_is_a_preset(tmp_path, astronaut, hopper):
+    images = tmp_path / "original_sequences" / "youtube" / "c23" / "images"
+    for video, pixels in (("000", astronaut), ("001", hopper)):
+        (images / video).mkdir(parents=True)
+        for number in range(20):
+            Image.fromarray(pixels).save(images / video / f"{number:04d}.png")
+    (tmp_path / "test.json").write_text('[["000", "001"]]')
+    pairs, people = faceforensics_pairs(tmp_path, tmp_path / "test.json", tmp_path / "cache", "images")
+    assert len(pairs) == 20 and len({pair.identity_name for pair in pairs}) == 20
+    assert set(people.values()) == {"000", "001"}
+    assert all(people[pair.identity_name] != people[pair.attribute_name] for pair in pairs)
+    assert all(pair.identity.is_file() and pair.attribute.is_file() for pair in pairs)
+    wrong = CliRunner().invoke(app, ["evaluate", "--faceforensics", str(tmp_path)])
     assert wrong.exit_code == 2
