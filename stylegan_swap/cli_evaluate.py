@@ -45,6 +45,10 @@ def evaluate(
     two_sample: Annotated[
         int, typer.Option(min=0, help="Train a classifier on so many swaps of split train; 0 leaves it out.")
     ] = 0,
+    arcface: Annotated[
+        Path | None,
+        typer.Option(help="model_ir_se50.pth: identity by ArcFace as well, in columns of its own."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
 ) -> None:
     """Measure methods on pairs of photos. A run that was stopped goes on where it ended."""
@@ -63,6 +67,7 @@ def evaluate(
         start_run,
     )
     from stylegan_swap.metrics.cost import cost_columns
+    from stylegan_swap.metrics.identity import ArcFaceRecogniser, IdentityMeasure
     from stylegan_swap.metrics.pairs import (
         cross_pairs,
         faceforensics_pairs,
@@ -74,6 +79,7 @@ def evaluate(
         COLUMN,
         KID_COLUMN,
         kid_of_method,
+        perceptual_of_method,
         training_pairs,
         two_sample_of_method,
     )
@@ -105,6 +111,8 @@ def evaluate(
     )
     gallery, frontal = _enrolled(todo, root, manifest_of(root), people, distractors)
     measures = default_measures(gallery, frontal)
+    if arcface is not None:
+        measures.append(IdentityMeasure(ArcFaceRecogniser.load(arcface)))
     rows: dict[str, list[dict[str, Any]]] = {}
     for name in methods:
         rows[name] = run_method(name, todo, people, measures, out, device=device, progress=_progress)
@@ -115,6 +123,8 @@ def evaluate(
             add_measure(summary, name, column, value)
         if (distance := kid_of_method(todo, rows[name], out)) is not None:
             add_measure(summary, name, KID_COLUMN, distance)
+        for column, value in perceptual_of_method(todo, rows[name], out):
+            add_measure(summary, name, column, value)
     if two_sample:
         trained = training_pairs(root, manifest_of(root), two_sample)
         for name in methods:

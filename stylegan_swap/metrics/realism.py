@@ -1,4 +1,4 @@
-"""What takes a whole method and not one swap: the two-sample test and ``kid_dlib``.
+"""What takes a whole method and not one swap: the two-sample test, ``kid_dlib``, LPIPS and FID.
 
 After ``benchmark``, on the results it wrote. The two-sample classifier is trained on swaps of the people whom
 a ``manifest.csv`` puts into split train and asked about those of the pairs: it has seen none of them.
@@ -6,6 +6,7 @@ a ``manifest.csv`` puts into split train and asked about those of the pairs: it 
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,17 +17,20 @@ import torch
 from torch import Tensor
 
 from stylegan_swap.api import Swapper
-from stylegan_swap.errors import ImageReadError, StyleganSwapError
+from stylegan_swap.errors import ImageReadError, MissingDependencyError, StyleganSwapError
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.images import read_photo, write_photo
 from stylegan_swap.metrics.benchmark import method_folder
 from stylegan_swap.metrics.kid import FEWEST, dlib_features, kid_dlib
 from stylegan_swap.metrics.pairs import Pair
+from stylegan_swap.metrics.perceptual import fid, inception, lpips_distance, lpips_network
 from stylegan_swap.metrics.sample import Column, look
 from stylegan_swap.metrics.two_sample import TwoSampleConfig, TwoSampleResult, two_sample_test
 from stylegan_swap.models.identity import DlibIdentity
 
 COLUMN = Column("two_sample_accuracy", "lower", 1.0, floor=0.5)
+LPIPS_COLUMN = Column("lpips", "lower", 1.0, floor=0.0)
+FID_COLUMN = Column("fid", "lower", 1e4, floor=0.0)
 KID_COLUMN = Column("kid_dlib", "lower", 10.0, floor=0.0)
 CROP_SIDE = 256
 SIDE = 96
@@ -116,21 +120,58 @@ def kid_of_method(
     asked: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path
 ) -> tuple[float, float, float] | None:
     """``kid_dlib`` of results against attribute photos, ± its spread; None below 1,000 of each."""
-    results = {row["number"]: out / row["result"] for row in rows if row["status"] == "ok"}
-    pairs = [pair for pair in asked if pair.number in results]
-    photos = {pair.attribute: pair for pair in pairs}
-    if min(len(pairs), len(photos)) < FEWEST:
+    results = _results(asked, rows, out)
+    photos = list(dict.fromkeys(attribute for attribute, _ in results))
+    if min(len(results), len(photos)) < FEWEST:
         return None
-
-    def crops(files: Iterable[tuple[Path, Path]]) -> Iterator[Tensor]:
-        for attribute, picture in files:
-            alignment = look(read_photo(attribute).pixels).alignment(CROP_SIDE)
-            yield from_pixels(alignment.crop(read_photo(picture).pixels))
-
     network = DlibIdentity()
-    swaps = dlib_features(crops((pair.attribute, results[pair.number]) for pair in pairs), network)
-    found = kid_dlib(swaps, dlib_features(crops((path, path) for path in photos), network))
+    swaps = dlib_features(_crops(results), network)
+    found = kid_dlib(swaps, dlib_features(_crops([(path, path) for path in photos]), network))
     return found.value, found.value - found.deviation, found.value + found.deviation
+
+
+def perceptual_of_method(
+    asked: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path
+) -> list[tuple[Column, tuple[float, None, None]]]:
+    """LPIPS (result to attribute photo) and FID, each if its backbone lies in torch's hub folder.
+
+    Both on 256-px crops under the attribute photo's alignment; see ``perceptual`` for files and formulas.
+    """
+    results = _results(asked, rows, out)
+    columns: list[tuple[Column, tuple[float, None, None]]] = []
+    with contextlib.suppress(MissingDependencyError):
+        network = lpips_network()
+        apart = [
+            float(lpips_distance(swap, photo, network)[0])
+            for swap, photo in zip(_crops(results), _crops([(a, a) for a, _ in results]), strict=True)
+        ]
+        if apart:
+            columns.append((LPIPS_COLUMN, (float(np.mean(apart)), None, None)))
+    with contextlib.suppress(MissingDependencyError):
+        features = inception()
+        photos = list(dict.fromkeys(attribute for attribute, _ in results))
+        if min(len(results), len(photos)) > 1:
+            swaps, real = _bytes(_crops(results)), _bytes(_crops([(path, path) for path in photos]))
+            columns.append((FID_COLUMN, (fid(swaps, real, features), None, None)))
+    return columns
+
+
+def _results(asked: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path) -> list[tuple[Path, Path]]:
+    """Attribute photo and result of every pair with a face in the result."""
+    files = {row["number"]: out / row["result"] for row in rows if row["status"] == "ok"}
+    return [(pair.attribute, files[pair.number]) for pair in asked if pair.number in files]
+
+
+def _crops(files: Iterable[tuple[Path, Path]]) -> Iterator[Tensor]:
+    """The second picture of each, under the alignment of the first, ``[1, 3, 256, 256]``."""
+    for attribute, picture in files:
+        alignment = look(read_photo(attribute).pixels).alignment(CROP_SIDE)
+        yield from_pixels(alignment.crop(read_photo(picture).pixels))
+
+
+def _bytes(crops: Iterable[Tensor]) -> Iterator[Tensor]:
+    for crop in crops:
+        yield ((crop + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def _training_swap(swapper: Swapper, pair: Pair, folder: Path) -> Path | None:

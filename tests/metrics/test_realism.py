@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from stylegan_swap.errors import ImageReadError
+from stylegan_swap.metrics import realism
 from stylegan_swap.metrics.pairs import Pair, manifest_of
 from stylegan_swap.metrics.realism import COLUMN, training_pairs, two_sample_of_method
 from stylegan_swap.metrics.sample import Column
@@ -98,3 +99,25 @@ def test_the_number_joins_the_table():
     ]
     assert summary["methods"]["m"]["seconds"] == 2.5
     json.dumps(summary)
+
+
+def test_foreign_backbones_join_only_where_they_are(crowd, tmp_path, monkeypatch):
+    asked = [Pair(n, crowd / "0.png", crowd / f"{n}.png", "0.png", f"{n}.png") for n in range(3)]
+    rows = [{"number": n, "status": "ok", "result": f"{n}.png"} for n in range(3)]
+    rows[2]["status"] = "miss"
+    for number in range(3):
+        pixels = np.array(Image.open(crowd / f"{number}.png"))
+        Image.fromarray(pixels // 2 if number else pixels).save(tmp_path / f"{number}.png")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    assert realism.perceptual_of_method(asked, rows, tmp_path) == []
+    seen = []
+
+    def apart(a, b):
+        seen.append(tuple(a.shape))
+        return (a - b).abs().mean().reshape(1, 1, 1, 1)
+
+    monkeypatch.setattr(realism, "lpips_network", lambda: apart)
+    ((column, (value, _, _)),) = realism.perceptual_of_method(asked, rows, tmp_path)
+    assert column.name == "lpips" and seen == [(1, 3, 256, 256)] * 2
+    assert 0.02 < value < 0.6  # one pair equal, the other half as bright
+    assert realism.kid_of_method(asked, rows, tmp_path) is None
