@@ -1,4 +1,4 @@
-"""What takes a whole method and not one swap: the two-sample test, ``kid_dlib``, LPIPS and FID.
+"""What takes a whole method and not one swap: the two-sample test, ``kid_dlib``, LPIPS, FID and KID.
 
 After ``benchmark``, on the results it wrote. The two-sample classifier is trained on swaps of the people whom
 a ``manifest.csv`` puts into split train and asked about those of the pairs: it has seen none of them.
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stylegan_swap.api import Swapper
 from stylegan_swap.errors import ImageReadError, MissingDependencyError, StyleganSwapError
@@ -23,13 +23,14 @@ from stylegan_swap.images import read_photo, write_photo
 from stylegan_swap.metrics.benchmark import method_folder
 from stylegan_swap.metrics.kid import FEWEST, dlib_features, kid_dlib
 from stylegan_swap.metrics.pairs import Pair
-from stylegan_swap.metrics.perceptual import fid, inception, lpips_distance, lpips_network
+from stylegan_swap.metrics.perceptual import fid, inception, kid, lpips_distance, lpips_network
 from stylegan_swap.metrics.sample import Column, look
 from stylegan_swap.metrics.two_sample import TwoSampleConfig, TwoSampleResult, two_sample_test
 from stylegan_swap.models.identity import DlibIdentity
 
 COLUMN = Column("two_sample_accuracy", "lower", 1.0, floor=0.5)
 LPIPS_COLUMN = Column("lpips", "lower", 1.0, floor=0.0)
+INCEPTION_KID_COLUMN = Column("kid", "lower", 10.0, floor=0.0)
 FID_COLUMN = Column("fid", "lower", 1e4, floor=0.0)
 KID_COLUMN = Column("kid_dlib", "lower", 10.0, floor=0.0)
 CROP_SIDE = 256
@@ -133,9 +134,9 @@ def kid_of_method(
 def perceptual_of_method(
     asked: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path
 ) -> list[tuple[Column, tuple[float, None, None]]]:
-    """LPIPS (result to attribute photo) and FID, each if its backbone lies in torch's hub folder.
+    """LPIPS (result to attribute photo), FID and KID, each if its backbone lies in torch's hub folder.
 
-    Both on 256-px crops under the attribute photo's alignment; see ``perceptual`` for files and formulas.
+    All on 256-px crops under the attribute photo's alignment; see ``perceptual`` for files and formulas.
     """
     results = _results(asked, rows, out)
     columns: list[tuple[Column, tuple[float, None, None]]] = []
@@ -150,9 +151,11 @@ def perceptual_of_method(
     with contextlib.suppress(MissingDependencyError):
         features = inception()
         photos = list(dict.fromkeys(attribute for attribute, _ in results))
-        if min(len(results), len(photos)) > 1:
-            swaps, real = _bytes(_crops(results)), _bytes(_crops([(path, path) for path in photos]))
-            columns.append((FID_COLUMN, (fid(swaps, real, features), None, None)))
+        fewest = min(len(results), len(photos))
+        for column, distance, needed in ((FID_COLUMN, fid, 2), (INCEPTION_KID_COLUMN, _kid_mean, FEWEST)):
+            if fewest >= needed:
+                swaps, real = _bytes(_crops(results)), _bytes(_crops([(path, path) for path in photos]))
+                columns.append((column, (distance(swaps, real, features), None, None)))
     return columns
 
 
@@ -167,6 +170,10 @@ def _crops(files: Iterable[tuple[Path, Path]]) -> Iterator[Tensor]:
     for attribute, picture in files:
         alignment = look(read_photo(attribute).pixels).alignment(CROP_SIDE)
         yield from_pixels(alignment.crop(read_photo(picture).pixels))
+
+
+def _kid_mean(swaps: Iterable[Tensor], photos: Iterable[Tensor], network: nn.Module) -> float:
+    return kid(swaps, photos, network, subset_size=FEWEST)[0]
 
 
 def _bytes(crops: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from stylegan_swap.errors import ImageReadError
@@ -121,3 +122,16 @@ def test_foreign_backbones_join_only_where_they_are(crowd, tmp_path, monkeypatch
     assert column.name == "lpips" and seen == [(1, 3, 256, 256)] * 2
     assert 0.02 < value < 0.6  # one pair equal, the other half as bright
     assert realism.kid_of_method(asked, rows, tmp_path) is None
+    monkeypatch.setattr(realism, "inception", lambda: torch.nn.Sequential(Brightness()))
+    found = dict(realism.perceptual_of_method(asked, rows, tmp_path))
+    assert {column.name for column in found} == {"lpips", "fid"}
+    assert found[realism.FID_COLUMN][0] > 1
+    monkeypatch.setattr(realism, "FEWEST", 2)
+    assert "kid" in {column.name for column, _ in realism.perceptual_of_method(asked, rows, tmp_path)}
+
+
+class Brightness(torch.nn.Module):
+    """Eight features: mean levels of parts of a picture."""
+
+    def forward(self, x):
+        return torch.nn.functional.adaptive_avg_pool2d(x.float().mean(1, keepdim=True), (2, 4)).flatten(1)
