@@ -37,13 +37,18 @@ def test_seconds_are_a_median_of_warm_calls():
         measure_cost(lambda: None, repeats=0)
 
 
+def undisturbed(call):
+    """Memory that earlier tests give back during a call hides what it takes: the median of five."""
+    return float(np.median([peak_memory(call) for _ in range(5)]))
+
+
 def test_memory_is_what_the_call_adds_at_its_peak():
     def needs(mebibytes):
         def call():
             block = np.ones(mebibytes * 2**17)  # float64
             return float(block[::512].sum())
 
-        return peak_memory(call)
+        return undisturbed(call)
 
     # The larger one first: an earlier peak must not hide a later one.
     large, small = needs(200), needs(50)
@@ -59,7 +64,7 @@ def test_warm_memory_counts_too():
         return [np.ones(2**13) for _ in range(800)]  # 50 MiB in blocks of 64 KiB
 
     call()
-    assert peak_memory(call) == pytest.approx(50, rel=0.4)
+    assert undisturbed(call) == pytest.approx(50, rel=0.4)
 
 
 def test_shared_tensors_count_once():
