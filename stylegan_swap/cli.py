@@ -16,6 +16,7 @@ import typer
 from stylegan_swap._version import __version__
 from stylegan_swap.cli_evaluate import evaluate
 from stylegan_swap.cli_study import study_app
+from stylegan_swap.cli_train import convert_identity, pack, train
 from stylegan_swap.errors import ImageWriteError, StyleganSwapError, StyleganSwapWarning
 
 app = typer.Typer(
@@ -231,6 +232,9 @@ def generate(
 
 app.command()(evaluate)
 app.add_typer(study_app)
+app.command()(train)
+app.command()(pack)
+app.command()(convert_identity)
 
 
 @app.command()

@@ -38,6 +38,14 @@ class UnsupportedOptionError(StyleganSwapError):
     """The chosen method does not offer the option that was asked for."""
 
 
+class ConfigError(StyleganSwapError):
+    """A training configuration cannot be read, or a value in it is missing, unknown or out of range."""
+
+
+class TrainingError(StyleganSwapError):
+    """A training run cannot start or go on; the message says where it stands."""
+
+
 class MissingDependencyError(StyleganSwapError):
     """An optional package or file is needed; the message says how to install it."""
 

@@ -80,7 +80,8 @@ class OutsideEntry(nn.Module):
     def forward(self, hidden: Tensor, entry: Tensor, mask: Tensor) -> Tensor:
         """Return the blended features, shaped as ``hidden``; ``mask`` is ``[batch, 1, r, r]``."""
         mask = mask.to(hidden.dtype)
-        return mask * hidden + (1 - mask) * self.project(entry).to(hidden.dtype)
+        # The wide tensors first: a one-channel factor in front would lose the channels-last layout.
+        return hidden * mask + self.project(entry).to(hidden.dtype) * (1 - mask)
 
 
 class AttributeEncoder(nn.Module):

@@ -228,6 +228,7 @@ class Generator(nn.Module):
         blend: Blend | None = None,
         generator: torch.Generator | None = None,
         return_features: bool = True,
+        resolution: int | None = None,
     ) -> GeneratorOutput:
         """Synthesise images.
 
@@ -242,14 +243,19 @@ class Generator(nn.Module):
             generator: random stream for `noise="random"`.
             return_features: False lets go of each block's hidden tensor at once, which at 1024 px
                 spares hundreds of megabytes.
+            resolution: side of a block to stop at; its RGB sum is the image. None goes on to the last.
 
         Returns:
             The image and the hidden tensors.
 
         Raises:
-            ValueError: a code, structure, noise or blended tensor of a wrong shape, or an unknown
-                noise mode.
+            ValueError: a code, structure, noise or blended tensor of a wrong shape, an unknown noise
+                mode, or a resolution without a block.
         """
+        if resolution is not None and resolution not in self.resolutions[1:]:
+            raise ValueError(
+                f"generator: resolution {resolution} has no block; choose one of {self.resolutions[1:]}."
+            )
         rows = self.broadcast(wplus).to(self._like()).unbind(1)
         batch = wplus.shape[0]
         maps = self._noise_maps(noise, batch, generator)
@@ -265,6 +271,8 @@ class Generator(nn.Module):
             image = self.to_rgbs[j](hidden, rows[2 * j + 3], image)
             if return_features:
                 features[r] = hidden
+            if r == resolution:
+                break
         return GeneratorOutput(image, features)
 
     def _like(self) -> Tensor:

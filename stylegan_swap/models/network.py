@@ -155,6 +155,7 @@ class SwapNetwork(nn.Module):
         appearance: float | Tensor = 0.0,
         noise: Noise = "buffer",
         mask: Tensor | None = None,
+        resolution: int | None = None,
     ) -> SwapOutput:
         """Put the person of ``x_id`` into the photo ``x_attr``.
 
@@ -168,6 +169,8 @@ class SwapNetwork(nn.Module):
             appearance: dial 0..1 over the colour rows; 0 = the attribute photo's.
             noise: as in :class:`Generator`.
             mask: face mask ``[batch, 1, S, S]`` to blend with instead of the predicted one.
+            resolution: side of the generator's block to stop at, for training that starts small; the
+                image then has that side, the mask still S.
 
         Raises:
             ValueError: if shapes or batch sizes do not fit.
@@ -186,7 +189,12 @@ class SwapNetwork(nn.Module):
             mask = features.mask if self.config.mask_gradient else features.mask.detach()
         blend = self.attributes.blender(features, mask)
         image = self.generator(
-            wplus, noise=noise, structure=latents.structure, blend=blend, return_features=False
+            wplus,
+            noise=noise,
+            structure=latents.structure,
+            blend=blend,
+            return_features=False,
+            resolution=resolution,
         ).image
         return SwapOutput(image, features.mask, features.mask_logits, wplus)
 

@@ -1,0 +1,75 @@
+"""Identity terms: the result shows the identity person and not the attribute person.
+
+Beside the road. A recogniser can be fooled by a texture that no human sees, so it judges the result
+through random views: what still satisfies it after shift, scale, blur, grey and flip is a face.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylegan_swap.models.identity import DlibIdentity
+
+SHIFT = 4 / 128
+SCALE = 0.04
+TURN = 0.07
+BLUR = (0.25, 0.5, 0.25)
+
+
+def random_views(x: Tensor) -> Tensor:
+    """Look at aligned faces as another camera would: moved, scaled, turned, mirrored, soft, grey.
+
+    Draws from torch's global random stream; differentiable in the image.
+
+    Args:
+        x: ``[batch, 3, S, S]``, range [-1, 1].
+
+    Returns:
+        ``[batch, 3, S, S]``. Per image: shift up to 1/32 of the side, scale up to 4 %, turn up to
+        4°, mirrored in half, blurred in half, grey in a quarter.
+    """
+    batch = len(x)
+
+    def draw(low: float, high: float) -> Tensor:
+        return torch.rand(batch, device=x.device) * (high - low) + low
+
+    scale, angle = 1 + draw(-SCALE, SCALE), draw(-TURN, TURN)
+    mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
+    cos, sin = angle.cos() * scale, angle.sin() * scale
+    rows = torch.stack(
+        [cos * mirror, -sin, draw(-2 * SHIFT, 2 * SHIFT), sin * mirror, cos, draw(-2 * SHIFT, 2 * SHIFT)], 1
+    )
+    grid = F.affine_grid(rows.view(-1, 2, 3), list(x.shape), align_corners=False)
+    y = F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
+    taps = y.new_tensor(BLUR)
+    kernel = torch.outer(taps, taps).expand(3, 1, 3, 3)
+    soft = F.conv2d(F.pad(y, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
+    y = torch.where((draw(0, 1) < 0.5).view(-1, 1, 1, 1), soft, y)
+    return torch.where((draw(0, 1) < 0.25).view(-1, 1, 1, 1), y.mean(1, keepdim=True), y)
+
+
+def identity_loss(recogniser: DlibIdentity, embedding: Tensor, wanted: Tensor) -> Tensor:
+    """Return 1 − cosine about the mean person per image, ``[batch]``: 0 same person, 1 a stranger.
+
+    Args:
+        recogniser: gives the mean person.
+        embedding: of the result (or of a view of it), ``[batch, 128]``.
+        wanted: of the identity person, ``[batch, 128]``.
+    """
+    return 1 - recogniser.centred_cosine(embedding.float(), wanted)
+
+
+def push_away_loss(
+    recogniser: DlibIdentity, embedding: Tensor, attribute: Tensor, margin: float = 0.1
+) -> Tensor:
+    """Return how far the result's likeness to the attribute person exceeds ``margin``, ``[batch]``.
+
+    Args:
+        recogniser: gives the mean person.
+        embedding: of the result, ``[batch, 128]``.
+        attribute: of the attribute person, ``[batch, 128]``.
+        margin: cosine that strangers may have.
+    """
+    return (recogniser.centred_cosine(embedding.float(), attribute) - margin).clamp_min(0)

@@ -1,0 +1,352 @@
+"""The swap stage: encoder, swapper, attribute encoder and generator learn together.
+
+Above the road: its network is the one that ``methods.default`` runs. A batch mixes reverse triplets and
+pairs of one person, whose answer is a photograph, with cross pairs, which are judged by identity,
+expression, colour and a discriminator (design of the project, section 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from stylegan_swap.losses.adversarial import discriminator_adversarial, generator_adversarial
+from stylegan_swap.losses.colour import colour_loss
+from stylegan_swap.losses.expression import expression_loss
+from stylegan_swap.losses.features import feature_loss
+from stylegan_swap.losses.gradient_penalty import lazy_adam, r1_penalty
+from stylegan_swap.losses.identity import identity_loss, push_away_loss, random_views
+from stylegan_swap.losses.landmarks import landmark_loss
+from stylegan_swap.losses.mask import mask_loss
+from stylegan_swap.losses.pixel import pixel_loss, pixel_weights
+from stylegan_swap.models.discriminator import Discriminator
+from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.models.network import IdentityCodes, SwapNetwork, SwapOutput, resize
+from stylegan_swap.training.ada import AdaptiveProbability, Augmentation
+from stylegan_swap.training.config import DataSettings, FilePath, Settings, TrainConfig
+from stylegan_swap.training.landmark_weights import load_landmark_net
+from stylegan_swap.training.open_photos import open_photos
+from stylegan_swap.training.photos import Photos
+from stylegan_swap.training.stage import Stage
+from stylegan_swap.training.swap_sheet import SwapSheet
+from stylegan_swap.training.triplets import CROSS, SwapDraws
+from stylegan_swap.weights import load_weights, save_weights
+
+Batch = dict[str, Tensor]
+
+
+class SwapWeights(Settings):
+    """Factors of the loss terms; 0 leaves a term out."""
+
+    pixel: float = 10.0
+    features: float = 5.0
+    landmarks: float = 2.0
+    identity: float = 6.0
+    push_away: float = 2.0
+    colour: float = 5.0
+    expression: float = 1.0
+    mask: float = 1.0
+    adversarial: float = 1.0
+
+
+class SwapOptions(Settings):
+    """Options of the swap stage.
+
+    Attributes:
+        weights: factors of the terms.
+        learning_rate: Adam's, of the network; equalised layers want about 0.002.
+        discriminator_learning_rate: Adam's, of the discriminator.
+        discriminator_channels: channels at 32 pixels and below; they halve with every doubling.
+        adversarial_from_kimg: thousands of images before the discriminator starts.
+        adversarial_ramp_kimg: thousands of images over which its weight on the network rises.
+        discriminate_every: steps between two adversarial steps; 1 is every step.
+        r1_gamma: strength of the gradient penalty.
+        r1_every: discriminator steps between two penalties.
+        ada_target: overtraining indicator that augmentation holds; 0 fixes the probability at 0.
+        ada_kimg: thousands of images in which the probability can rise by 1.
+        virtual_share: share of the cross pairs whose identity is a mixture of two people.
+        return_share: share of the cross pairs that are swapped back to the attribute person.
+        appearance_share: share of the cross pairs that take the identity's colour row as well.
+        guided_mask_kimg: thousands of images in which the true mask guides the blending.
+        half_size_kimg: thousands of images for which the generator stops at half of its side: three times
+            as fast, and long enough for identity, pose and colour.
+        ada_items: pipeline of the augmentation, see ``ada``.
+        landmark_net: weights of LandmarkNet; None takes those that come with the library.
+        validation: photographs of other people for sheets and measures, a folder (its split ``val``) or a
+            packed file; None takes those of the training.
+    """
+
+    weights: SwapWeights = SwapWeights()
+    learning_rate: float = Field(0.002, gt=0)
+    discriminator_learning_rate: float = Field(0.002, gt=0)
+    discriminator_channels: int = Field(128, ge=4)
+    adversarial_from_kimg: float = Field(5.0, ge=0)
+    adversarial_ramp_kimg: float = Field(20.0, gt=0)
+    discriminate_every: int = Field(1, ge=1)
+    r1_gamma: float = Field(2.0, ge=0)
+    r1_every: int = Field(16, ge=1)
+    ada_target: float = Field(0.6, ge=0, le=1)
+    ada_kimg: float = Field(100.0, gt=0)
+    virtual_share: float = Field(0.3, ge=0, le=1)
+    return_share: float = Field(0.25, ge=0, le=1)
+    appearance_share: float = Field(0.1, ge=0, le=1)
+    guided_mask_kimg: float = Field(3.0, ge=0)
+    half_size_kimg: float = Field(0.0, ge=0)
+    ada_items: str = "bgc"
+    landmark_net: str | None = None
+    validation: FilePath | None = None
+
+
+class SwapStage(Stage):
+    """Training of :class:`SwapNetwork` on photographs of many people, one or a few of each.
+
+    Args:
+        config: with ``stage: swap``; its options are :class:`SwapOptions`.
+        photos: training photographs; None opens those of the configuration.
+        identity: recogniser; None loads the configured one, or dlib's.
+    """
+
+    def __init__(
+        self, config: TrainConfig, photos: Photos | None = None, identity: DlibIdentity | None = None
+    ) -> None:
+        super().__init__(config.run, config.data)
+        self.options = config.options_as(SwapOptions)
+        if photos is not None:
+            self.photos = photos
+        if identity is None:
+            identity = DlibIdentity.load(config.identity) if config.identity else DlibIdentity()
+        self.network = SwapNetwork(config.network_config(), identity).channels_last()
+        if config.start:
+            start_from(self.network, load_weights(config.start)[0])
+        size = self.network.config.size
+        base = self.options.discriminator_channels
+        channels = {2**k: max(base * 32 // max(2**k, 32), 8) for k in range(2, size.bit_length())}
+        self.discriminator = Discriminator(size, channels)
+        self.augment = Augmentation(self.options.ada_items)
+        self.probability = AdaptiveProbability(self.options.ada_target, self.options.ada_kimg)
+        # In tuples: frozen networks and tables are neither trained nor stored with the stage.
+        self._landmark_net = (load_landmark_net(self.options.landmark_net),)
+        self._people = (_embeddings(identity, self.photos),)
+
+    def dataset(self) -> Dataset[dict[str, Tensor]]:
+        """The endless stream of triplets and pairs."""
+        return SwapDraws(self.photos, self.network.config.size, self.seed)
+
+    def optimizers_by_name(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for the network and for the discriminator."""
+        options = self.options
+        rate, lazy = lazy_adam(options.discriminator_learning_rate, (0.0, 0.99), options.r1_every)
+        return {
+            # Most terms know the answer, and then some momentum is faster than a GAN's none.
+            "network": torch.optim.Adam(
+                self.network.parameters(), options.learning_rate, betas=(0.5, 0.99), eps=1e-8
+            ),
+            "discriminator": torch.optim.Adam(self.discriminator.parameters(), rate, betas=lazy, eps=1e-8),
+        }
+
+    def averaged_modules(self) -> dict[str, nn.Module]:
+        """The network: sheets, measures and export show its running average."""
+        return {"network": self.network}
+
+    def portable_modules(self) -> dict[str, nn.Module]:
+        """The discriminator and the state of its augmentation."""
+        return {"discriminator": self.discriminator, "probability": self.probability}
+
+    def export(self, folder: Path) -> None:
+        """Write the averaged network as a checkpoint that ``Swapper.from_pretrained`` reads."""
+        save_weights(folder, self.ema["network"].state_dict(), self.network.config.to_dict())
+
+    @property
+    def resolution(self) -> int:
+        """Side of the generator's images at this point of the run."""
+        size = self.network.config.size
+        return size // 2 if int(self.images_seen) < 1000 * self.options.half_size_kimg else size
+
+    @cached_property
+    def sheet(self) -> SwapSheet:
+        """The fixed pairs of pictures and measures."""
+        photos = self.photos
+        if self.options.validation is not None:
+            side = self.photos.side
+            photos = open_photos(DataSettings(folder=self.options.validation, split="val", side=side))
+        return SwapSheet(photos, self.network.config.size)
+
+    def contact_sheet(self) -> np.ndarray:
+        """Identity, attribute, image, composite and mask of fixed pairs, uint8 ``[H, W, 3]``."""
+        return self.sheet.draw(cast(SwapNetwork, self.ema["network"]), self.resolution)
+
+    def measure(self) -> dict[str, float]:
+        """Distances and expression error of fixed pairs, as ``evaluate`` measures them."""
+        return self.sheet.measure(cast(SwapNetwork, self.ema["network"]), self.resolution)
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """One step of the network and, once it has started, one of the discriminator."""
+        options, kimg = self.options, float(self.images_seen) / 1000
+        strength = (kimg - options.adversarial_from_kimg) / options.adversarial_ramp_kimg
+        adversarial = strength >= 0 and int(self.steps_done) % options.discriminate_every == 0
+        output, composite, target, terms = self._swap(batch, kimg, self.resolution)
+        weights = options.weights
+        logs = {name: value.detach().mean() for name, value in terms.items()}
+        loss = sum(getattr(weights, name) * value.mean() for name, value in terms.items())
+        if adversarial and weights.adversarial:
+            term = generator_adversarial(self.discriminator(self._augmented(composite)))
+            loss = loss + weights.adversarial * min(strength, 1.0) * term.mean()
+            logs["adversarial"] = term.detach().mean()
+        self.minimise(loss, "network")
+        logs["loss"] = loss.detach()
+        logs["mask_area"] = output.mask.detach().mean()
+        if adversarial and weights.adversarial:
+            logs |= self._discriminate(target, composite.detach())
+        return logs
+
+    def _swap(
+        self, batch: Batch, kimg: float, resolution: int
+    ) -> tuple[SwapOutput, Tensor, Tensor, dict[str, Tensor]]:
+        """Swap the batch: the output, the composite that a user would see, the target, and the terms."""
+        network, recogniser, options = self.network, self.network.identity, self.options
+        attribute, mask, target = (
+            resize(batch[name], resolution) for name in ("attribute", "mask", "target")
+        )
+        cross = batch["kind"] == CROSS
+        known = batch["has_target"].float()
+        people = self._people[0].to(attribute.device)
+        wanted = people[batch["identity_photo"]]
+        codes, wanted = self._virtual(network.identity_codes(batch["identity"]), wanted, people, cross)
+        own_colour = cross & (torch.rand(len(cross), device=cross.device) < options.appearance_share)
+        guide = batch["mask"] if kimg < options.guided_mask_kimg else None
+        output = network(
+            codes,
+            batch["attribute"],
+            batch["attribute_landmarks"],
+            appearance=own_colour.float(),
+            noise="random",
+            mask=guide,
+            resolution=resolution,
+        )
+        seen = mask if guide is not None else resize(output.mask.detach().float(), resolution)
+        image = output.image.float()
+        composite = seen * image + (1 - seen) * attribute
+
+        features, embedding = recogniser.describe(composite)
+        view = recogniser.embed(random_views(composite))
+        with torch.no_grad():
+            target_features = recogniser.features(target)
+            # Read by the same network as the result's, so that its habits cancel out.
+            target_points = self._landmark_net[0].to(attribute.device)(target).points
+        points = self._landmark_net[0](composite).points
+        scale = resolution / batch["target"].shape[-1]
+        weights = pixel_weights(mask, (batch["target_landmarks"] + 0.5) * scale - 0.5)
+        # Cross pairs know the answer outside the face alone.
+        weights = torch.where(cross.view(-1, 1, 1, 1), (1 - mask) * 0.3, weights)
+        likeness = identity_loss(recogniser, embedding, wanted) + identity_loss(recogniser, view, wanted)
+        strangers = cross.float() * (batch["identity_photo"] != batch["attribute_photo"])
+        terms = {
+            "pixel": pixel_loss(image, target, weights) * (known + 0.3 * (1 - known)),
+            "features": feature_loss(features[:3], target_features[:3]) * known,
+            "landmarks": landmark_loss(points, target_points) * known,
+            "identity": likeness / 2 * (1 - 0.5 * known),
+            "push_away": push_away_loss(recogniser, embedding, people[batch["attribute_photo"]]) * strangers,
+            "colour": colour_loss(composite, attribute, mask) * (~own_colour & cross),
+            "expression": expression_loss(points, target_points) * (1 - known),
+            "mask": mask_loss(output.mask_logits, batch["mask"]),
+        }
+        if options.return_share:
+            terms["pixel"] = terms["pixel"] + self._returned(batch, composite.detach(), points.detach())
+        return output, composite, target, terms
+
+    def _returned(self, batch: Batch, composite: Tensor, points: Tensor) -> Tensor:
+        """Swap some results back to the attribute person: a reverse triplet made by the network itself."""
+        draws = torch.rand(len(points), device=points.device)
+        rows = ((batch["kind"] == CROSS) & (draws < self.options.return_share)).nonzero()[:, 0]
+        loss = torch.zeros_like(draws)
+        if not len(rows):
+            return loss
+        resolution = composite.shape[-1]
+        photo, mask = batch["attribute"][rows], batch["mask"][rows]
+        back = self.network(
+            self.network.identity_codes(photo.flip(3)),
+            composite[rows],
+            points[rows] * resolution - 0.5,
+            noise="random",
+            mask=mask,
+            resolution=resolution,
+        )
+        landmarks = (batch["attribute_landmarks"][rows] + 0.5) / photo.shape[-1] * resolution - 0.5
+        weights = pixel_weights(resize(mask, resolution), landmarks)
+        return loss.index_put((rows,), pixel_loss(back.image, resize(photo, resolution), weights))
+
+    def _virtual(
+        self, codes: IdentityCodes, wanted: Tensor, people: Tensor, cross: Tensor
+    ) -> tuple[IdentityCodes, Tensor]:
+        """Replace some identities of cross pairs by mixtures of two people, who have no photo."""
+        batch, device = len(wanted), wanted.device
+        chosen = cross & (torch.rand(batch, device=device) < self.options.virtual_share)
+        other = people[torch.randint(len(people), (batch,), device=device)]
+        share = torch.rand(batch, 1, device=device) * 0.6 + 0.2
+        mixed = torch.where(chosen[:, None], torch.lerp(wanted, other, share), wanted)
+        embedding = torch.where(chosen[:, None], self.network.identity.standardise(mixed), codes.embedding)
+        wplus = codes.wplus
+        if wplus is not None:
+            wplus = torch.where(chosen.view(-1, 1, 1), torch.zeros_like(wplus), wplus)
+        return replace(codes, embedding=embedding, wplus=wplus), mixed
+
+    def _discriminate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        options = self.options
+        logits_fake = self.discriminator(self._augmented(fake))
+        logits_real = self.discriminator(self._augmented(real))
+        for_real, for_fake = discriminator_adversarial(logits_real, logits_fake)
+        self.minimise(for_real.mean() + for_fake.mean(), "discriminator")
+        self.probability.observe(logits_real)
+        logs = {
+            "d_real": logits_real.detach().float().mean(),
+            "d_fake": logits_fake.detach().float().mean(),
+            "d_right": ((logits_real > 0).float().mean() + (logits_fake < 0).float().mean()) / 2,
+            "ada_p": self.probability.p.float(),
+        }
+        if options.r1_gamma and int(self.steps_done) // options.discriminate_every % options.r1_every == 0:
+            with torch.autocast(real.device.type, enabled=False):
+                photo = real.detach().requires_grad_()
+                logits = self.discriminator(self._augmented(photo))
+                penalty = r1_penalty(logits, photo, options.r1_gamma, options.r1_every).mean()
+            self.minimise(penalty, "discriminator")
+            logs["r1"] = penalty.detach()
+        return logs
+
+    def _augmented(self, x: Tensor) -> Tensor:
+        return self.augment(resize(x, self.discriminator.size), self.probability.value)
+
+
+def start_from(network: SwapNetwork, state: Mapping[str, Tensor]) -> None:
+    """Take over the weights that fit; those of a network of half the size start one of the full size.
+
+    Layers and rows of codes that the smaller network lacks keep their random start.
+
+    Args:
+        network: to be filled.
+        state: of another SwapNetwork.
+    """
+    own = network.state_dict()
+    for name, tensor in state.items():
+        if name in own and own[name].ndim == tensor.ndim:
+            common = tuple(slice(min(a, b)) for a, b in zip(own[name].shape, tensor.shape, strict=True))
+            own[name][common] = tensor[common].to(own[name])
+
+
+@torch.no_grad()
+def _embeddings(identity: DlibIdentity, photos: Photos, batch: int = 32) -> Tensor:
+    """Descriptor of every photo, ``[photos, 128]``, averaged over the photo and its mirror image."""
+    rows = []
+    for start in range(0, len(photos), batch):
+        pixels = np.stack([photos.image(i) for i in range(start, min(start + batch, len(photos)))])
+        x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        rows.append((identity.embed(x) + identity.embed(x.flip(3))) / 2)
+    return torch.cat(rows)
