@@ -61,7 +61,14 @@ def one_of_each(photos: Photos, size: int) -> list[View]:
 
 
 def run_checks(
-    swapper: Swapper, faces: Path, photos: Photos, size: int, chosen: Sequence[str], out: Path, repeats: int
+    swapper: Swapper,
+    faces: Path,
+    photos: Photos,
+    size: int,
+    chosen: Sequence[str],
+    out: Path,
+    repeats: int,
+    light: float,
 ) -> list[Finding]:
     """Run the chosen checks and write their contact sheets."""
     method, findings = swapper.method, list[Finding]()
@@ -71,7 +78,7 @@ def run_checks(
         plain = torch.device("cpu"), torch.float32
         warp = WarpMethod.from_pretrained(None, device=plain[0], dtype=plain[1])
         baseline = None if method.name == warp.name else warp
-        triplets = draw_triplets(photos, size, SEED, repeats)
+        triplets = draw_triplets(photos, size, SEED, repeats, light)
         found, sheets["triplets"] = check_triplets(method, baseline, triplets)
         findings += found
     if "mutations" in chosen and isinstance(method, DefaultMethod):
@@ -98,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=CHECKS, default=CHECKS)
     parser.add_argument("--size", type=int, default=FREE_SIZE, help="for methods that take any side")
     parser.add_argument("--repeats", type=int, default=2, help="triplets of each photo")
+    parser.add_argument("--light", type=float, default=1.0, help="of the identities in triplets, 0 to 1")
     parser.add_argument("--split", default="val")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--report-only", action="store_true", help="exit with 0 whatever is found")
@@ -111,7 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = method.size or options.size
     photos = Photos.from_folder(options.faces, split=options.split, side=max(size, 256))
     options.out.mkdir(parents=True, exist_ok=True)
-    findings = run_checks(swapper, options.faces, photos, size, options.only, options.out, options.repeats)
+    findings = run_checks(
+        swapper, options.faces, photos, size, options.only, options.out, options.repeats, options.light
+    )
     failed = [finding for finding in findings if finding.passed is False]
     judged = sum(finding.passed is not None for finding in findings)
     seconds = time.perf_counter() - started
@@ -125,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "split": options.split,
         "photos": len(photos),
         "seed": SEED,
+        "repeats": options.repeats,
+        "light": options.light,
         "seconds": round(seconds, 1),
         "passed": not failed,
         "findings": [finding.as_dict() for finding in findings],

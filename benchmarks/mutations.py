@@ -59,7 +59,8 @@ def check_generator(
         The findings, and a sheet of identity, attribute, swap and broken swap.
     """
     broken = with_random_generator(method, seed)
-    before, after, likeness, rows = [], [], [], []
+    before, after, likeness = [], [], []
+    rows: list[list[np.ndarray]] = []
     for sample in samples:
         ruined = swapped_sample(broken, sample.identity, sample.attribute)
         wanted = recogniser.embed(sample.identity)
@@ -92,7 +93,8 @@ def check_blank_identity(
     """
     nobody = blank_identity(method)
     mean = method.network.identity.mean.cpu().numpy()
-    results, photos, rows = [], [], []
+    results, photos = [], []
+    rows: list[list[np.ndarray]] = []
     for attribute in attributes:
         result = swapped_sample(method, attribute, attribute, nobody).result
         results.append(recogniser.embed(result))

@@ -53,8 +53,19 @@ class Triplet:
     second_photo: bool
 
 
-def draw_triplets(photos: Photos, size: int, seed: int = 0, repeats: int = 2) -> list[Triplet]:
-    """Every photo in colour and without glasses (a morph tears frames), ``repeats`` times."""
+def draw_triplets(
+    photos: Photos, size: int, seed: int = 0, repeats: int = 2, light: float = 1.0
+) -> list[Triplet]:
+    """Every photo in colour and without glasses (a morph tears frames), ``repeats`` times.
+
+    Args:
+        photos: people of one split.
+        size: side of the crops.
+        seed: of all draws.
+        repeats: triplets of each photo.
+        light: how much the identity's light and colours differ from the photo's: 0 not at all, 1 as much as
+            in training.
+    """
     likeness, expressions = Likeness(photos), Expressions(photos)
     people = photos.people()
     triplets = []
@@ -76,10 +87,10 @@ def draw_triplets(photos: Photos, size: int, seed: int = 0, repeats: int = 2) ->
             face = _portrait(photos, source, size)
             if not others:
                 face = _turned(face, likeness.pose[number], expressions, size, rng)
-            light = draw_photometric(rng, size=size, strength=1.0, degraded=0.0)
+            change = draw_photometric(rng, size=size, strength=light, degraded=0.0)
             triplets.append(
                 Triplet(
-                    _view(light.apply(face.image), face.landmarks, photos.name(source), person),
+                    _view(change.apply(face.image), face.landmarks, photos.name(source), person),
                     _view(morph.image, morph.landmarks, photos.name(number), photos.person(partner[0])),
                     photo_view(photos, number, size),
                     hull_mask(morph.landmarks, size) > 0.5,
@@ -99,7 +110,7 @@ def check_triplets(
     """
     systems = {method.name: method} | ({} if baseline is None else {baseline.name: baseline})
     psnr: dict[str, list[float]] = {"input": [], **{name: [] for name in systems}}
-    rows = []
+    rows: list[list[np.ndarray]] = []
     for triplet in triplets:
         results = [triplet.attribute.pixels]
         for system in systems.values():
@@ -111,10 +122,10 @@ def check_triplets(
     people = [triplet.target.person for triplet in triplets]
     table = {name: np.array(values) for name, values in psnr.items()}
     findings = [Finding(CHECK, "triplets", len(triplets), note=f"of {len(set(people))} people")]
-    for name, values in table.items():
+    for name, column in table.items():
         label = "input (the morphed photo)" if name == "input" else name
-        findings.append(Finding(CHECK, f"{label}: mean", float(values.mean()), "dB"))
-        findings.append(Finding(CHECK, f"{label}: median", float(np.median(values)), "dB"))
+        findings.append(Finding(CHECK, f"{label}: mean", float(column.mean()), "dB"))
+        findings.append(Finding(CHECK, f"{label}: median", float(np.median(column)), "dB"))
     gain = bootstrap_over_people(table[method.name] - table["input"], people)
     findings.append(of_interval(CHECK, f"{method.name} − input", gain, "dB", (">=", GAIN)))
     differences = {"input": table[method.name] - table["input"]}

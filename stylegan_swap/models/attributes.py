@@ -2,8 +2,8 @@
 
 On the road photo → detect → align → encoder → swapper → **generator** → paste this file decides
 whether the result is a swap or a copy. Inside the face the attribute photo enters only at 8, 16 and
-32 pixels, narrow and gated, so pose, gaze, expression and light pass but not the person; from 64
-pixels on it enters only where the predicted mask says "not face".
+32 pixels, through the bottleneck of ``inside`` and gated, so pose, gaze, expression and light pass
+but not the person; from 64 pixels on it enters only where the predicted mask says "not face".
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.layers import EqualizedConv2d
+from stylegan_swap.models.inside import RESOLUTIONS as INSIDE
+from stylegan_swap.models.inside import InsideFeatures
 from stylegan_swap.models.landmark_maps import CHANNELS, landmark_maps
 
-INSIDE = (8, 16, 32)
 ROOT_TWO = 2.0**0.5
 
 
@@ -85,7 +86,7 @@ class OutsideEntry(nn.Module):
 
 
 class AttributeEncoder(nn.Module):
-    """U-Net over the attribute photo: entries for the generator and the face mask.
+    """Entries for the generator, and the face mask: a U-Net over the whole photo, and ``InsideFeatures``.
 
     Input: the aligned attribute photo ``[batch, 3, S, S]``, RGB in [-1, 1], and heat maps of eyes
     and mouth. Modules are named by resolution, so weights of a smaller network start a larger.
@@ -122,8 +123,9 @@ class AttributeEncoder(nn.Module):
             {str(r): EqualizedConv2d(widths[r // 2], widths[r], 3, 1, 1) for r in self.resolutions[1:]}
         )
         self.mask_head = nn.ModuleDict({str(size): EqualizedConv2d(widths[size], 1, 3, 1, 1)})
+        self.inside_features = InsideFeatures(width)
         self.inside = nn.ModuleDict(
-            {str(r): InsideEntry(channels[r], widths[r]) for r in self.resolutions if r in INSIDE}
+            {str(r): InsideEntry(channels[r], width) for r in self.resolutions if r in INSIDE}
         )
         self.outside = nn.ModuleDict(
             {str(r): OutsideEntry(channels[r], widths[r]) for r in self.resolutions if r not in INSIDE}
@@ -144,6 +146,8 @@ class AttributeEncoder(nn.Module):
             raise ValueError(
                 f"AttributeEncoder reads [batch, 3, {self.size}, {self.size}], got {tuple(x.shape)}."
             )
+        seen = self.inside_features(x, landmarks)
+        entries = {r: seen[r] for r in self.resolutions if r in INSIDE}
         x = torch.cat([x, landmark_maps(landmarks, self.size, like=x)], 1)
         x = _activate(self.from_image[str(self.size)](x))
         skips = {self.size: x}
@@ -151,11 +155,11 @@ class AttributeEncoder(nn.Module):
             x = _activate(self.down[str(r)](x))
             skips[r] = x
         x = _activate(self.bottom(x))
-        entries = {8: x}
         for r in self.resolutions[1:]:
             wide = F.interpolate(self.up[str(r)](x), scale_factor=2.0, mode="bilinear", align_corners=False)
             x = _activate((wide + self.lateral[str(r)](skips[r])) / ROOT_TWO)
-            entries[r] = x
+            if r not in INSIDE:
+                entries[r] = x
         logits = self.mask_head[str(self.size)](x)
         return AttributeFeatures(entries, logits, logits.sigmoid())
 
@@ -208,6 +212,6 @@ def _activate(x: Tensor) -> Tensor:
 
 
 def _width(resolution: int, width: int) -> int:
-    """Channels of the U-Net: full up to 32 pixels, then falling as a layer's cost grows."""
-    eighths = {64: 6, 128: 4, 256: 2}.get(resolution, 8 if resolution <= 32 else 1)
+    """Channels of the U-Net: half up to 64 pixels, then falling as a layer's cost grows."""
+    eighths = {128: 2}.get(resolution, 4 if resolution <= 64 else 1)
     return max(width * eighths // 8, min(width, 8))

@@ -17,9 +17,10 @@ from stylegan_swap.training.morph import Portrait, morphed
 from stylegan_swap.training.occluders import draw_occluder
 from stylegan_swap.training.photos import Photos
 
-# Results of a swap are seldom farther from the aligned frame, and rarely turned farther.
+# Results of a swap are seldom farther from the aligned frame.
 DEGREES, SHARE = 12.0, 0.10
-YAW, PITCH = 30.0, 15.0
+# Largest turn, and how far from the front a face may end: beyond that a photo has no pixels to show.
+TURN = np.array([30.0, 15.0])
 
 
 class LandmarkDraws(Dataset):
@@ -60,14 +61,17 @@ class LandmarkDraws(Dataset):
                 shape=float(strengths[0]),
                 texture=float(strengths[1]),
             )
+        own = self.likeness.pose[number]
         if rng.random() < 0.5:
-            face = mirrored(face)
+            face, own = mirrored(face), own * np.array([-1.0, 1.0])
         expression = self.expressions.draw(face.landmarks, rng)
-        turned = rng.random() < 0.5
+        turn = TURN * rng.uniform(-1, 1, 2) * (rng.random() < 0.5)
+        # A photo that is far from the front already is turned back, not farther.
+        turn = np.clip(turn, np.minimum(-TURN - own, 0), np.maximum(TURN - own, 0))
         face = another_view(
             face,
-            yaw=float(rng.uniform(-YAW, YAW)) if turned else 0.0,
-            pitch=float(rng.uniform(-PITCH, PITCH)) if turned else 0.0,
+            yaw=float(turn[0]),
+            pitch=float(turn[1]),
             expression=expression if rng.random() < 0.5 else None,
             frame=draw_similarity(rng, self.size, DEGREES, SHARE),
         )

@@ -7,7 +7,7 @@ expression, colour and a discriminator (design of the project, section 6).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +55,7 @@ class SwapWeights(Settings):
     colour: float = 5.0
     expression: float = 1.0
     mask: float = 1.0
+    inversion: float = 5.0
     adversarial: float = 1.0
 
 
@@ -74,6 +75,8 @@ class SwapOptions(Settings):
         ada_target: overtraining indicator that augmentation holds; 0 fixes the probability at 0.
         ada_kimg: thousands of images in which the probability can rise by 1.
         virtual_share: share of the cross pairs whose identity is a mixture of two people.
+        inversion_share: share of the batch whose target is also redrawn from its codes alone, so that the
+            generator knows faces without an attribute photo.
         return_share: share of the cross pairs that are swapped back to the attribute person.
         appearance_share: share of the cross pairs that take the identity's colour row as well.
         guided_mask_kimg: thousands of images in which the true mask guides the blending.
@@ -97,6 +100,7 @@ class SwapOptions(Settings):
     ada_target: float = Field(0.6, ge=0, le=1)
     ada_kimg: float = Field(100.0, gt=0)
     virtual_share: float = Field(0.3, ge=0, le=1)
+    inversion_share: float = Field(0.25, ge=0, le=1)
     return_share: float = Field(0.25, ge=0, le=1)
     appearance_share: float = Field(0.1, ge=0, le=1)
     guided_mask_kimg: float = Field(3.0, ge=0)
@@ -261,7 +265,20 @@ class SwapStage(Stage):
         }
         if options.return_share:
             terms["pixel"] = terms["pixel"] + self._returned(batch, composite.detach(), points.detach())
+        if options.inversion_share:
+            terms["inversion"] = self._inverted(batch["target"], target, target_features)
         return output, composite, target, terms
+
+    def _inverted(self, photo: Tensor, target: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """Redraw some targets from their codes, without attribute features."""
+        count = max(1, round(self.options.inversion_share * len(photo)))
+        codes = self.network.invert(photo[:count]).wplus
+        image = self.network.generator(
+            codes, noise="random", return_features=False, resolution=target.shape[-1]
+        ).image.float()
+        seen = self.network.identity.features(image)[:3]
+        pixel = (image - target[:count]).abs().mean((1, 2, 3))
+        return pixel + 0.5 * feature_loss(seen, [map_[:count] for map_ in features[:3]])
 
     def _returned(self, batch: Batch, composite: Tensor, points: Tensor) -> Tensor:
         """Swap some results back to the attribute person: a reverse triplet made by the network itself."""

@@ -27,7 +27,9 @@ def face_points(size: int = 128) -> torch.Tensor:
 
 def smooth(batch: int, size: int, seed: int) -> torch.Tensor:
     stream = torch.Generator().manual_seed(seed)
-    return F.interpolate(torch.rand(batch, 3, 8, 8, generator=stream) * 2 - 1, size=(size, size), mode="bilinear")
+    return F.interpolate(
+        torch.rand(batch, 3, 8, 8, generator=stream) * 2 - 1, size=(size, size), mode="bilinear"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,9 @@ class TestFeatures:
 class TestLandmarks:
     def test_a_shift_counts_in_percent_of_the_side(self):
         points = torch.rand(3, 68, 2)
-        assert landmark_loss(points + torch.tensor([0.03, 0.04]), points) == pytest.approx([5.0] * 3, rel=1e-4)
+        assert landmark_loss(points + torch.tensor([0.03, 0.04]), points) == pytest.approx(
+            [5.0] * 3, rel=1e-4
+        )
 
     def test_the_mouth_counts_more_than_the_jaw(self):
         points = torch.rand(1, 68, 2)

@@ -140,6 +140,25 @@ def test_heat_maps_are_differentiable():
 
 
 @torch.no_grad()
+def test_inside_the_face_only_the_small_photo_and_the_windows_are_seen(encoder):
+    landmarks = torch.full((1, 68, 2), 64.0)
+    landmarks[:, 36:42], landmarks[:, 42:48] = torch.tensor([48.0, 60.0]), torch.tensor([80.0, 60.0])
+    landmarks[:, 48:] = torch.tensor([64.0, 92.0])
+    photo = photos(1)
+    # A pattern that vanishes in blocks of four pixels, over a cheek and over an eye.
+    pattern = (torch.arange(SIZE) % 2 * 2.0 - 1).expand(SIZE, SIZE)
+    cheek, eye = torch.zeros(2, SIZE, SIZE)
+    cheek[70:80, 40:52] = eye[56:64, 44:52] = 1
+    plain = encoder(photo, landmarks).entries
+    on_cheek = encoder(photo + 0.3 * cheek * pattern, landmarks).entries
+    on_eye = encoder(photo + 0.3 * eye * pattern, landmarks).entries
+    for r in (8, 16, 32):
+        assert torch.allclose(on_cheek[r], plain[r], atol=1e-3)
+        assert (on_eye[r] - plain[r]).abs().max() > 20 * (on_cheek[r] - plain[r]).abs().max()
+    assert not torch.allclose(on_cheek[64], plain[64], atol=1e-3)
+
+
+@torch.no_grad()
 def test_landmarks_change_what_enters_inside_the_face(encoder):
     landmarks = torch.rand(1, 68, 2, generator=torch.Generator().manual_seed(0)) * SIZE
     blank, drawn = encoder(photos(1)), encoder(photos(1), landmarks)

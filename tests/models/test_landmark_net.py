@@ -49,7 +49,9 @@ def test_other_shapes_are_refused():
         LandmarkNet()(torch.zeros(1, 3, 64, 32))
 
 
-def test_shipped_weights_agree_with_dlib_on_public_photographs(astronaut, astronaut_face, hopper, hopper_face):
+def test_shipped_weights_agree_with_dlib_on_public_photographs(
+    astronaut, astronaut_face, hopper, hopper_face
+):
     network = load_landmark_net()
     for photo, face in ((astronaut, astronaut_face), (hopper, hopper_face)):
         alignment = ffhq_alignment(face.landmarks, 256)

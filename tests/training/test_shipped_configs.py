@@ -17,7 +17,7 @@ from stylegan_swap.weights import save_weights
 from tests.training.painted import painted_photos
 
 # One step takes longer than 10 s on a slow core, or more than 6 GB.
-LARGE = {"gan-1024", "gan-ffhq", "swap-512", "swap-1024", "swap-ffhq"}
+LARGE = {"gan-1024", "gan-ffhq", "swap-1024", "swap-ffhq"}
 NAMES = [
     pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in sorted(shipped_configs())
 ]
@@ -41,6 +41,8 @@ def weights_to_start_from(config, folder: Path) -> str:
 
 
 @pytest.mark.skipif(not has_dlib(), reason="needs dlib's recogniser")
+# A published network takes a minute on one core, and several where other tests run beside.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", NAMES)
 def test_one_step(name, tmp_path, monkeypatch):
     changes = ["run.batch=1", "run.workers=0", "options.validation=null"]
@@ -71,6 +73,6 @@ def test_one_step(name, tmp_path, monkeypatch):
         if name in before and not torch.equal(value, before[name])
     ]
     assert len(moved) > len(before) / 3
-    if name.endswith("tiny") or name == "landmarks":
+    if name in ("swap-tiny", "gan-tiny", "invert-tiny", "landmarks"):
         stage.export(tmp_path / "weights")
         assert (tmp_path / "weights" / "model.safetensors").is_file()
