@@ -115,7 +115,8 @@ class DefaultMethod:
         """Faces ``[n, 3, S, S]``, RGB in [-1, 1], from codes or from random ones.
 
         Args:
-            latents: codes to synthesise; None draws ``n`` from the generator's mapping network.
+            latents: codes to synthesise; None draws ``n`` from the stored distribution of codes, or from
+                the generator's mapping network where there is none.
             n: how many faces to draw.
             truncation_psi: 0 gives the average face, 1 the full variety (StyleGAN, section B).
             seed: of the random codes.
@@ -125,6 +126,10 @@ class DefaultMethod:
         """
         generator = self.network.generator
         with torch.no_grad(), self._precision():
+            if latents is None and self.network.config.prior_rank:
+                return (
+                    generator(self.network.prior.sample(n, truncation_psi, seed)).image.float().clamp(-1, 1)
+                )
             if latents is None:
                 # Drawn on the CPU: the same seed gives the same people on every device.
                 z = torch.randn(n, generator.style_dim, generator=torch.Generator().manual_seed(seed))

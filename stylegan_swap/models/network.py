@@ -2,7 +2,7 @@
 
 This is the way of the design's first section between align and paste: photo → detect → align →
 **encoder → swapper → generator** → paste. Its state dict has the four prefixes ``generator.``,
-``encoder.``, ``swapper.`` and ``attributes.`` and nothing else.
+``encoder.``, ``swapper.`` and ``attributes.``, and ``prior.`` where random people can be drawn.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from stylegan_swap.models.attributes import AttributeEncoder
 from stylegan_swap.models.generator import Generator, Noise
 from stylegan_swap.models.identity import DlibIdentity
 from stylegan_swap.models.network_config import NETWORK_PRESETS, NetworkConfig
+from stylegan_swap.models.prior import CodePrior
 from stylegan_swap.models.swapper import PRESETS, CodeSwapper
 
 __all__ = ["NETWORK_PRESETS", "IdentityCodes", "NetworkConfig", "SwapNetwork", "SwapOutput"]
@@ -114,6 +115,8 @@ class SwapNetwork(nn.Module):
             residual_drop=config.residual_drop,
         )
         self.attributes = AttributeEncoder(config.size, config.channels, config.attribute_width)
+        if config.prior_rank:
+            self.prior = CodePrior(length, width, config.prior_rank)
 
     @property
     def identity(self) -> DlibIdentity:

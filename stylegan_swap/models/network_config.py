@@ -38,6 +38,8 @@ class NetworkConfig:
         residual_drop: how often the identity photo's own codes are dropped in training.
         mask_gradient: whether image losses may move the predicted mask; off, only its own
             supervision does, and it cannot shrink into a copy.
+        prior_rank: directions of the stored distribution of codes that ``generate`` draws from; 0 has
+            none, and it draws from the generator's mapping network.
 
     Raises:
         ValueError: if a value is out of range; the message names it.
@@ -56,6 +58,7 @@ class NetworkConfig:
     policy: str | None = None
     residual_drop: float = 0.3
     mask_gradient: bool = False
+    prior_rank: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -72,6 +75,8 @@ class NetworkConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.prior_rank < 0:
+            raise ValueError(f"prior_rank must not be negative, got {self.prior_rank}.")
         if self.encoder_size < 64:
             raise ValueError(f"encoder_size must be at least 64, got {self.encoder_size}.")
         if not 0 <= self.residual_drop <= 1:

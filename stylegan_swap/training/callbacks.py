@@ -113,7 +113,9 @@ class Recorder(pl.Callback):
 
 
 class Interruption(pl.Callback):
-    """SIGINT (Ctrl-C) and SIGTERM end the run after the step; a second one at once.
+    """SIGINT (Ctrl-C) and SIGTERM end the run after the step; before the first, or twice, at once.
+
+    A context manager around the run.
 
     Attributes:
         happened: whether one came, on any process.
@@ -121,14 +123,31 @@ class Interruption(pl.Callback):
 
     def __init__(self) -> None:
         self.happened = False
-        self._asked = False
+        self._asked = self._begun = False
         self._before: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: pl.Trainer, stage: pl.LightningModule) -> None:
-        """Take the signals over from Lightning, whose handlers end the run without saving."""
+    def __enter__(self) -> Interruption:
+        self.take_over()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def take_over(self) -> None:
+        """Become the handler of both signals, once more after Lightning has put in its own.
+
+        That one talks to the other processes inside the handler, whatever they are just doing, and hangs.
+        """
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
+                handler = signal.signal(number, self._ask)
+                self._before.setdefault(number, handler)
+
+    def on_train_start(self, trainer: pl.Trainer, stage: pl.LightningModule) -> None:
+        """From here on there is something to save."""
+        self._begun = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, stage: pl.LightningModule, *_: Any) -> None:
         """End the run if any process was asked to."""
@@ -140,14 +159,8 @@ class Interruption(pl.Callback):
         if self.happened:
             trainer.should_stop = True
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give the signals back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
-
     def _ask(self, number: int, _: FrameType | None) -> None:
-        if self._asked:
+        if self._asked or not self._begun:
             raise SystemExit(_INTERRUPTED)
         self._asked = True
         say("stopping after this step; once more stops at once, without saving")

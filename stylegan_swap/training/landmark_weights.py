@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.landmark_net import LandmarkNet
+from stylegan_swap.models.landmark_net import WIDTHS, LandmarkNet
 from stylegan_swap.weights import find_weights, load_state, load_weights
 
 NAME = "landmark_net"
@@ -28,6 +28,6 @@ def load_landmark_net(path: str | Path | None = None) -> LandmarkNet:
             "stylegan-swap train landmarks --config landmarks, then options.landmark_net=FOLDER"
         ) from error
     state, config = load_weights(found)
-    network = LandmarkNet(tuple(config["widths"]) if "widths" in config else LandmarkNet().widths)
+    network = LandmarkNet(tuple(config.get("widths", WIDTHS)))
     load_state(network, state, str(found))
     return network.eval().requires_grad_(False)

@@ -25,6 +25,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 import yaml
+from torch.utils.data import DataLoader
 
 from stylegan_swap.atomic import replacing
 from stylegan_swap.errors import TrainingError
@@ -108,8 +109,21 @@ def train(
             use_distributed_sampler=False,
             default_root_dir=out,
         )
-        trainer.fit(stage)
+        with interruption:
+            trainer.fit(stage, datamodule=_Data(stage, interruption))
     return Outcome(stage, interruption.happened, trainer.is_global_zero)
+
+
+class _Data(pl.LightningDataModule):
+    """The stage's data. Lightning asks for it right after it has put in its handlers of signals."""
+
+    def __init__(self, stage: Stage, interruption: Interruption) -> None:
+        super().__init__()
+        self.stage, self.interruption = stage, interruption
+
+    def train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
+        self.interruption.take_over()
+        return self.stage.train_dataloader()
 
 
 def _checkpoint_of(out: Path, resume: str | Path | None) -> Path | None:

@@ -7,7 +7,7 @@ expression, colour and a discriminator (design of the project, section 6).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,10 @@ from typing import cast
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.losses.adversarial import discriminator_adversarial, generator_adversarial
 from stylegan_swap.losses.colour import colour_loss
 from stylegan_swap.losses.expression import expression_loss
@@ -31,83 +31,21 @@ from stylegan_swap.losses.pixel import pixel_loss, pixel_weights
 from stylegan_swap.models.discriminator import Discriminator
 from stylegan_swap.models.identity import DlibIdentity
 from stylegan_swap.models.network import IdentityCodes, SwapNetwork, SwapOutput, resize
+from stylegan_swap.models.prior import CodePrior
 from stylegan_swap.training.ada import AdaptiveProbability, Augmentation
-from stylegan_swap.training.config import DataSettings, FilePath, Settings, TrainConfig
+from stylegan_swap.training.config import DataSettings, TrainConfig
 from stylegan_swap.training.landmark_weights import load_landmark_net
 from stylegan_swap.training.open_photos import open_photos
 from stylegan_swap.training.photos import Photos
 from stylegan_swap.training.stage import Stage
+from stylegan_swap.training.swap_options import SwapOptions
 from stylegan_swap.training.swap_sheet import SwapSheet
 from stylegan_swap.training.triplets import CROSS, SwapDraws
 from stylegan_swap.weights import load_weights, save_weights
 
 Batch = dict[str, Tensor]
-
-
-class SwapWeights(Settings):
-    """Factors of the loss terms; 0 leaves a term out."""
-
-    pixel: float = 10.0
-    features: float = 5.0
-    landmarks: float = 2.0
-    identity: float = 6.0
-    push_away: float = 2.0
-    colour: float = 5.0
-    expression: float = 1.0
-    mask: float = 1.0
-    inversion: float = 5.0
-    adversarial: float = 1.0
-
-
-class SwapOptions(Settings):
-    """Options of the swap stage.
-
-    Attributes:
-        weights: factors of the terms.
-        learning_rate: Adam's, of the network; equalised layers want about 0.002.
-        discriminator_learning_rate: Adam's, of the discriminator.
-        discriminator_channels: channels at 32 pixels and below; they halve with every doubling.
-        adversarial_from_kimg: thousands of images before the discriminator starts.
-        adversarial_ramp_kimg: thousands of images over which its weight on the network rises.
-        discriminate_every: steps between two adversarial steps; 1 is every step.
-        r1_gamma: strength of the gradient penalty.
-        r1_every: discriminator steps between two penalties.
-        ada_target: overtraining indicator that augmentation holds; 0 fixes the probability at 0.
-        ada_kimg: thousands of images in which the probability can rise by 1.
-        virtual_share: share of the cross pairs whose identity is a mixture of two people.
-        inversion_share: share of the batch whose target is also redrawn from its codes alone, so that the
-            generator knows faces without an attribute photo.
-        return_share: share of the cross pairs that are swapped back to the attribute person.
-        appearance_share: share of the cross pairs that take the identity's colour row as well.
-        guided_mask_kimg: thousands of images in which the true mask guides the blending.
-        half_size_kimg: thousands of images for which the generator stops at half of its side: three times
-            as fast, and long enough for identity, pose and colour.
-        ada_items: pipeline of the augmentation, see ``ada``.
-        landmark_net: weights of LandmarkNet; None takes those that come with the library.
-        validation: photographs of other people for sheets and measures, a folder (its split ``val``) or a
-            packed file; None takes those of the training.
-    """
-
-    weights: SwapWeights = SwapWeights()
-    learning_rate: float = Field(0.002, gt=0)
-    discriminator_learning_rate: float = Field(0.002, gt=0)
-    discriminator_channels: int = Field(128, ge=4)
-    adversarial_from_kimg: float = Field(5.0, ge=0)
-    adversarial_ramp_kimg: float = Field(20.0, gt=0)
-    discriminate_every: int = Field(1, ge=1)
-    r1_gamma: float = Field(2.0, ge=0)
-    r1_every: int = Field(16, ge=1)
-    ada_target: float = Field(0.6, ge=0, le=1)
-    ada_kimg: float = Field(100.0, gt=0)
-    virtual_share: float = Field(0.3, ge=0, le=1)
-    inversion_share: float = Field(0.25, ge=0, le=1)
-    return_share: float = Field(0.25, ge=0, le=1)
-    appearance_share: float = Field(0.1, ge=0, le=1)
-    guided_mask_kimg: float = Field(3.0, ge=0)
-    half_size_kimg: float = Field(0.0, ge=0)
-    ada_items: str = "bgc"
-    landmark_net: str | None = None
-    validation: FilePath | None = None
+# Directions in which random people differ, and from how many photos they are read.
+PRIOR_RANK, PRIOR_PHOTOS = 64, 400
 
 
 class SwapStage(Stage):
@@ -166,8 +104,16 @@ class SwapStage(Stage):
         return {"discriminator": self.discriminator, "probability": self.probability}
 
     def export(self, folder: Path) -> None:
-        """Write the averaged network as a checkpoint that ``Swapper.from_pretrained`` reads."""
-        save_weights(folder, self.ema["network"].state_dict(), self.network.config.to_dict())
+        """Write the averaged network as a checkpoint that ``Swapper.from_pretrained`` reads.
+
+        With the distribution of the training photos' codes, for ``generate``.
+        """
+        network = cast(SwapNetwork, self.ema["network"])
+        config = replace(network.config, prior_rank=min(PRIOR_RANK, 2 * len(self.photos) - 1))
+        prior = CodePrior(config.n_latent, config.style_dim, config.prior_rank)
+        prior.fit(_codes(network, self.photos))
+        state = network.state_dict() | {f"prior.{k}": v for k, v in prior.state_dict().items()}
+        save_weights(folder, state, config.to_dict())
 
     @property
     def resolution(self) -> int:
@@ -197,7 +143,7 @@ class SwapStage(Stage):
         options, kimg = self.options, float(self.images_seen) / 1000
         strength = (kimg - options.adversarial_from_kimg) / options.adversarial_ramp_kimg
         adversarial = strength >= 0 and int(self.steps_done) % options.discriminate_every == 0
-        output, composite, target, terms = self._swap(batch, kimg, self.resolution)
+        output, composite, terms = self._swap(batch, kimg, self.resolution)
         weights = options.weights
         logs = {name: value.detach().mean() for name, value in terms.items()}
         loss = sum(getattr(weights, name) * value.mean() for name, value in terms.items())
@@ -209,19 +155,20 @@ class SwapStage(Stage):
         logs["loss"] = loss.detach()
         logs["mask_area"] = output.mask.detach().mean()
         if adversarial and weights.adversarial:
-            logs |= self._discriminate(target, composite.detach())
+            photo = resize(self._photographs(batch), self.resolution)
+            logs |= self._discriminate(photo, composite.detach())
         return logs
 
     def _swap(
         self, batch: Batch, kimg: float, resolution: int
-    ) -> tuple[SwapOutput, Tensor, Tensor, dict[str, Tensor]]:
-        """Swap the batch: the output, the composite that a user would see, the target, and the terms."""
+    ) -> tuple[SwapOutput, Tensor, dict[str, Tensor]]:
+        """Swap the batch: the output, the composite that a user would see, and the terms."""
         network, recogniser, options = self.network, self.network.identity, self.options
         attribute, mask, target = (
             resize(batch[name], resolution) for name in ("attribute", "mask", "target")
         )
         cross = batch["kind"] == CROSS
-        known = batch["has_target"].float()
+        known, trust = batch["has_target"].float(), batch["trust"]
         people = self._people[0].to(attribute.device)
         wanted = people[batch["identity_photo"]]
         codes, wanted = self._virtual(network.identity_codes(batch["identity"]), wanted, people, cross)
@@ -245,40 +192,49 @@ class SwapStage(Stage):
         with torch.no_grad():
             target_features = recogniser.features(target)
             # Read by the same network as the result's, so that its habits cancel out.
-            target_points = self._landmark_net[0].to(attribute.device)(target).points
-        points = self._landmark_net[0](composite).points
+            reader = self._landmark_net[0].to(attribute.device)
+            target_points, attribute_points = reader(target).points, reader(attribute).points
+        points = reader(composite).points
         scale = resolution / batch["target"].shape[-1]
         weights = pixel_weights(mask, (batch["target_landmarks"] + 0.5) * scale - 0.5)
-        # Cross pairs know the answer outside the face alone.
-        weights = torch.where(cross.view(-1, 1, 1, 1), (1 - mask) * 0.3, weights)
+        # Without any answer there still is one outside the face.
+        weights = torch.where(trust.view(-1, 1, 1, 1) > 0, weights, (1 - mask) * 0.3)
         likeness = identity_loss(recogniser, embedding, wanted) + identity_loss(recogniser, view, wanted)
         strangers = cross.float() * (batch["identity_photo"] != batch["attribute_photo"])
         terms = {
-            "pixel": pixel_loss(image, target, weights) * (known + 0.3 * (1 - known)),
-            "features": feature_loss(features[:3], target_features[:3]) * known,
-            "landmarks": landmark_loss(points, target_points) * known,
+            "pixel": pixel_loss(image, target, weights) * trust.clamp_min(0.3),
+            "features": feature_loss(features[:3], target_features[:3]) * trust,
+            "landmarks": landmark_loss(points, target_points) * trust,
             "identity": likeness / 2 * (1 - 0.5 * known),
             "push_away": push_away_loss(recogniser, embedding, people[batch["attribute_photo"]]) * strangers,
             "colour": colour_loss(composite, attribute, mask) * (~own_colour & cross),
-            "expression": expression_loss(points, target_points) * (1 - known),
+            "expression": expression_loss(points, attribute_points) * (1 - known),
             "mask": mask_loss(output.mask_logits, batch["mask"]),
         }
         if options.return_share:
             terms["pixel"] = terms["pixel"] + self._returned(batch, composite.detach(), points.detach())
         if options.inversion_share:
-            terms["inversion"] = self._inverted(batch["target"], target, target_features)
-        return output, composite, target, terms
+            terms["inversion"] = self._inverted(batch, resolution)
+        return output, composite, terms
 
-    def _inverted(self, photo: Tensor, target: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """Redraw some targets from their codes, without attribute features."""
-        count = max(1, round(self.options.inversion_share * len(photo)))
-        codes = self.network.invert(photo[:count]).wplus
+    def _inverted(self, batch: Batch, resolution: int) -> Tensor:
+        """Redraw some photos from their codes, without attribute features."""
+        count = max(1, round(self.options.inversion_share * len(batch["target"])))
+        photo = self._photographs(batch)[:count]
+        codes = self.network.invert(photo).wplus
         image = self.network.generator(
-            codes, noise="random", return_features=False, resolution=target.shape[-1]
+            codes, noise="random", return_features=False, resolution=resolution
         ).image.float()
-        seen = self.network.identity.features(image)[:3]
-        pixel = (image - target[:count]).abs().mean((1, 2, 3))
-        return pixel + 0.5 * feature_loss(seen, [map_[:count] for map_ in features[:3]])
+        recogniser, photo = self.network.identity, resize(photo, resolution)
+        with torch.no_grad():
+            wanted = recogniser.features(photo)[:3]
+        pixel = (image - photo).abs().mean((1, 2, 3))
+        return pixel + 0.5 * feature_loss(recogniser.features(image)[:3], wanted)
+
+    @staticmethod
+    def _photographs(batch: Batch) -> Tensor:
+        """The real photo of every item: the attribute of a cross pair, else the target."""
+        return torch.where((batch["kind"] == CROSS).view(-1, 1, 1, 1), batch["attribute"], batch["target"])
 
     def _returned(self, batch: Batch, composite: Tensor, points: Tensor) -> Tensor:
         """Swap some results back to the attribute person: a reverse triplet made by the network itself."""
@@ -359,11 +315,27 @@ def start_from(network: SwapNetwork, state: Mapping[str, Tensor]) -> None:
 
 
 @torch.no_grad()
-def _embeddings(identity: DlibIdentity, photos: Photos, batch: int = 32) -> Tensor:
+def _embeddings(identity: DlibIdentity, photos: Photos) -> Tensor:
     """Descriptor of every photo, ``[photos, 128]``, averaged over the photo and its mirror image."""
-    rows = []
-    for start in range(0, len(photos), batch):
-        pixels = np.stack([photos.image(i) for i in range(start, min(start + batch, len(photos)))])
-        x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-        rows.append((identity.embed(x) + identity.embed(x.flip(3))) / 2)
-    return torch.cat(rows)
+    numbers = range(len(photos))
+    return torch.cat([(identity.embed(x) + identity.embed(x.flip(3))) / 2 for x in _faces(photos, numbers)])
+
+
+@torch.no_grad()
+def _codes(network: SwapNetwork, photos: Photos) -> Tensor:
+    """W+ of up to 400 photos spread over the set, and of their mirror images, on the CPU."""
+    numbers = np.linspace(0, len(photos) - 1, min(len(photos), PRIOR_PHOTOS)).round().astype(int)
+    device = next(network.parameters()).device
+    parts = [
+        network.invert(view.to(device)).wplus.float().cpu()
+        for x in _faces(photos, numbers)
+        for view in (x, x.flip(3))
+    ]
+    return torch.cat(parts)
+
+
+def _faces(photos: Photos, numbers: Iterable[int], batch: int = 32) -> Iterator[Tensor]:
+    """Whole crops in batches, ``[batch, 3, side, side]`` in [-1, 1]."""
+    wanted = list(numbers)
+    for start in range(0, len(wanted), batch):
+        yield torch.cat([from_pixels(photos.image(int(n))) for n in wanted[start : start + batch]])

@@ -2,7 +2,8 @@
 
 Three kinds of items. *Reverse triplet*: the attribute is a photo whose face was morphed into somebody else,
 the identity another view of its person, the target the photo itself. *Same person*: identity and attribute
-are of one person, the target is the attribute. *Cross pair*: two people and no target.
+are of one person, the target is the attribute. *Cross pair*: two people and no photo to aim at; where their
+poses are alike the attribute morphed into the identity is a rough answer that a swap has to better.
 After Yu et al., Migrating Face Swap to Mobile Devices (MobileFSGAN, 2023), whose triplets run the other way.
 """
 
@@ -29,6 +30,8 @@ from stylegan_swap.training.pairs import CROSS, REVERSE, Pair, Pairs
 from stylegan_swap.training.photos import Photos
 from stylegan_swap.training.thin_plate import transformed
 
+# Yaw and pitch in degrees by which two people may differ for one to be morphed into the other.
+ALIKE = np.array([15.0, 10.0])
 # No view is turned farther than this, in degrees from the front: the far cheek would fold over.
 MOST_YAW, MOST_PITCH = 22.0, 15.0
 
@@ -47,6 +50,7 @@ class DrawOptions:
         light: strength of the change of light and colour on attribute and target, see ``augment``.
         yaw: largest turn of an identity view, degrees.
         pitch: largest nod of an identity view, degrees.
+        imitation: how far the answer of a cross pair that is a morph is trusted, 0 to 1; 0: there is none.
         weakest_morph: the least strength of shape and texture in a reverse triplet, 0 to 1.
     """
 
@@ -59,6 +63,7 @@ class DrawOptions:
     yaw: float = 25.0
     pitch: float = 12.0
     weakest_morph: float = 0.4
+    imitation: float = 0.5
 
 
 class SwapDraws(Dataset):
@@ -68,8 +73,9 @@ class SwapDraws(Dataset):
 
     - ``identity`` ``[3, S, S]``: who; never aligned with the target pixel by pixel.
     - ``attribute`` ``[3, S, S]`` and ``attribute_landmarks`` ``[68, 2]``: everything else.
-    - ``target`` ``[3, S, S]`` and ``target_landmarks`` ``[68, 2]``: the real photo; for cross pairs those of
-      the attribute. ``has_target`` tells which (bool).
+    - ``target`` ``[3, S, S]`` and ``target_landmarks`` ``[68, 2]``: the real photo; for cross pairs the
+      attribute morphed into the identity, or else the attribute. ``has_target``: it is a photo (bool);
+      ``trust``: how far it is the answer, 1 a photo, less a morph, 0 not at all (float).
     - ``mask`` ``[1, S, S]`` in 0..1: the attribute's face without what is drawn in front of it.
     - ``identity_photo``, ``attribute_photo``: long, numbers of the clean photos.
     - ``kind``: long, 0 reverse triplet, 1 same person, 2 cross pair.
@@ -100,6 +106,10 @@ class SwapDraws(Dataset):
         pair = self.pairs.draw(rng)
         target = self._portrait(pair.attribute)
         attribute = self._morphed(pair.attribute, target, rng) if pair.kind == REVERSE else target
+        trust = float(pair.kind != CROSS)
+        if self._alike(pair):
+            trust = self.options.imitation
+            target = morphed(target, [self._portrait(pair.identity)], np.ones(1), shape=1.0, texture=1.0)
         if rng.random() < 0.5:
             same = attribute is target
             target = mirrored(target)
@@ -123,11 +133,22 @@ class SwapDraws(Dataset):
             "target": _tensor(finished[-1]),
             "target_landmarks": torch.from_numpy(target.landmarks),
             "has_target": torch.tensor(pair.kind != CROSS),
+            "trust": torch.tensor(trust),
             "mask": torch.from_numpy(self._mask(attribute.landmarks, occluder))[None],
             "identity_photo": torch.tensor(pair.identity),
             "attribute_photo": torch.tensor(pair.attribute),
             "kind": torch.tensor(pair.kind),
         }
+
+    def _alike(self, pair: Pair) -> bool:
+        """Whether a morph of the attribute into the identity is an answer to a cross pair."""
+        if pair.kind != CROSS or not self.options.imitation:
+            return False
+        likeness = self.likeness
+        if pair.identity not in likeness.suited or self.photos.wears_glasses(pair.attribute):
+            return False
+        difference = np.abs(likeness.pose[pair.identity] - likeness.pose[pair.attribute])
+        return bool((difference <= ALIKE).all())
 
     def _portrait(self, number: int) -> Portrait:
         return Portrait(self.crops.image(number).astype(np.float32), self.crops.landmarks(number))

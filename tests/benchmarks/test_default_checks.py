@@ -122,6 +122,8 @@ def test_only_the_generator_is_drawn_again(network):
     assert before.keys() == after.keys()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"generator"}
+    first = "generator.conv1.conv.weight"
+    assert abs(np.corrcoef(before[first].flatten(), after[first].flatten())[0, 1]) < 0.1
 
 
 def test_a_random_generator_is_seen(network, photos):

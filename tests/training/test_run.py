@@ -173,6 +173,22 @@ def test_a_signal_to_one_process_stops_all(tmp_path):
     assert 0 < int(state_of(tmp_path)["model"]["images_seen"]) < 4000
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_signal_before_the_first_step_stops_at_once(tmp_path, processes):
+    settings = {"options__slow_data_seconds": 20.0}
+    children = start_two(tmp_path, **settings) if processes == 2 else [start(tmp_path, **settings)]
+    wait_until((tmp_path / "config.yaml").is_file, children[0])
+    time.sleep(0.5)
+    began = time.monotonic()
+    for child in children:
+        os.kill(child.pid, signal.SIGTERM)
+    for child in children:
+        child.join()
+    assert time.monotonic() - began < 10
+    assert children[0].exitcode in (130, -signal.SIGTERM)
+    assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
 def test_a_folder_with_a_run_is_not_begun_anew(reference, tmp_path):
     with pytest.raises(TrainingError, match="holds a run already"):
         train(toy_config(), reference, resume=None)

@@ -35,6 +35,7 @@ class ToyOptions(Settings):
     learning_rate: float = 0.05
     nan_at: tuple[int, ...] = ()
     slow_seconds: float = 0.0
+    slow_data_seconds: float = 0.0
     kill_while_saving_at: int = -1
 
 
@@ -67,6 +68,9 @@ class ToyStage(Stage):
         self.indices: list[list[int]] = []
 
     def dataset(self) -> ToyItems:
+        # In small naps: a signal's handler runs between them.
+        for _ in range(round(100 * self.options.slow_data_seconds)):
+            time.sleep(0.01)
         return ToyItems(self.seed)
 
     def optimizers_by_name(self) -> dict[str, torch.optim.Optimizer]:
