@@ -18,36 +18,39 @@ TURN = 0.07
 BLUR = (0.25, 0.5, 0.25)
 
 
-def random_views(x: Tensor) -> Tensor:
-    """Look at aligned faces as another camera would: moved, scaled, turned, mirrored, soft, grey.
+class RandomView:
+    """Another camera's look at aligned faces: moved, scaled, turned, mirrored, soft, grey.
 
-    Draws from torch's global random stream; differentiable in the image.
+    Draws once from torch's global random stream, per image: shift up to 1/32 of the side, scale up to 4 %,
+    turn up to 4°, mirrored in half, blurred in half, grey in a quarter. Applied to result and target alike,
+    the two can be compared.
 
     Args:
-        x: ``[batch, 3, S, S]``, range [-1, 1].
-
-    Returns:
-        ``[batch, 3, S, S]``. Per image: shift up to 1/32 of the side, scale up to 4 %, turn up to
-        4°, mirrored in half, blurred in half, grey in a quarter.
+        batch: number of images.
+        device: where they are.
     """
-    batch = len(x)
 
-    def draw(low: float, high: float) -> Tensor:
-        return torch.rand(batch, device=x.device) * (high - low) + low
+    def __init__(self, batch: int, device: torch.device) -> None:
+        def draw(low: float, high: float) -> Tensor:
+            return torch.rand(batch, device=device) * (high - low) + low
 
-    scale, angle = 1 + draw(-SCALE, SCALE), draw(-TURN, TURN)
-    mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
-    cos, sin = angle.cos() * scale, angle.sin() * scale
-    rows = torch.stack(
-        [cos * mirror, -sin, draw(-2 * SHIFT, 2 * SHIFT), sin * mirror, cos, draw(-2 * SHIFT, 2 * SHIFT)], 1
-    )
-    grid = F.affine_grid(rows.view(-1, 2, 3), list(x.shape), align_corners=False)
-    y = F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
-    taps = y.new_tensor(BLUR)
-    kernel = torch.outer(taps, taps).expand(3, 1, 3, 3)
-    soft = F.conv2d(F.pad(y, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
-    y = torch.where((draw(0, 1) < 0.5).view(-1, 1, 1, 1), soft, y)
-    return torch.where((draw(0, 1) < 0.25).view(-1, 1, 1, 1), y.mean(1, keepdim=True), y)
+        scale, angle = 1 + draw(-SCALE, SCALE), draw(-TURN, TURN)
+        mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)
+        cos, sin = angle.cos() * scale, angle.sin() * scale
+        right, down = draw(-2 * SHIFT, 2 * SHIFT), draw(-2 * SHIFT, 2 * SHIFT)
+        self._rows = torch.stack([cos * mirror, -sin, right, sin * mirror, cos, down], 1).view(-1, 2, 3)
+        self._soft = (draw(0, 1) < 0.5).view(-1, 1, 1, 1)
+        self._grey = (draw(0, 1) < 0.25).view(-1, 1, 1, 1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Look at ``[batch, 3, S, S]``, range [-1, 1]; differentiable in the image."""
+        grid = F.affine_grid(self._rows, list(x.shape), align_corners=False)
+        y = F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
+        taps = y.new_tensor(BLUR)
+        kernel = torch.outer(taps, taps).expand(3, 1, 3, 3)
+        soft = F.conv2d(F.pad(y, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
+        y = torch.where(self._soft, soft, y)
+        return torch.where(self._grey, y.mean(1, keepdim=True), y)
 
 
 def identity_loss(recogniser: DlibIdentity, embedding: Tensor, wanted: Tensor) -> Tensor:

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from cuda_ops.layers import EqualizedConv2d
 from stylegan_swap.models.inside import RESOLUTIONS as INSIDE
-from stylegan_swap.models.inside import InsideFeatures
+from stylegan_swap.models.inside import SMALL, InsideFeatures
 from stylegan_swap.models.landmark_maps import CHANNELS, landmark_maps
 
 ROOT_TWO = 2.0**0.5
+# σ(2) = 0.88: how far the gate of the colours is open at first.
+OPEN = 2.0
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,13 @@ class AttributeFeatures:
 
     Attributes:
         entries: resolution r → features ``[batch, C, r, r]``, for r = 8..S.
+        small: the photo at 32 pixels, ``[batch, 3, 32, 32]``.
         mask_logits: ``[batch, 1, S, S]``, before the sigmoid, for binary cross-entropy.
         mask: ``[batch, 1, S, S]`` in 0..1, 1 = face to be replaced.
     """
 
     entries: Mapping[int, Tensor]
+    small: Tensor
     mask_logits: Tensor
     mask: Tensor
 
@@ -85,6 +89,28 @@ class OutsideEntry(nn.Module):
         return hidden * mask + self.project(entry).to(hidden.dtype) * (1 - mask)
 
 
+class ColourEntry(nn.Module):
+    """The small photo in the RGB sum at 32 pixels: image ← (1 − g) ⊙ image + g ⊙ photo.
+
+    Light and skin colour need not find their way through features that the identity modulates; the
+    generator's later blocks add what is the identity's. g = σ(conv(a)) per pixel, nearly open at first.
+
+    Args:
+        width: channels of the attribute features.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gate = EqualizedConv2d(width, 1, 3, 1, 1)
+        with torch.no_grad():
+            self.gate.bias.fill_(OPEN)
+
+    def forward(self, image: Tensor, entry: Tensor, small: Tensor) -> Tensor:
+        """Return the blended image, shaped as ``image``: ``[batch, 3, 32, 32]``."""
+        gate = self.gate(entry).sigmoid().to(image.dtype)
+        return torch.lerp(image, small.to(image.dtype), gate.expand_as(image))
+
+
 class AttributeEncoder(nn.Module):
     """Entries for the generator, and the face mask: a U-Net over the whole photo, and ``InsideFeatures``.
 
@@ -124,6 +150,8 @@ class AttributeEncoder(nn.Module):
         )
         self.mask_head = nn.ModuleDict({str(size): EqualizedConv2d(widths[size], 1, 3, 1, 1)})
         self.inside_features = InsideFeatures(width)
+        if size >= SMALL:
+            self.colour = ColourEntry(width)
         self.inside = nn.ModuleDict(
             {str(r): InsideEntry(channels[r], width) for r in self.resolutions if r in INSIDE}
         )
@@ -146,7 +174,7 @@ class AttributeEncoder(nn.Module):
             raise ValueError(
                 f"AttributeEncoder reads [batch, 3, {self.size}, {self.size}], got {tuple(x.shape)}."
             )
-        seen = self.inside_features(x, landmarks)
+        seen, small = self.inside_features(x, landmarks)
         entries = {r: seen[r] for r in self.resolutions if r in INSIDE}
         x = torch.cat([x, landmark_maps(landmarks, self.size, like=x)], 1)
         x = _activate(self.from_image[str(self.size)](x))
@@ -161,7 +189,7 @@ class AttributeEncoder(nn.Module):
             if r not in INSIDE:
                 entries[r] = x
         logits = self.mask_head[str(self.size)](x)
-        return AttributeFeatures(entries, logits, logits.sigmoid())
+        return AttributeFeatures(entries, small, logits, logits.sigmoid())
 
     def blender(self, features: AttributeFeatures, mask: Tensor | None = None) -> Blender:
         """Return the hook that the generator calls between the two convolutions of a block.
@@ -196,6 +224,12 @@ class Blender:
         if key in self._encoder.inside:
             return self._encoder.inside[key](hidden, entry)
         return self._encoder.outside[key](hidden, entry, self.masks[resolution])
+
+    def image(self, resolution: int, image: Tensor) -> Tensor:
+        """Blend the small photo into the RGB sum at 32 pixels; other resolutions pass unchanged."""
+        if resolution != SMALL:
+            return image
+        return self._encoder.colour(image, self._features.entries[SMALL], self._features.small)
 
 
 def mask_pyramid(mask: Tensor, resolutions: list[int]) -> dict[int, Tensor]:

@@ -25,7 +25,7 @@ ROOT_TWO = 2.0**0.5
 
 
 class InsideFeatures(nn.Module):
-    """Attribute photo ``[batch, 3, S, S]`` → features at 8, 16 and 32 pixels, ``[batch, width, r, r]``.
+    """Attribute photo ``[batch, 3, S, S]`` → features at 8, 16 and 32 pixels, and the small photo.
 
     Independent of S, so weights of a smaller network serve a larger one.
 
@@ -42,7 +42,7 @@ class InsideFeatures(nn.Module):
         self.bottom = EqualizedConv2d(width, width, 3, 1, 1)
         self.up = nn.ModuleDict({str(r): EqualizedConv2d(width, width, 3, 1, 1) for r in (16, 32)})
 
-    def forward(self, x: Tensor, landmarks: Tensor | None) -> dict[int, Tensor]:
+    def forward(self, x: Tensor, landmarks: Tensor | None) -> tuple[dict[int, Tensor], Tensor]:
         """Look at photos.
 
         Args:
@@ -50,7 +50,7 @@ class InsideFeatures(nn.Module):
             landmarks: ``[batch, 68, 2]`` in pixels of ``x``; None closes the windows on eyes and mouth.
 
         Returns:
-            Resolution → features, for 8, 16 and 32.
+            Resolution → features ``[batch, width, r, r]`` for 8, 16 and 32, and the photo ``[batch, 3, 32, 32]``.
         """
         small, windows = self.seen(x, landmarks)
         fine = torch.cat([small, F.pixel_unshuffle(windows, DETAIL // SMALL)], 1)
@@ -60,7 +60,7 @@ class InsideFeatures(nn.Module):
         for resolution, skip in ((16, middle), (32, fine)):
             wide = F.interpolate(entries[resolution // 2], scale_factor=2.0, mode="nearest")
             entries[resolution] = _activate((self.up[str(resolution)](wide) + skip) / ROOT_TWO)
-        return entries
+        return entries, small
 
     @staticmethod
     def seen(x: Tensor, landmarks: Tensor | None) -> tuple[Tensor, Tensor]:

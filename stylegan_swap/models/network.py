@@ -196,6 +196,7 @@ class SwapNetwork(nn.Module):
             noise=noise,
             structure=latents.structure,
             blend=blend,
+            blend_image=blend.image,
             return_features=False,
             resolution=resolution,
         ).image

@@ -30,7 +30,9 @@ from stylegan_swap.training.stage import Stage
 
 HISTORY_FILE = "history.csv"
 PORTABLE_FILE = "portable.safetensors"
-_INTERRUPTED = 130
+# Exit code of a run that a signal ended.
+INTERRUPTED = 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Recorder(pl.Callback):
@@ -115,8 +117,6 @@ class Recorder(pl.Callback):
 class Interruption(pl.Callback):
     """SIGINT (Ctrl-C) and SIGTERM end the run after the step; before the first, or twice, at once.
 
-    A context manager around the run.
-
     Attributes:
         happened: whether one came, on any process.
     """
@@ -124,26 +124,27 @@ class Interruption(pl.Callback):
     def __init__(self) -> None:
         self.happened = False
         self._asked = self._begun = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Interruption:
-        self.take_over()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+        self._before = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def take_over(self) -> None:
-        """Become the handler of both signals, once more after Lightning has put in its own.
+        """Become the handler of both signals, in place of Lightning's.
 
         That one talks to the other processes inside the handler, whatever they are just doing, and hangs.
+        Until then the signals have their usual effect: a process that still waits to be connected with
+        the others could not run a handler.
         """
+        self._handle(dict.fromkeys(_SIGNALS, self._ask))
+
+    def give_back(self) -> None:
+        """Put back the handlers of the time when this was made."""
+        self._handle(self._before)
+
+    def _handle(self, handlers: dict[signal.Signals, Any]) -> None:
+        # Another thread must not, and a handler that is not Python's is None.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                handler = signal.signal(number, self._ask)
-                self._before.setdefault(number, handler)
+            for number, handler in handlers.items():
+                if handler is not None:
+                    signal.signal(number, handler)
 
     def on_train_start(self, trainer: pl.Trainer, stage: pl.LightningModule) -> None:
         """From here on there is something to save."""
@@ -161,7 +162,7 @@ class Interruption(pl.Callback):
 
     def _ask(self, number: int, _: FrameType | None) -> None:
         if self._asked or not self._begun:
-            raise SystemExit(_INTERRUPTED)
+            raise SystemExit(INTERRUPTED)
         self._asked = True
         say("stopping after this step; once more stops at once, without saving")
 

@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 from pytorch_lightning.strategies import DDPStrategy
 
-# The other processes wait while the first measures.
-PATIENCE = timedelta(hours=6)
+# The others wait so long for one that measures, saves or is lost.
+PATIENCE = timedelta(minutes=30)
 
 
 class PlainProcesses(DDPStrategy):

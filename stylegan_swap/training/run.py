@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 from stylegan_swap.atomic import replacing
 from stylegan_swap.errors import TrainingError
 from stylegan_swap.training.allocator import keep_freed_memory
-from stylegan_swap.training.callbacks import Interruption, Keeper, Recorder
+from stylegan_swap.training.callbacks import INTERRUPTED, Interruption, Keeper, Recorder
 from stylegan_swap.training.checkpoint import LAST_FILE, load_checkpoint, remove_leftovers
 from stylegan_swap.training.config import TrainConfig
 from stylegan_swap.training.portable import portable_load
@@ -109,8 +109,15 @@ def train(
             use_distributed_sampler=False,
             default_root_dir=out,
         )
-        with interruption:
+        try:
             trainer.fit(stage, datamodule=_Data(stage, interruption))
+        except SystemExit as end:
+            # Lightning's way of ending after Ctrl-C before the first step.
+            if isinstance(end.__context__, KeyboardInterrupt):
+                raise SystemExit(INTERRUPTED) from None
+            raise
+        finally:
+            interruption.give_back()
     return Outcome(stage, interruption.happened, trainer.is_global_zero)
 
 

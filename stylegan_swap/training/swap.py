@@ -24,7 +24,7 @@ from stylegan_swap.losses.colour import colour_loss
 from stylegan_swap.losses.expression import expression_loss
 from stylegan_swap.losses.features import feature_loss
 from stylegan_swap.losses.gradient_penalty import lazy_adam, r1_penalty
-from stylegan_swap.losses.identity import identity_loss, push_away_loss, random_views
+from stylegan_swap.losses.identity import RandomView, identity_loss, push_away_loss
 from stylegan_swap.losses.landmarks import landmark_loss
 from stylegan_swap.losses.mask import mask_loss
 from stylegan_swap.losses.pixel import pixel_loss, pixel_weights
@@ -187,25 +187,26 @@ class SwapStage(Stage):
         image = output.image.float()
         composite = seen * image + (1 - seen) * attribute
 
-        features, embedding = recogniser.describe(composite)
-        view = recogniser.embed(random_views(composite))
+        view = RandomView(len(target), target.device)
+        features, embedding = recogniser.describe(view(composite))
         with torch.no_grad():
-            target_features = recogniser.features(target)
+            target_features = recogniser.features(view(target))
             # Read by the same network as the result's, so that its habits cancel out.
             reader = self._landmark_net[0].to(attribute.device)
-            target_points, attribute_points = reader(target).points, reader(attribute).points
+            target_points = reader(target).points
+            attribute_points = torch.where(known.view(-1, 1, 1) > 0, target_points, reader(attribute).points)
         points = reader(composite).points
         scale = resolution / batch["target"].shape[-1]
         weights = pixel_weights(mask, (batch["target_landmarks"] + 0.5) * scale - 0.5)
         # Without any answer there still is one outside the face.
         weights = torch.where(trust.view(-1, 1, 1, 1) > 0, weights, (1 - mask) * 0.3)
-        likeness = identity_loss(recogniser, embedding, wanted) + identity_loss(recogniser, view, wanted)
+        likeness = identity_loss(recogniser, embedding, wanted)
         strangers = cross.float() * (batch["identity_photo"] != batch["attribute_photo"])
         terms = {
             "pixel": pixel_loss(image, target, weights) * trust.clamp_min(0.3),
             "features": feature_loss(features[:3], target_features[:3]) * trust,
             "landmarks": landmark_loss(points, target_points) * trust,
-            "identity": likeness / 2 * (1 - 0.5 * known),
+            "identity": likeness * (1 - 0.5 * known),
             "push_away": push_away_loss(recogniser, embedding, people[batch["attribute_photo"]]) * strangers,
             "colour": colour_loss(composite, attribute, mask) * (~own_colour & cross),
             "expression": expression_loss(points, attribute_points) * (1 - known),

@@ -84,6 +84,21 @@ def test_a_closed_gate_leaves_the_generator_alone():
 
 
 @torch.no_grad()
+def test_the_small_photo_enters_the_colours_at_32_pixels_alone(encoder):
+    photo = photos(1)
+    features = encoder(photo)
+    blend = encoder.blender(features)
+    image = torch.rand(1, 3, 32, 32)
+    small = torch.nn.functional.avg_pool2d(photo, SIZE // 32)
+    assert torch.allclose(features.small, small, atol=1e-6)
+    blended = blend.image(32, image)
+    share = ((blended - image) / (small - image)).flatten()
+    share = share[(small - image).abs().flatten() > 0.05]
+    assert share.min() > 0.3 and share.max() < 1
+    assert blend.image(64, image) is image
+
+
+@torch.no_grad()
 def test_resolutions_without_an_entry_pass_unchanged(encoder):
     blend = encoder.blender(encoder(photos(1)))
     hidden = torch.randn(1, 4, 4, 4)

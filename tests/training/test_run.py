@@ -59,8 +59,10 @@ def same(first, second) -> bool:
 def reference(tmp_path_factory):
     """A run that nothing disturbed."""
     out = tmp_path_factory.mktemp("reference")
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     outcome = train(toy_config(), out)
     assert not outcome.interrupted
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     return out
 
 
