@@ -102,8 +102,7 @@ class ColourEntry(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.gate = EqualizedConv2d(width, 1, 3, 1, 1)
-        with torch.no_grad():
-            self.gate.bias.fill_(OPEN)
+        nn.init.constant_(self.gate.get_parameter("bias"), OPEN)
 
     def forward(self, image: Tensor, entry: Tensor, small: Tensor) -> Tensor:
         """Return the blended image, shaped as ``image``: ``[batch, 3, 32, 32]``."""

@@ -50,7 +50,7 @@ class InsideFeatures(nn.Module):
             landmarks: ``[batch, 68, 2]`` in pixels of ``x``; None closes the windows on eyes and mouth.
 
         Returns:
-            Resolution → features ``[batch, width, r, r]`` for 8, 16 and 32, and the photo ``[batch, 3, 32, 32]``.
+            Resolution → features ``[batch, width, r, r]`` for 8, 16 and 32; and the small photo.
         """
         small, windows = self.seen(x, landmarks)
         fine = torch.cat([small, F.pixel_unshuffle(windows, DETAIL // SMALL)], 1)
