@@ -15,7 +15,7 @@ class SwapWeights(Settings):
     landmarks: float = 2.0
     identity: float = 6.0
     push_away: float = 2.0
-    colour: float = 5.0
+    colour: float = 8.0
     expression: float = 1.0
     mask: float = 1.0
     inversion: float = 5.0

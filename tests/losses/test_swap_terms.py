@@ -164,6 +164,14 @@ class TestColourAndMask:
         assert colour_loss(photo + checker, photo, mask).item() == pytest.approx(0, abs=1e-5)
         assert colour_loss(photo + 0.2, photo, mask).item() == pytest.approx(0.2, abs=1e-4)
 
+    def test_hue_is_held_in_smaller_patches_than_brightness(self):
+        photo, mask = smooth(1, 128, 1), torch.ones(1, 1, 128, 128)
+        # Squares of four pixels: half of a patch of brightness, a whole one of hue.
+        blocks = (-1.0) ** (torch.arange(128) // 4 + torch.arange(128)[:, None] // 4)
+        hue = torch.tensor([1.0, 0.0, -1.0]).view(1, 3, 1, 1) * blocks
+        assert colour_loss(photo + 0.3 * blocks, photo, mask).item() == pytest.approx(0, abs=1e-5)
+        assert colour_loss(photo + 0.3 * hue, photo, mask).item() == pytest.approx(0.2, abs=1e-4)
+
     def test_colour_outside_the_face_does_not_count(self):
         photo, mask = smooth(1, 64, 2), torch.zeros(1, 1, 64, 64)
         mask[..., 16:48, 16:48] = 1

@@ -51,9 +51,29 @@ def test_kinds_are_what_they_say(items, few_photos):
         people = [few_photos.person(int(item[f"{name}_photo"])) for name in ("identity", "attribute")]
         assert (people[0] == people[1]) == (kind != CROSS)
         assert bool(item["has_target"]) == (kind != CROSS)
-        same = torch.equal(item["attribute"], item["target"])
-        assert same == (kind != REVERSE)
-        assert torch.equal(item["attribute_landmarks"], item["target_landmarks"]) == (kind != REVERSE)
+        trust = float(item["trust"])
+        assert trust in ((0.0, 0.5) if kind == CROSS else (1.0,))
+        changed = kind == REVERSE or trust == 0.5
+        assert torch.equal(item["attribute"], item["target"]) == (not changed)
+        assert torch.equal(item["attribute_landmarks"], item["target_landmarks"]) == (not changed)
+
+
+def test_cross_pairs_of_like_pose_are_answered_by_a_morph_towards_the_identity(few_photos):
+    plain = dataclasses.replace(PLAIN, shares=(0.0, 0.0, 1.0))
+    draws = SwapDraws(few_photos, SIZE, seed=1, options=plain)
+    # Everybody's pose, with and without glasses: who may be imitated, and by whom, is decided by these alone.
+    draws.likeness.pose = np.zeros_like(draws.likeness.pose)
+    draws.likeness.suited = np.arange(len(few_photos))
+    imitated = [item for item in (draws[i] for i in range(12)) if item["trust"] > 0]
+    assert imitated
+    for item in imitated:
+        difference = (item["target"] - item["attribute"]).abs().mean(0)
+        assert difference[item["mask"][0] > 0.5].mean() > 5 * difference[:4].mean() + 0.02
+        assert not few_photos.wears_glasses(int(item["attribute_photo"]))
+    draws.likeness.pose[:, 0] = 40.0 * np.arange(len(few_photos))
+    assert not any(draws[i]["trust"] for i in range(12))
+    none = SwapDraws(few_photos, SIZE, seed=1, options=dataclasses.replace(plain, imitation=0.0))
+    assert not any(none[i]["trust"] for i in range(12))
 
 
 def test_an_item_depends_on_seed_and_index_alone(draws, items, few_photos):
