@@ -1,4 +1,4 @@
-"""Colour term: skin and light of the result are the attribute photo's, in patches of the face.
+"""Colour terms: skin and light of the result are the attribute photo's, in patches of the face.
 
 Beside the road; for cross pairs, where no pixel of the answer is known but its coarse colours are. A
 recogniser does not mind a rainbow, so hue is held in smaller patches than brightness, which shapes a face.
@@ -12,11 +12,10 @@ from torch import Tensor
 BRIGHTNESS_GRID, HUE_GRID = 16, 32
 
 
-def colour_loss(image: Tensor, attribute: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean absolute difference of patch colours inside the face per image, ``[batch]``.
+def brightness_loss(image: Tensor, attribute: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean absolute difference of patch brightness inside the face per image, ``[batch]``.
 
-    The sum of two: brightness (the mean of the channels) in 16×16 patches of the crop, and what the
-    channels differ from it in 32×32.
+    Brightness is the mean of the channels, in 16×16 patches of the crop.
 
     Args:
         image: ``[batch, 3, S, S]``, range [-1, 1].
@@ -24,10 +23,17 @@ def colour_loss(image: Tensor, attribute: Tensor, mask: Tensor) -> Tensor:
         mask: ``[batch, 1, S, S]`` in 0..1, 1 = face.
     """
     difference = image.float() - attribute
-    brightness = difference.mean(1, keepdim=True)
-    return _in_patches(brightness, mask, BRIGHTNESS_GRID) + _in_patches(
-        difference - brightness, mask, HUE_GRID
-    )
+    return _in_patches(difference.mean(1, keepdim=True), mask, BRIGHTNESS_GRID)
+
+
+def hue_loss(image: Tensor, attribute: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean absolute difference of patch hue inside the face per image, ``[batch]``.
+
+    Hue is what the channels differ from their mean by, in 32×32 patches of the crop. Arguments as in
+    :func:`brightness_loss`.
+    """
+    difference = image.float() - attribute
+    return _in_patches(difference - difference.mean(1, keepdim=True), mask, HUE_GRID)
 
 
 def _in_patches(difference: Tensor, mask: Tensor, grid: int) -> Tensor:

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.losses.adversarial import discriminator_adversarial, generator_adversarial
-from stylegan_swap.losses.colour import colour_loss
+from stylegan_swap.losses.colour import brightness_loss, hue_loss
 from stylegan_swap.losses.expression import expression_loss
 from stylegan_swap.losses.features import feature_loss
 from stylegan_swap.losses.gradient_penalty import lazy_adam, r1_penalty
@@ -208,7 +208,8 @@ class SwapStage(Stage):
             "landmarks": landmark_loss(points, target_points) * trust,
             "identity": likeness * (1 - 0.5 * known),
             "push_away": push_away_loss(recogniser, embedding, people[batch["attribute_photo"]]) * strangers,
-            "colour": colour_loss(composite, attribute, mask) * (~own_colour & cross),
+            "brightness": brightness_loss(composite, attribute, mask) * (~own_colour & cross),
+            "hue": hue_loss(composite, attribute, mask) * (~own_colour & cross),
             "expression": expression_loss(points, attribute_points) * (1 - known),
             "mask": mask_loss(output.mask_logits, batch["mask"]),
         }

@@ -15,7 +15,8 @@ class SwapWeights(Settings):
     landmarks: float = 2.0
     identity: float = 6.0
     push_away: float = 2.0
-    colour: float = 8.0
+    brightness: float = 5.0
+    hue: float = 30.0
     expression: float = 1.0
     mask: float = 1.0
     inversion: float = 5.0

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stylegan_swap.losses.colour import colour_loss
+from stylegan_swap.losses.colour import brightness_loss, hue_loss
 from stylegan_swap.losses.expression import expression_features, expression_loss
 from stylegan_swap.losses.features import feature_loss
 from stylegan_swap.losses.identity import RandomView, identity_loss, push_away_loss
@@ -158,25 +158,28 @@ class TestExpression:
 
 
 class TestColourAndMask:
-    def test_colour_sees_tone_but_not_texture(self):
+    def test_brightness_is_seen_in_patches_and_hue_is_not(self):
         photo, mask = smooth(1, 64, 1), torch.ones(1, 1, 64, 64)
         checker = 0.2 * (-1.0) ** torch.arange(64).add(torch.arange(64)[:, None])
-        assert colour_loss(photo + checker, photo, mask).item() == pytest.approx(0, abs=1e-5)
-        assert colour_loss(photo + 0.2, photo, mask).item() == pytest.approx(0.2, abs=1e-4)
+        red = torch.tensor([0.2, -0.1, -0.1]).view(1, 3, 1, 1)
+        assert brightness_loss(photo + checker + red, photo, mask).item() == pytest.approx(0, abs=1e-5)
+        assert brightness_loss(photo + 0.2, photo, mask).item() == pytest.approx(0.2, abs=1e-4)
 
-    def test_hue_is_held_in_smaller_patches_than_brightness(self):
+    def test_hue_is_held_in_smaller_patches(self):
         photo, mask = smooth(1, 128, 1), torch.ones(1, 1, 128, 128)
         # Squares of four pixels: half of a patch of brightness, a whole one of hue.
         blocks = (-1.0) ** (torch.arange(128) // 4 + torch.arange(128)[:, None] // 4)
         hue = torch.tensor([1.0, 0.0, -1.0]).view(1, 3, 1, 1) * blocks
-        assert colour_loss(photo + 0.3 * blocks, photo, mask).item() == pytest.approx(0, abs=1e-5)
-        assert colour_loss(photo + 0.3 * hue, photo, mask).item() == pytest.approx(0.2, abs=1e-4)
+        assert brightness_loss(photo + 0.3 * blocks, photo, mask).item() == pytest.approx(0, abs=1e-5)
+        assert hue_loss(photo + 0.3 * blocks, photo, mask).item() == pytest.approx(0, abs=1e-5)
+        assert hue_loss(photo + 0.3 * hue, photo, mask).item() == pytest.approx(0.2, abs=1e-4)
 
-    def test_colour_outside_the_face_does_not_count(self):
+    def test_colours_outside_the_face_do_not_count(self):
         photo, mask = smooth(1, 64, 2), torch.zeros(1, 1, 64, 64)
         mask[..., 16:48, 16:48] = 1
-        changed = torch.where(mask > 0, photo, photo + 1)
-        assert colour_loss(changed, photo, mask).item() == pytest.approx(0, abs=1e-6)
+        changed = torch.where(mask > 0, photo, photo + torch.tensor([1.0, 0.5, 0.2]).view(1, 3, 1, 1))
+        for loss in (brightness_loss, hue_loss):
+            assert loss(changed, photo, mask).item() == pytest.approx(0, abs=1e-6)
 
     def test_mask_is_cross_entropy(self):
         logits = torch.tensor([0.0, 2.0]).view(1, 1, 1, 2)

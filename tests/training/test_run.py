@@ -87,9 +87,9 @@ def test_nothing_is_left_to_do(reference):
 def test_killed_anywhere_and_gone_on(reference, tmp_path):
     draws = random.Random()
     for _ in range(2):
-        child = start(tmp_path, options__slow_seconds=0.03)
+        child = start(tmp_path, options__slow_seconds=0.15)
         wait_until((tmp_path / "checkpoints" / "last.ckpt").is_file, child)
-        time.sleep(draws.uniform(0, 0.4))
+        time.sleep(draws.uniform(0, 0.6))
         child.kill()
         child.join()
         assert child.exitcode == -signal.SIGKILL
@@ -118,7 +118,7 @@ def test_killed_in_the_middle_of_saving(reference, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_stops(reference, tmp_path, number):
-    child = start(tmp_path, options__slow_seconds=0.03, run__checkpoint_every=0, run__workers=1)
+    child = start(tmp_path, options__slow_seconds=0.15, run__checkpoint_every=0, run__workers=1)
     wait_until(lambda: (tmp_path / "history.csv").is_file() and losses_of(tmp_path), child)
     os.kill(child.pid, number)
     child.join()
@@ -177,7 +177,7 @@ def test_a_signal_to_one_process_stops_all(tmp_path):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_signal_before_the_first_step_stops_at_once(tmp_path, processes):
-    settings = {"options__slow_data_seconds": 20.0}
+    settings = {"options__slow_data_seconds": 60.0}
     children = start_two(tmp_path, **settings) if processes == 2 else [start(tmp_path, **settings)]
     wait_until((tmp_path / "config.yaml").is_file, children[0])
     time.sleep(0.5)
@@ -186,7 +186,7 @@ def test_a_signal_before_the_first_step_stops_at_once(tmp_path, processes):
         os.kill(child.pid, signal.SIGTERM)
     for child in children:
         child.join()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert children[0].exitcode in (130, -signal.SIGTERM)
     assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
 
