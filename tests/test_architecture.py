@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("inversion", "errors", "_version", "atomic", "images"),
         *("faces", "models", "methods", "result", "api"),
     },
-    "losses": {"cuda_ops", "inversion", "errors", "models", "metrics"},
+    "losses": {"errors", "models", "metrics"},
     "training": {
         *("cuda_ops", "inversion", "errors", "_version", "atomic", "images", "provenance", "weights"),
         *("faces", "models", "losses", "metrics"),
