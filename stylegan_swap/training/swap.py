@@ -7,7 +7,7 @@ expression, colour and a discriminator (design of the project, section 6).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from stylegan_swap.errors import CheckpointError
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.losses.adversarial import discriminator_adversarial, generator_adversarial
 from stylegan_swap.losses.colour import brightness_loss, hue_loss
@@ -38,10 +39,11 @@ from stylegan_swap.training.landmark_weights import load_landmark_net
 from stylegan_swap.training.open_photos import open_photos
 from stylegan_swap.training.photos import Photos
 from stylegan_swap.training.stage import Stage
+from stylegan_swap.training.start_weights import StartWeights, read_start
 from stylegan_swap.training.swap_options import SwapOptions
 from stylegan_swap.training.swap_sheet import SwapSheet
 from stylegan_swap.training.triplets import CROSS, SwapDraws
-from stylegan_swap.weights import load_weights, save_weights
+from stylegan_swap.weights import save_weights
 
 Batch = dict[str, Tensor]
 # Directions in which random people differ, and from how many photos they are read.
@@ -68,7 +70,7 @@ class SwapStage(Stage):
             identity = DlibIdentity.load(config.identity) if config.identity else DlibIdentity()
         self.network = SwapNetwork(config.network_config(), identity).channels_last()
         if config.start:
-            start_from(self.network, load_weights(config.start)[0])
+            start_from(self.network, read_start(config.start))
         size = self.network.config.size
         base = self.options.discriminator_channels
         channels = {2**k: max(base * 32 // max(2**k, 32), 8) for k in range(2, size.bit_length())}
@@ -300,20 +302,33 @@ class SwapStage(Stage):
         return self.augment(resize(x, self.discriminator.size), self.probability.value)
 
 
-def start_from(network: SwapNetwork, state: Mapping[str, Tensor]) -> None:
+def start_from(network: SwapNetwork, start: StartWeights) -> None:
     """Take over the weights that fit; those of a network of half the size start one of the full size.
 
-    Layers and rows of codes that the smaller network lacks keep their random start.
+    Layers and rows of codes that the smaller network lacks keep their random start. A published generator
+    starts the generator alone.
 
     Args:
         network: to be filled.
-        state: of another SwapNetwork.
+        start: networks found in a file.
+
+    Raises:
+        CheckpointError: nothing in the file fits.
     """
     own = network.state_dict()
-    for name, tensor in state.items():
-        if name in own and own[name].ndim == tensor.ndim:
-            common = tuple(slice(min(a, b)) for a, b in zip(own[name].shape, tensor.shape, strict=True))
-            own[name][common] = tensor[common].to(own[name])
+    found = 0
+    for part, state in start.parts.items():
+        for key, tensor in state.items():
+            mine = own.get(f"{part}.{key}")
+            if mine is not None and mine.ndim == tensor.ndim:
+                common = tuple(slice(min(a, b)) for a, b in zip(mine.shape, tensor.shape, strict=True))
+                mine[common] = tensor[common].to(mine)
+                found += 1
+    if not found:
+        raise CheckpointError(
+            f"{start.source}: holds nothing of a swap network, only {sorted(start.parts)}; "
+            "give weights of the stages swap, invert or gan, or a published generator"
+        )
 
 
 @torch.no_grad()

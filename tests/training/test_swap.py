@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from stylegan_swap.errors import CheckpointError
 from stylegan_swap.models.landmark_net import WIDTHS, LandmarkNet
 from stylegan_swap.models.network import IdentityCodes, SwapNetwork
 from stylegan_swap.models.network_config import NetworkConfig
 from stylegan_swap.training.checkpoint import load_checkpoint, save_checkpoint
 from stylegan_swap.training.config import check_config
+from stylegan_swap.training.start_weights import read_start
 from stylegan_swap.training.swap import SwapStage, start_from
 from stylegan_swap.weights import load_weights, save_weights
 
@@ -145,12 +149,21 @@ def test_sheet_and_measure(stage_of):
     assert 0 <= numbers["nearer"] <= 1 and 0 < numbers["distance"] < 2
 
 
-def test_a_smaller_network_starts_a_larger_one():
+def saved(network: SwapNetwork, folder) -> Path:
+    return save_weights(folder, network.state_dict(), network.config.to_dict(), dtype="float32")
+
+
+def test_weights_of_something_else_are_refused(tmp_path, landmark_folder):
+    with pytest.raises(CheckpointError, match="nothing of a swap network"):
+        start_from(SwapNetwork(NetworkConfig.preset("tiny")), read_start(landmark_folder))
+
+
+def test_a_smaller_network_starts_a_larger_one(tmp_path):
     torch.manual_seed(0)
     small = SwapNetwork(NetworkConfig.preset("tiny"))
     large = SwapNetwork(NetworkConfig.preset("tiny", size=128))
     fresh = {name: tensor.clone() for name, tensor in large.state_dict().items()}
-    start_from(large, small.state_dict())
+    start_from(large, read_start(saved(small, tmp_path)))
     state = large.state_dict()
     for name, tensor in small.state_dict().items():
         if name in state and state[name].shape == tensor.shape:
