@@ -53,7 +53,7 @@ def train(
     settings = load_config(config, changes or [], stage=stage.value)
     if start is not None:
         settings = settings.started_from(start)
-    if portable is not None and settings.start is None:
+    if portable is not None and start is None:
         raise ConfigError(f"{portable}: is half of a run; give the weights exported with it as --start")
     chosen: str | Path | None = checkpoint or (AUTO if resume else None)
     outcome = run_training(settings, out, resume=chosen, portable=portable, devices=devices)

@@ -14,6 +14,7 @@ from torch import Tensor
 SPREAD = (0.040, 0.040, 0.059, 0.017, 0.058, 0.037, 0.046, 0.045, 0.052)
 # Openings and the lift of the corners depend least on whose face it is, brows and widths most.
 WEIGHTS = (1.0, 1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.5, 0.5)
+WRONG = 3.0
 
 
 def expression_features(points: Tensor) -> Tensor:
@@ -67,10 +68,11 @@ def expression_loss(points: Tensor, target: Tensor) -> Tensor:
         target: of the attribute photo, ``[batch, 68, 2]``; any unit, since the measures have none.
     """
     weights = points.new_tensor(WEIGHTS)
-    difference = (expression_features(points) - expression_features(target)).abs()
+    spread = points.new_tensor(SPREAD)
+    difference = (expression_features(points) - expression_features(target)).abs() / spread
     # Beyond three spreads a landmark is usually wrong, and its pull would tear the mouth.
-    capped = torch.where(difference / points.new_tensor(SPREAD) > 3, 0.2, 1.0)
-    return (difference / points.new_tensor(SPREAD) * capped * weights).sum(1) / weights.sum()
+    capped = difference.clamp_max(WRONG) + 0.2 * (difference - WRONG).clamp_min(0)
+    return (capped * weights).sum(1) / weights.sum()
 
 
 def _length(vector: Tensor) -> Tensor:

@@ -44,13 +44,16 @@ class RandomView:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Look at ``[batch, 3, S, S]``, range [-1, 1]; differentiable in the image."""
-        grid = F.affine_grid(self._rows, list(x.shape), align_corners=False)
-        y = F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
-        taps = y.new_tensor(BLUR)
-        kernel = torch.outer(taps, taps).expand(3, 1, 3, 3)
-        soft = F.conv2d(F.pad(y, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
-        y = torch.where(self._soft, soft, y)
-        return torch.where(self._grey, y.mean(1, keepdim=True), y)
+        # In 16 bits coordinates step by whole pixels.
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            grid = F.affine_grid(self._rows, list(x.shape), align_corners=False)
+            y = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+            taps = y.new_tensor(BLUR)
+            kernel = torch.outer(taps, taps).expand(3, 1, 3, 3)
+            soft = F.conv2d(F.pad(y, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
+            y = torch.where(self._soft, soft, y)
+            return torch.where(self._grey, y.mean(1, keepdim=True), y)
 
 
 def identity_loss(recogniser: DlibIdentity, embedding: Tensor, wanted: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class LandmarkNet(nn.Module):
     """Small U-Net with one 64×64 heat map per point, read by its expectation.
 
     Args:
-        widths: channels at 64, 32, 16, 8 and 4 pixels; about 0.7 M parameters as it stands.
+        widths: channels at 64, 32, 16, 8 and 4 pixels; about 0.6 M parameters as it stands.
 
     Source: integral regression of heat maps (Sun et al. 2018), on a U-Net (Ronneberger et al. 2015).
     """

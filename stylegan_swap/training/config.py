@@ -49,7 +49,8 @@ class RunSettings(Settings):
         measure_every: validation after so many; 0: none.
         log_every: steps per row of the log; the row holds their means.
         device: "auto", "cpu" or "cuda".
-        deterministic: on a GPU, use only algorithms that repeat exactly (slower); a CPU always does.
+        deterministic: on a GPU, use algorithms that repeat exactly wherever there are some (slower); a CPU
+            always does.
     """
 
     seed: int = Field(default=0, ge=0, lt=2**32)

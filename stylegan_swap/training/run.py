@@ -100,7 +100,8 @@ def train(
             strategy=PlainProcesses() if devices > 1 or _launched_from_outside() else "auto",
             max_epochs=1,
             callbacks=[recorder, interruption, Keeper(out, config, recorder)],
-            deterministic=config.run.deterministic,
+            # Some operations of face crops have no deterministic form on a GPU; the rest is held to it.
+            deterministic="warn" if config.run.deterministic else False,
             benchmark=device == "cuda" and not config.run.deterministic,
             logger=False,
             enable_checkpointing=False,

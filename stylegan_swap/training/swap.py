@@ -2,11 +2,12 @@
 
 Above the road: its network is the one that ``methods.default`` runs. A batch mixes reverse triplets and
 pairs of one person, whose answer is a photograph, with cross pairs, which are judged by identity,
-expression, colour and a discriminator (design of the project, section 6).
+expression, colour and a discriminator; see docs/training.md.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from stylegan_swap.errors import CheckpointError
+from stylegan_swap.errors import StyleganSwapWarning
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.losses.adversarial import discriminator_adversarial, generator_adversarial
 from stylegan_swap.losses.colour import brightness_loss, hue_loss
@@ -39,9 +40,10 @@ from stylegan_swap.training.landmark_weights import load_landmark_net
 from stylegan_swap.training.open_photos import open_photos
 from stylegan_swap.training.photos import Photos
 from stylegan_swap.training.stage import Stage
-from stylegan_swap.training.start_weights import StartWeights, read_start
+from stylegan_swap.training.start_weights import read_start
 from stylegan_swap.training.swap_options import SwapOptions
 from stylegan_swap.training.swap_sheet import SwapSheet
+from stylegan_swap.training.swap_start import start_from
 from stylegan_swap.training.triplets import CROSS, SwapDraws
 from stylegan_swap.weights import save_weights
 
@@ -72,6 +74,13 @@ class SwapStage(Stage):
         if config.start:
             start_from(self.network, read_start(config.start))
         size = self.network.config.size
+        if self.photos.side < size:
+            warnings.warn(
+                f"the photographs are crops of {self.photos.side} pixels, the network's images {size}: it "
+                f"will learn blur; pack them again with --side {size}",
+                StyleganSwapWarning,
+                stacklevel=2,
+            )
         base = self.options.discriminator_channels
         channels = {2**k: max(base * 32 // max(2**k, 32), 8) for k in range(2, size.bit_length())}
         self.discriminator = Discriminator(size, channels)
@@ -148,7 +157,8 @@ class SwapStage(Stage):
         output, composite, terms = self._swap(batch, kimg, self.resolution)
         weights = options.weights
         logs = {name: value.detach().mean() for name, value in terms.items()}
-        loss = sum(getattr(weights, name) * value.mean() for name, value in terms.items())
+        factors = {name: getattr(weights, name) for name in terms}
+        loss = sum(factor * terms[name].mean() for name, factor in factors.items() if factor)
         if adversarial and weights.adversarial:
             term = generator_adversarial(self.discriminator(self._augmented(composite)))
             loss = loss + weights.adversarial * min(strength, 1.0) * term.mean()
@@ -173,8 +183,14 @@ class SwapStage(Stage):
         known, trust = batch["has_target"].float(), batch["trust"]
         people = self._people[0].to(attribute.device)
         wanted = people[batch["identity_photo"]]
-        codes, wanted = self._virtual(network.identity_codes(batch["identity"]), wanted, people, cross)
+        codes, wanted, virtual = self._virtual(
+            network.identity_codes(batch["identity"]), wanted, people, cross
+        )
         own_colour = cross & (torch.rand(len(cross), device=cross.device) < options.appearance_share)
+        # A morph towards the photo's person, in the attribute's colours, answers neither of these two.
+        unanswered = virtual | own_colour
+        trust = torch.where(unanswered, 0, trust)
+        target = torch.where(unanswered.view(-1, 1, 1, 1), attribute, target)
         guide = batch["mask"] if kimg < options.guided_mask_kimg else None
         output = network(
             codes,
@@ -203,7 +219,7 @@ class SwapStage(Stage):
         # Without any answer there still is one outside the face.
         weights = torch.where(trust.view(-1, 1, 1, 1) > 0, weights, (1 - mask) * 0.3)
         likeness = identity_loss(recogniser, embedding, wanted)
-        strangers = cross.float() * (batch["identity_photo"] != batch["attribute_photo"])
+        strangers = (cross & ~virtual).float()
         terms = {
             "pixel": pixel_loss(image, target, weights) * trust.clamp_min(0.3),
             "features": feature_loss(features[:3], target_features[:3]) * trust,
@@ -216,7 +232,9 @@ class SwapStage(Stage):
             "mask": mask_loss(output.mask_logits, batch["mask"]),
         }
         if options.return_share:
-            terms["pixel"] = terms["pixel"] + self._returned(batch, composite.detach(), points.detach())
+            terms["pixel"] = terms["pixel"] + self._returned(
+                batch, composite.detach(), points.detach(), cross & ~own_colour
+            )
         if options.inversion_share:
             terms["inversion"] = self._inverted(batch, resolution)
         return output, composite, terms
@@ -240,10 +258,10 @@ class SwapStage(Stage):
         """The real photo of every item: the attribute of a cross pair, else the target."""
         return torch.where((batch["kind"] == CROSS).view(-1, 1, 1, 1), batch["attribute"], batch["target"])
 
-    def _returned(self, batch: Batch, composite: Tensor, points: Tensor) -> Tensor:
+    def _returned(self, batch: Batch, composite: Tensor, points: Tensor, among: Tensor) -> Tensor:
         """Swap some results back to the attribute person: a reverse triplet made by the network itself."""
         draws = torch.rand(len(points), device=points.device)
-        rows = ((batch["kind"] == CROSS) & (draws < self.options.return_share)).nonzero()[:, 0]
+        rows = (among & (draws < self.options.return_share)).nonzero()[:, 0]
         loss = torch.zeros_like(draws)
         if not len(rows):
             return loss
@@ -263,8 +281,8 @@ class SwapStage(Stage):
 
     def _virtual(
         self, codes: IdentityCodes, wanted: Tensor, people: Tensor, cross: Tensor
-    ) -> tuple[IdentityCodes, Tensor]:
-        """Replace some identities of cross pairs by mixtures of two people, who have no photo."""
+    ) -> tuple[IdentityCodes, Tensor, Tensor]:
+        """Replace some identities of cross pairs by mixtures of two people, who have no photo; and which."""
         batch, device = len(wanted), wanted.device
         chosen = cross & (torch.rand(batch, device=device) < self.options.virtual_share)
         other = people[torch.randint(len(people), (batch,), device=device)]
@@ -274,7 +292,7 @@ class SwapStage(Stage):
         wplus = codes.wplus
         if wplus is not None:
             wplus = torch.where(chosen.view(-1, 1, 1), torch.zeros_like(wplus), wplus)
-        return replace(codes, embedding=embedding, wplus=wplus), mixed
+        return replace(codes, embedding=embedding, wplus=wplus), mixed, chosen
 
     def _discriminate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         options = self.options
@@ -282,7 +300,8 @@ class SwapStage(Stage):
         logits_real = self.discriminator(self._augmented(real))
         for_real, for_fake = discriminator_adversarial(logits_real, logits_fake)
         self.minimise(for_real.mean() + for_fake.mean(), "discriminator")
-        self.probability.observe(logits_real)
+        if options.ada_target:
+            self.probability.observe(logits_real)
         logs = {
             "d_real": logits_real.detach().float().mean(),
             "d_fake": logits_fake.detach().float().mean(),
@@ -300,35 +319,6 @@ class SwapStage(Stage):
 
     def _augmented(self, x: Tensor) -> Tensor:
         return self.augment(resize(x, self.discriminator.size), self.probability.value)
-
-
-def start_from(network: SwapNetwork, start: StartWeights) -> None:
-    """Take over the weights that fit; those of a network of half the size start one of the full size.
-
-    Layers and rows of codes that the smaller network lacks keep their random start. A published generator
-    starts the generator alone.
-
-    Args:
-        network: to be filled.
-        start: networks found in a file.
-
-    Raises:
-        CheckpointError: nothing in the file fits.
-    """
-    own = network.state_dict()
-    found = 0
-    for part, state in start.parts.items():
-        for key, tensor in state.items():
-            mine = own.get(f"{part}.{key}")
-            if mine is not None and mine.ndim == tensor.ndim:
-                common = tuple(slice(min(a, b)) for a, b in zip(mine.shape, tensor.shape, strict=True))
-                mine[common] = tensor[common].to(mine)
-                found += 1
-    if not found:
-        raise CheckpointError(
-            f"{start.source}: holds nothing of a swap network, only {sorted(start.parts)}; "
-            "give weights of the stages swap, invert or gan, or a published generator"
-        )
 
 
 @torch.no_grad()

@@ -62,7 +62,8 @@ class SwapSheet:
         recogniser = network.identity
         rows: dict[str, list[float]] = {"distance": [], "distance_attribute": [], "nearer": []}
         for identity, attribute, _, composite, _ in self._swapped(network, self.pairs, resolution):
-            one, other, result = recogniser.embed(torch.stack([identity, attribute, composite.clamp(-1, 1)]))
+            faces = torch.stack([identity, attribute, composite.clamp(-1, 1)])
+            one, other, result = recogniser.embed(faces.to(recogniser.mean.device))
             to_identity = float(recogniser.distance(result, one))
             to_attribute = float(recogniser.distance(result, other))
             rows["distance"].append(to_identity)

@@ -15,7 +15,8 @@ from stylegan_swap.models.network_config import NetworkConfig
 from stylegan_swap.training.checkpoint import load_checkpoint, save_checkpoint
 from stylegan_swap.training.config import check_config
 from stylegan_swap.training.start_weights import read_start
-from stylegan_swap.training.swap import SwapStage, start_from
+from stylegan_swap.training.swap import SwapStage
+from stylegan_swap.training.swap_start import start_from
 from stylegan_swap.weights import load_weights, save_weights
 
 BATCH = 4
@@ -122,7 +123,8 @@ def test_virtual_people_have_no_photo(stage_of):
     # The first two photos mirror each other, so they have one descriptor; the third is somebody else.
     people = stage._people[0][:3]
     torch.manual_seed(0)
-    mixed, wanted = stage._virtual(codes, people[[2, 1]], people[:2], torch.tensor([True, False]))
+    mixed, wanted, chosen = stage._virtual(codes, people[[2, 1]], people[:2], torch.tensor([True, False]))
+    assert chosen.tolist() == [True, False]
     assert torch.equal(mixed.wplus[0], torch.zeros(10, 64)) and torch.equal(mixed.wplus[1], codes.wplus[1])
     assert torch.equal(wanted[1], people[1]) and not torch.equal(wanted[0], people[2])
     assert torch.allclose(mixed.embedding[0], stage.network.identity.standardise(wanted[0]))
@@ -163,7 +165,7 @@ def test_a_smaller_network_starts_a_larger_one(tmp_path):
     small = SwapNetwork(NetworkConfig.preset("tiny"))
     large = SwapNetwork(NetworkConfig.preset("tiny", size=128))
     fresh = {name: tensor.clone() for name, tensor in large.state_dict().items()}
-    start_from(large, read_start(saved(small, tmp_path)))
+    anew = start_from(large, read_start(saved(small, tmp_path)))
     state = large.state_dict()
     for name, tensor in small.state_dict().items():
         if name in state and state[name].shape == tensor.shape:
@@ -172,3 +174,10 @@ def test_a_smaller_network_starts_a_larger_one(tmp_path):
     assert torch.equal(state["swapper.weight"][:, :rows], small.swapper.weight)
     assert torch.equal(state["swapper.weight"][:, rows:], fresh["swapper.weight"][:, rows:])
     assert torch.equal(state["generator.to_rgbs.4.conv.weight"], fresh["generator.to_rgbs.4.conv.weight"])
+    assert "generator.to_rgbs.4.conv.weight" in anew and "generator.conv1.conv.weight" not in anew
+
+
+def test_other_channels_are_refused(tmp_path):
+    small = SwapNetwork(NetworkConfig.preset("tiny", base_channels=16))
+    with pytest.raises(CheckpointError, match=r"base_channels"):
+        start_from(SwapNetwork(NetworkConfig.preset("tiny")), read_start(saved(small, tmp_path)))
