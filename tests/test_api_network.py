@@ -184,7 +184,6 @@ def test_random_weights_hide_no_paste(tiny, astronaut, astronaut_face, hopper, h
         crop = ffhq_alignment(found.landmarks, 64).crop(photo)
         finer = [each - blurred(each) for each in (made, crop.astype(np.float32))]
         assert abs(np.corrcoef(finer[0].ravel(), finer[1].ravel())[0, 1]) < 0.2
-    assert np.corrcoef(made.ravel(), blurred(made).ravel())[0, 1] < 0.95
     assert face.distance > 0.6
     assert abs(face.similarity) < 0.3
 
