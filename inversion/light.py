@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cuda_ops.bias_act import bias_act
 from cuda_ops.layers import EqualizedConv2d, EqualizedLinear
 from inversion.latents import Latents, as_latent_avg
 
@@ -56,8 +57,8 @@ class GridVector(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the vector of a map of at least 4×4."""
         for conv in self.convs:
-            x = _activate(conv(x))
-        x = F.adaptive_avg_pool2d(_activate(self.narrow(x)), GRID)
+            x = bias_act(conv(x), act="lrelu")
+        x = F.adaptive_avg_pool2d(bias_act(self.narrow(x), act="lrelu"), GRID)
         return self.linear(x.flatten(1))
 
 
@@ -145,7 +146,7 @@ class LightEncoder(nn.Module):
         pyramid = self._pyramid(features)
         whole = x
         for conv in self.branch:
-            whole = _activate(conv(whole))
+            whole = bias_act(conv(whole), act="lrelu")
         overview = self.branch_vector(whole)
         hidden = [
             merge(torch.cat([vector(pyramid[LEVEL_FEATURE[i]]), overview], 1))
@@ -166,7 +167,3 @@ class LightEncoder(nn.Module):
 
 def _level(row: int) -> int:
     return max(level for level, first in enumerate(LEVEL_ROWS) if row >= first)
-
-
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2) * ROOT_TWO

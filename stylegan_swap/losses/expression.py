@@ -9,9 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# How much each feature differs between neutral faces of different people, in the order of
-# `expression_features` (docs/evaluation/pose-expression.md).
-SPREAD = (0.040, 0.040, 0.059, 0.017, 0.058, 0.037, 0.046, 0.045, 0.052)
+from stylegan_swap.metrics.expression import SPREAD
+
 # Openings and the lift of the corners depend least on whose face it is, brows and widths most.
 WEIGHTS = (1.0, 1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.5, 0.5)
 WRONG = 3.0
@@ -68,7 +67,7 @@ def expression_loss(points: Tensor, target: Tensor) -> Tensor:
         target: of the attribute photo, ``[batch, 68, 2]``; any unit, since the measures have none.
     """
     weights = points.new_tensor(WEIGHTS)
-    spread = points.new_tensor(SPREAD)
+    spread = torch.as_tensor(SPREAD).to(points)
     difference = (expression_features(points) - expression_features(target)).abs() / spread
     # Beyond three spreads a landmark is usually wrong, and its pull would tear the mouth.
     capped = difference.clamp_max(WRONG) + 0.2 * (difference - WRONG).clamp_min(0)

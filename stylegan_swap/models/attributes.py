@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cuda_ops.bias_act import bias_act
 from cuda_ops.layers import EqualizedConv2d
 from stylegan_swap.models.inside import RESOLUTIONS as INSIDE
 from stylegan_swap.models.inside import SMALL, InsideFeatures
@@ -176,15 +177,15 @@ class AttributeEncoder(nn.Module):
         seen, small = self.inside_features(x, landmarks)
         entries = {r: seen[r] for r in self.resolutions if r in INSIDE}
         x = torch.cat([x, landmark_maps(landmarks, self.size, like=x)], 1)
-        x = _activate(self.from_image[str(self.size)](x))
+        x = bias_act(self.from_image[str(self.size)](x), act="lrelu")
         skips = {self.size: x}
         for r in reversed(self.resolutions[:-1]):
-            x = _activate(self.down[str(r)](x))
+            x = bias_act(self.down[str(r)](x), act="lrelu")
             skips[r] = x
-        x = _activate(self.bottom(x))
+        x = bias_act(self.bottom(x), act="lrelu")
         for r in self.resolutions[1:]:
             wide = F.interpolate(self.up[str(r)](x), scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = _activate((wide + self.lateral[str(r)](skips[r])) / ROOT_TWO)
+            x = bias_act((wide + self.lateral[str(r)](skips[r])) / ROOT_TWO, act="lrelu")
             if r not in INSIDE:
                 entries[r] = x
         logits = self.mask_head[str(self.size)](x)
@@ -238,10 +239,6 @@ def mask_pyramid(mask: Tensor, resolutions: list[int]) -> dict[int, Tensor]:
     attribute photo slips inside through rounding.
     """
     return {r: F.adaptive_avg_pool2d(mask, r) for r in resolutions}
-
-
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2) * ROOT_TWO
 
 
 def _width(resolution: int, width: int) -> int:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cuda_ops.bias_act import bias_act
 from cuda_ops.layers import EqualizedConv2d
 from stylegan_swap.models.landmark_maps import CHANNELS, landmark_maps
 
@@ -54,12 +55,12 @@ class InsideFeatures(nn.Module):
         """
         small, windows = self.seen(x, landmarks)
         fine = torch.cat([small, F.pixel_unshuffle(windows, DETAIL // SMALL)], 1)
-        fine = _activate(self.refine(_activate(self.from_small(fine))))
-        middle = _activate(self.down["16"](fine))
-        entries = {8: _activate(self.bottom(_activate(self.down["8"](middle))))}
+        fine = bias_act(self.refine(bias_act(self.from_small(fine), act="lrelu")), act="lrelu")
+        middle = bias_act(self.down["16"](fine), act="lrelu")
+        entries = {8: bias_act(self.bottom(bias_act(self.down["8"](middle), act="lrelu")), act="lrelu")}
         for resolution, skip in ((16, middle), (32, fine)):
             wide = F.interpolate(entries[resolution // 2], scale_factor=2.0, mode="nearest")
-            entries[resolution] = _activate((self.up[str(resolution)](wide) + skip) / ROOT_TWO)
+            entries[resolution] = bias_act((self.up[str(resolution)](wide) + skip) / ROOT_TWO, act="lrelu")
         return entries, small
 
     @staticmethod
@@ -82,7 +83,3 @@ def _resized(x: Tensor, size: int) -> Tensor:
     if x.shape[-1] >= size:
         return F.adaptive_avg_pool2d(x, size)
     return F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
-
-
-def _activate(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.2) * ROOT_TWO
