@@ -214,6 +214,14 @@ class Keeper(pl.Callback):
             CheckpointError: a weight is no number, or no space; the checkpoint before stays.
         """
         save_checkpoint(stage, self.out / "checkpoints" / LAST_FILE, self.config.to_dict())
+        self.export(stage)
+
+    def export(self, stage: Stage) -> None:
+        """Write exported weights and, last of all, the portable file.
+
+        Raises:
+            CheckpointError: as :meth:`save`.
+        """
         with torch.no_grad():
             stage.export(self.out / "weights")
         portable_save(stage, self.out / PORTABLE_FILE, self.config.stage)

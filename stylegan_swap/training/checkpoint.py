@@ -108,8 +108,8 @@ def not_finite(state: Mapping[str, Any]) -> str | None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the unfinished files that a kill in the middle of writing leaves in a folder of checkpoints."""
-    for path in folder.glob(".*.part*"):
+    """Delete the unfinished files that a kill in the middle of ``replacing`` leaves in a folder of a run."""
+    for path in folder.glob(f".{'[0-9a-f]' * 16}.part*"):
         path.unlink(missing_ok=True)
 
 

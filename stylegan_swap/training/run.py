@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader
 from stylegan_swap.atomic import replacing
 from stylegan_swap.errors import TrainingError
 from stylegan_swap.training.allocator import keep_freed_memory
-from stylegan_swap.training.callbacks import INTERRUPTED, Interruption, Keeper, Recorder
+from stylegan_swap.training.callbacks import INTERRUPTED, PORTABLE_FILE, Interruption, Keeper, Recorder
 from stylegan_swap.training.checkpoint import LAST_FILE, load_checkpoint, remove_leftovers
 from stylegan_swap.training.config import TrainConfig
 from stylegan_swap.training.portable import portable_load
@@ -93,13 +93,15 @@ def train(
     stage.train()
     _describe(config, out)
     recorder, interruption = Recorder(out, config), Interruption()
+    keeper = Keeper(out, config, recorder)
+    nothing_left = int(stage.images_seen) >= config.run.images
     with _quiet_lightning():
         trainer = pl.Trainer(
             accelerator="gpu" if device == "cuda" else "cpu",
             devices=devices,
             strategy=PlainProcesses() if devices > 1 or _launched_from_outside() else "auto",
             max_epochs=1,
-            callbacks=[recorder, interruption, Keeper(out, config, recorder)],
+            callbacks=[recorder, interruption, keeper],
             # Some operations of face crops have no deterministic form on a GPU; the rest is held to it.
             deterministic="warn" if config.run.deterministic else False,
             benchmark=device == "cuda" and not config.run.deterministic,
@@ -112,6 +114,9 @@ def train(
         )
         try:
             trainer.fit(stage, datamodule=_Data(stage, interruption))
+            # A kill between the last checkpoint and its export left this as the only thing to do.
+            if nothing_left and trainer.is_global_zero and not _exported(out, from_file):
+                keeper.export(stage)
         except SystemExit as end:
             # Lightning's way of ending after Ctrl-C before the first step.
             if isinstance(end.__context__, KeyboardInterrupt):
@@ -145,6 +150,15 @@ def _checkpoint_of(out: Path, resume: str | Path | None) -> Path | None:
     return last if last.is_file() else None
 
 
+def _exported(out: Path, checkpoint: Path | None) -> bool:
+    """Whether all that follows a checkpoint was written after it; the portable file is the last of it."""
+    try:
+        written = (out / PORTABLE_FILE).stat().st_mtime_ns
+        return checkpoint is None or written >= checkpoint.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
 def _device_of(config: TrainConfig) -> str:
     if config.run.device == "cuda" and not torch.cuda.is_available():
         raise TrainingError(
@@ -161,7 +175,8 @@ def _describe(config: TrainConfig, out: Path) -> None:
         return
     try:
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
-        remove_leftovers(out / "checkpoints")
+        for folder in (out, *(out / name for name in ("checkpoints", "weights", "sheets"))):
+            remove_leftovers(folder)
         with replacing(out / "config.yaml") as temporary:
             temporary.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
     except OSError as error:
