@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -26,11 +27,19 @@ class LandmarkOutput:
 
     Attributes:
         points: ``[batch, 68, 2]``, (x, y) in units of the crop's side, 0..1 between its outer edges.
-        log_maps: ``[batch, 68, 64, 64]``, log-probability of each point per cell; exp sums to 1.
+        logits: ``[batch, 68, 64·64]``, how likely each cell is, not normalised.
     """
 
     points: Tensor
-    log_maps: Tensor
+    logits: Tensor
+
+    @property
+    def log_maps(self) -> Tensor:
+        """Log-probability of each point per cell, ``[batch, 68, 64, 64]``; exp sums to 1.
+
+        Worked out when asked for: most callers want the points alone.
+        """
+        return self.logits.log_softmax(2).unflatten(2, (MAP_SIZE, MAP_SIZE))
 
     def pixels(self, size: int) -> Tensor:
         """Return the points in pixels of a crop of that side, pixel centres at integers."""
@@ -48,13 +57,13 @@ class LandmarkNet(nn.Module):
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
-        self.stem = _layer(3, widths[0], stride=2)
+        self.stem = _Layer(3, widths[0], stride=2)
         self.down = nn.ModuleList(
-            nn.Sequential(_layer(a, b, stride=2), _layer(b, b)) for a, b in pairwise(widths)
+            nn.Sequential(_Layer(a, b, stride=2), _Layer(b, b)) for a, b in pairwise(widths)
         )
         backwards = list(pairwise(reversed(widths)))
         self.narrow = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in backwards)
-        self.up = nn.ModuleList(_layer(b, b) for _, b in backwards)
+        self.up = nn.ModuleList(_Layer(b, b) for _, b in backwards)
         self.head = nn.Conv2d(widths[0], POINTS, 1)
 
     def forward(self, x: Tensor) -> LandmarkOutput:
@@ -73,7 +82,8 @@ class LandmarkNet(nn.Module):
                 align_corners=False,
                 antialias=x.shape[2] > INPUT_SIZE,
             )
-        y = self.stem(x)
+        # Convolutions on a CPU are faster so, and need no reordering in between.
+        y = self.stem(x.contiguous(memory_format=torch.channels_last))
         skips = [y]
         for block in self.down:
             y = block(y)
@@ -81,8 +91,8 @@ class LandmarkNet(nn.Module):
         for narrow, up, skip in zip(self.narrow, self.up, reversed(skips[:-1]), strict=True):
             y = up(F.interpolate(narrow(y), scale_factor=2.0, mode="nearest") + skip)
         # In 16 bits the expectation over 4096 cells would jump by whole pixels.
-        log_maps = self.head(y).float().flatten(2).log_softmax(2)
-        return LandmarkOutput(_expectation(log_maps.exp()), log_maps.unflatten(2, (MAP_SIZE, MAP_SIZE)))
+        logits = self.head(y).contiguous().flatten(2).float()
+        return LandmarkOutput(_expectation(logits.softmax(2)), logits)
 
 
 def target_maps(points: Tensor, sigma: float = 1.0) -> Tensor:
@@ -106,13 +116,32 @@ def target_maps(points: Tensor, sigma: float = 1.0) -> Tensor:
 def _expectation(maps: Tensor) -> Tensor:
     """Mean position ``[batch, 68, 2]`` in 0..1 of maps ``[batch, 68, 64·64]`` that sum to 1."""
     cells = (torch.arange(MAP_SIZE, device=maps.device, dtype=maps.dtype) + 0.5) / MAP_SIZE
-    grid = maps.unflatten(2, (MAP_SIZE, MAP_SIZE))
-    return torch.stack([grid.sum(2) @ cells, grid.sum(3) @ cells], 2)
+    places = torch.stack([cells.repeat(MAP_SIZE), cells.repeat_interleave(MAP_SIZE)], 1)
+    # Autocast would round the result to 8 bits, half a pixel of 128.
+    with torch.autocast(maps.device.type, enabled=False):
+        return maps @ places
 
 
-def _layer(in_channels: int, channels: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False),
-        nn.BatchNorm2d(channels),
-        nn.ReLU(inplace=True),
-    )
+class _Layer(nn.Sequential):
+    """Convolution, batch norm, ReLU; the norm of a frozen network rides on the convolution's weights.
+
+    Folded anew in every call, which costs less than one pass over the activations: nothing can grow stale.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[batch, in_channels, h, w]`` → ``[batch, channels, h / stride, w / stride]``."""
+        conv, norm = cast(nn.Conv2d, self[0]), cast(nn.BatchNorm2d, self[1])
+        mean, variance = norm.running_mean, norm.running_var
+        if norm.training or norm.weight.requires_grad or mean is None or variance is None:
+            return cast(Tensor, super().forward(x))
+        factor = norm.weight * torch.rsqrt(variance + norm.eps)
+        weight = conv.weight * factor[:, None, None, None]
+        shift = norm.bias - mean * factor
+        return F.relu(F.conv2d(x, weight, shift, conv.stride, conv.padding), inplace=True)
