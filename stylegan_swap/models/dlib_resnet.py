@@ -47,10 +47,10 @@ class DlibBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return relu(residual + shortcut)."""
-        residual = self.conv2(F.relu(self.conv1(x)))
+        residual = self.conv2(F.relu(self.conv1(x), inplace=True))
         shortcut = F.avg_pool2d(x, 2) if self.down else x
         size = [max(a, b) for a, b in zip(residual.shape[1:], shortcut.shape[1:], strict=True)]
-        return F.relu(_pad_end(residual, size) + _pad_end(shortcut, size))
+        return F.relu(_pad_end(residual, size) + _pad_end(shortcut, size), inplace=True)
 
 
 class DlibResNet(nn.Module):
@@ -84,19 +84,31 @@ class DlibResNet(nn.Module):
         Raises:
             ValueError: if ``chips`` is not ``[batch, 3, 150, 150]``.
         """
+        taps = self.features(chips)
+        x = taps[-1]
+        for block in self.blocks[_group_ends()[-1] + 1 :]:
+            x = block(x)
+        return taps, self.head(x.mean((2, 3)))
+
+    def features(self, chips: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the features of :meth:`describe` without the layers behind them.
+
+        Raises:
+            ValueError: if ``chips`` is not ``[batch, 3, 150, 150]``.
+        """
         if chips.ndim != 4 or chips.shape[1:] != (3, CHIP_SIZE, CHIP_SIZE):
             raise ValueError(
                 f"DlibResNet reads chips [batch, 3, {CHIP_SIZE}, {CHIP_SIZE}], got {tuple(chips.shape)}."
             )
         x = ((chips + 1) * 127.5 - self.rgb_mean) / 256
-        x = F.max_pool2d(F.relu(self.stem(x)), 3, 2)
+        x = F.max_pool2d(F.relu(self.stem(x), inplace=True), 3, 2)
         taps: list[Tensor] = []
         ends = _group_ends()
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks[: ends[-1] + 1]):
             x = block(x)
             if index in ends:
                 taps.append(x)
-        return (taps[0], taps[1], taps[2], taps[3]), self.head(x.mean((2, 3)))
+        return taps[0], taps[1], taps[2], taps[3]
 
     def forward(self, chips: Tensor) -> Tensor:
         """Return the embeddings ``[batch, 128]`` of chips in [-1, 1]."""

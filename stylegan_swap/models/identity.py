@@ -129,7 +129,7 @@ class DlibIdentity(nn.Module):
         ``x`` is ``[batch, 3, S, S]``, RGB in [-1, 1], aligned. For encoders and perceptual losses;
         unlike the embedding they follow autocast, since they cost as much as the generator.
         """
-        return self.network.describe(face_chip(x.to(self.network.head.weight.dtype)))[0]
+        return self.network.features(face_chip(x.to(self.network.head.weight.dtype)))
 
     def embed(self, x: Tensor) -> Tensor:
         """Return dlib's descriptors ``[batch, 128]`` of aligned images ``[batch, 3, S, S]`` in [-1, 1]."""
