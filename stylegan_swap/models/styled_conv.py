@@ -70,7 +70,8 @@ class StyledConv(nn.Module):
         gain = math.sqrt(2)
         y = self.conv(x, w, bias=self.activate.bias, gain=gain)
         if noise is not None:
-            y = y.add_(self.noise(noise.to(y), gain))
+            # Adding float32 to 16 bits in place takes a CPU twenty times as long as adding 16 bits.
+            y = y.add_(self.noise(noise.to(y), gain).to(y.dtype))
         y = leaky_relu(y, 0.2, in_place=True)
         return y if self.conv_clamp is None else y.clamp(-self.conv_clamp, self.conv_clamp)
 
