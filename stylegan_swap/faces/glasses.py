@@ -1,4 +1,5 @@
-"""Does a face wear glasses, and where are their frames? Lets the ``warp`` method keep glasses whole.
+"""Does a face wear glasses, and where are their frames? Lets the ``warp`` method keep glasses whole, and the
+network look past the identity's.
 
 No network: glasses are the only thing that puts a strong edge across the bare skin between the inner
 corners of the eyes.
@@ -70,6 +71,20 @@ def frame_mask(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     frames = _without_specks((thin > 8.0) & (zone > 0.5))
     frames = cv2.GaussianBlur(cv2.dilate(frames, np.ones((3, 3), np.uint8)), (0, 0), 0.9)
     return np.clip(cv2.resize(frames, (size, size), interpolation=cv2.INTER_LINEAR), 0, 1)
+
+
+def bare_face(image: np.ndarray, landmarks: np.ndarray, worn: bool | None = None) -> np.ndarray:
+    """What of a face is no glasses: float32 ``[S, S]``, 0 in the band where some are worn, else 1.
+
+    Args:
+        image: aligned crop, float32 ``[S, S, 3]`` in 0..255.
+        landmarks: ``[68, 2]`` in crop pixels.
+        worn: whether glasses are worn; None looks.
+    """
+    size = image.shape[0]
+    if not (wears_glasses(image, landmarks) if worn is None else worn):
+        return np.ones((size, size), np.float32)
+    return 1 - fill_polygon(_zone(np.asarray(landmarks, np.float32)), size)
 
 
 def _without_specks(found: np.ndarray) -> np.ndarray:

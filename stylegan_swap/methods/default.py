@@ -10,13 +10,17 @@ import functools
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from inversion import Latents
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
+from stylegan_swap.faces.glasses import bare_face
 from stylegan_swap.faces.mask import reach_mask
+from stylegan_swap.faces.tensors import to_pixels
 from stylegan_swap.methods.protocol import AlignedSwap
+from stylegan_swap.models.detail import DetailPhoto
 from stylegan_swap.models.network import IdentityCodes, NetworkConfig, SwapNetwork
 from stylegan_swap.weights import load_state, load_weights
 
@@ -71,15 +75,21 @@ class DefaultMethod:
         return f"{self.name}:{digest.hexdigest()[:16]}"
 
     def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> IdentityCodes:
-        """See ``Method.prepare``; the landmarks are not needed."""
+        """See ``Method.prepare``; without landmarks only codes enter the swap, not the photo itself."""
+        usable = None
+        if landmarks is not None:
+            faces = zip(to_pixels(x_id.float()), landmarks.cpu().numpy(), strict=True)
+            usable = torch.from_numpy(np.stack([bare_face(*face) for face in faces]))[:, None]
         with torch.no_grad(), self._precision():
-            return self.network.identity_codes(x_id.to(self.device))
+            return self.network.identity_codes(x_id.to(self.device), landmarks, usable)
 
     def combine(self, prepared: list[IdentityCodes]) -> IdentityCodes:
-        """The mean embedding and the mean codes of several photos of one person."""
+        """The mean embedding and codes of several photos of one person, and the most typical photo."""
         wplus = [codes.wplus for codes in prepared if codes.wplus is not None]
+        photos = [codes.photo for codes in prepared if codes.photo is not None]
         embedding = torch.cat([codes.embedding for codes in prepared])
-        return IdentityCodes(embedding, torch.cat(wplus) if wplus else None).mean()
+        photo = DetailPhoto.joined(photos) if len(photos) == len(prepared) else None
+        return IdentityCodes(embedding, torch.cat(wplus) if wplus else None, photo).mean()
 
     def swap_aligned(
         self,

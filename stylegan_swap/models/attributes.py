@@ -191,12 +191,18 @@ class AttributeEncoder(nn.Module):
         logits = self.mask_head[str(self.size)](x)
         return AttributeFeatures(entries, small, logits, logits.sigmoid())
 
-    def blender(self, features: AttributeFeatures, mask: Tensor | None = None) -> Blender:
+    def blender(
+        self,
+        features: AttributeFeatures,
+        mask: Tensor | None = None,
+        detail: Mapping[int, Tensor] | None = None,
+    ) -> Blender:
         """Return the hook that the generator calls between the two convolutions of a block.
 
         Args:
             features: what :meth:`forward` returned.
             mask: face mask ``[batch, 1, S, S]`` in 0..1 instead of the predicted one.
+            detail: what ``IdentityDetail`` adds, resolution → ``[batch, C_r, r, r]``.
 
         Raises:
             ValueError: if the mask has another shape.
@@ -204,25 +210,36 @@ class AttributeEncoder(nn.Module):
         mask = features.mask if mask is None else mask
         if mask.ndim != 4 or mask.shape[1:] != (1, self.size, self.size):
             raise ValueError(f"mask must be [batch, 1, {self.size}, {self.size}], got {tuple(mask.shape)}.")
-        return Blender(self, features, mask)
+        return Blender(self, features, mask, detail or {})
 
 
 class Blender:
     """Generator hook: (resolution, hidden ``[batch, C_r, r, r]``) → hidden of the same shape."""
 
-    def __init__(self, encoder: AttributeEncoder, features: AttributeFeatures, mask: Tensor) -> None:
+    def __init__(
+        self,
+        encoder: AttributeEncoder,
+        features: AttributeFeatures,
+        mask: Tensor,
+        detail: Mapping[int, Tensor],
+    ) -> None:
         self._encoder = encoder
         self._features = features
+        self._detail = detail
         self.masks = mask_pyramid(mask, [int(r) for r in encoder.outside])
 
     def __call__(self, resolution: int, hidden: Tensor) -> Tensor:
-        """Blend the attribute photo into ``hidden``; resolutions without an entry pass unchanged."""
+        """Blend both photos into ``hidden``; resolutions without an entry pass unchanged."""
         key = str(resolution)
         entry = self._features.entries.get(resolution)
         if entry is None:
             return hidden
         if key in self._encoder.inside:
-            return self._encoder.inside[key](hidden, entry)
+            hidden = self._encoder.inside[key](hidden, entry)
+        if resolution in self._detail:
+            hidden = hidden + self._detail[resolution].to(hidden.dtype)
+        if key in self._encoder.inside:
+            return hidden
         return self._encoder.outside[key](hidden, entry, self.masks[resolution])
 
     def image(self, resolution: int, image: Tensor) -> Tensor:

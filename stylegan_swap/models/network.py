@@ -1,8 +1,9 @@
 """SwapNetwork: encoder, swapper, attribute encoder and generator put together.
 
 This is the way of the design's first section between align and paste: photo → detect → align →
-**encoder → swapper → generator** → paste. Its state dict has the four prefixes ``generator.``,
-``encoder.``, ``swapper.`` and ``attributes.``, and ``prior.`` where random people can be drawn.
+**encoder → swapper → generator** → paste. Its state dict has the prefixes ``generator.``, ``encoder.``,
+``swapper.`` and ``attributes.``, ``detail.`` where the identity photo itself is read, and ``prior.`` where
+random people can be drawn.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from inversion.latents import Latents
 from inversion.light import LightEncoder
 from stylegan_swap.models.attributes import AttributeEncoder
+from stylegan_swap.models.detail import DetailPhoto, IdentityDetail
 from stylegan_swap.models.generator import Generator, Noise
 from stylegan_swap.models.identity import DlibIdentity
 from stylegan_swap.models.network_config import NETWORK_PRESETS, NetworkConfig
@@ -32,22 +34,31 @@ class IdentityCodes:
     Attributes:
         embedding: standardised identity embedding, ``[batch, 128]``.
         wplus: codes of the identity photo, ``[batch, L, D]``; None for a person without one.
+        photo: the photo itself with its landmarks; None where only the codes are to be used.
     """
 
     embedding: Tensor
     wplus: Tensor | None = None
+    photo: DetailPhoto | None = None
 
     def __len__(self) -> int:
         return self.embedding.shape[0]
 
     def mean(self) -> IdentityCodes:
-        """Return one person, ``[1, …]``, from several photographs of them in a batch."""
+        """Return one person, ``[1, …]``, from several photographs of them in a batch.
+
+        The codes are averaged; of the photos the most typical is kept, the one nearest to the mean embedding.
+        """
         wplus = None if self.wplus is None else self.wplus.mean(0, keepdim=True)
-        return IdentityCodes(self.embedding.mean(0, keepdim=True), wplus)
+        embedding, photo = self.embedding.mean(0, keepdim=True), self.photo
+        if photo is not None:
+            typical = int((self.embedding - embedding).square().sum(1).argmin())
+            photo = photo[typical : typical + 1]
+        return IdentityCodes(embedding, wplus, photo)
 
     def without_photo(self) -> IdentityCodes:
         """Return the embedding alone."""
-        return replace(self, wplus=None)
+        return replace(self, wplus=None, photo=None)
 
     def expand(self, batch: int) -> IdentityCodes:
         """Return one person repeated for ``batch`` attribute photos.
@@ -62,7 +73,8 @@ class IdentityCodes:
                 f"{len(self)} identities do not go with {batch} attribute photos: one, or as many."
             )
         wplus = None if self.wplus is None else self.wplus.expand(batch, -1, -1)
-        return IdentityCodes(self.embedding.expand(batch, -1), wplus)
+        photo = None if self.photo is None else self.photo.expand(batch)
+        return IdentityCodes(self.embedding.expand(batch, -1), wplus, photo)
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,8 @@ class SwapNetwork(nn.Module):
             residual_drop=config.residual_drop,
         )
         self.attributes = AttributeEncoder(config.size, config.channels, config.attribute_width)
+        if config.detail_width:
+            self.detail = IdentityDetail(config.size, config.channels, config.detail_width)
         if config.prior_rank:
             self.prior = CodePrior(length, width, config.prior_rank)
 
@@ -138,15 +152,28 @@ class SwapNetwork(nn.Module):
         """Return the codes of aligned photos ``[batch, 3, s, s]``, RGB in [-1, 1], of any side s."""
         return self.encoder(resize(x, self.config.encoder_size))
 
-    def identity_codes(self, x_id: Tensor) -> IdentityCodes:
+    def identity_codes(
+        self, x_id: Tensor, landmarks: Tensor | None = None, usable: Tensor | None = None
+    ) -> IdentityCodes:
         """Return the persons in aligned photos ``[batch, 3, s, s]``, RGB in [-1, 1], of any side s.
 
         Costs one pass of recogniser and encoder; do it once per person.
+
+        Args:
+            x_id: the photos.
+            landmarks: ``[batch, 68, 2]`` in pixels of ``x_id``; None: only the codes can enter a swap.
+            usable: ``[batch, 1, s, s]`` in 0..1, what of the photo itself may enter; None: all.
         """
         x = resize(x_id, self.config.encoder_size)
         features, embedding = self.identity.describe(x)
         wplus = self.encoder(x, features).wplus
-        return IdentityCodes(self.identity.standardise(embedding), wplus)
+        photo = None
+        if landmarks is not None and self.config.detail_width:
+            usable = torch.ones_like(x_id[:, :1]) if usable is None else usable.to(x_id)
+            image = resize(torch.cat([x_id, usable], 1), self.config.size)
+            scale = self.config.size / x_id.shape[-1]
+            photo = DetailPhoto(image, (landmarks.to(x_id.device) + 0.5) * scale - 0.5)
+        return IdentityCodes(self.identity.standardise(embedding), wplus, photo)
 
     def forward(
         self,
@@ -187,10 +214,16 @@ class SwapNetwork(nn.Module):
         size = self.config.size
         if landmarks is not None and side != size:
             landmarks = (landmarks + 0.5) * (size / side) - 0.5
-        features = self.attributes(resize(x_attr, size), landmarks)
+        x_attr = resize(x_attr, size)
+        features = self.attributes(x_attr, landmarks)
         if mask is None:
             mask = features.mask if self.config.mask_gradient else features.mask.detach()
-        blend = self.attributes.blender(features, mask)
+        detail: dict[int, Tensor] = {}
+        if person.photo is not None and landmarks is not None and self.config.detail_width:
+            dial = torch.as_tensor(structure, device=x_attr.device).reshape(-1, 1, 1, 1)
+            entries = self.detail(person.photo, x_attr, landmarks)
+            detail = {r: entry * dial.to(entry.dtype) for r, entry in entries.items()}
+        blend = self.attributes.blender(features, mask, detail)
         image = self.generator(
             wplus,
             noise=noise,

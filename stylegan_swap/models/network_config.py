@@ -38,6 +38,8 @@ class NetworkConfig:
         residual_drop: how often the identity photo's own codes are dropped in training.
         mask_gradient: whether image losses may move the predicted mask; off, only its own
             supervision does, and it cannot shrink into a copy.
+        detail_width: channels of the network that reads the identity photo itself, see
+            ``detail``; 0: only its codes enter.
         prior_rank: directions of the stored distribution of codes that ``generate`` draws from; 0 has
             none, and it draws from the generator's mapping network.
 
@@ -58,6 +60,7 @@ class NetworkConfig:
     policy: str | None = None
     residual_drop: float = 0.3
     mask_gradient: bool = False
+    detail_width: int = 0
     prior_rank: int = 0
 
     def __post_init__(self) -> None:
@@ -75,8 +78,9 @@ class NetworkConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if self.prior_rank < 0:
-            raise ValueError(f"prior_rank must not be negative, got {self.prior_rank}.")
+        for name in ("prior_rank", "detail_width"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if self.encoder_size < 64:
             raise ValueError(f"encoder_size must be at least 64, got {self.encoder_size}.")
         if not 0 <= self.residual_drop <= 1:
@@ -156,10 +160,11 @@ NETWORK_PRESETS: dict[str, NetworkConfig] = {
         encoder_size=64,
         encoder_width=16,
         attribute_width=16,
+        detail_width=16,
     ),
-    "128": NetworkConfig(size=128, encoder_size=128),
-    "256": NetworkConfig(),
-    "512": NetworkConfig(size=512),
-    "1024": NetworkConfig(size=1024),
-    "ffhq": NetworkConfig(size=1024, style_dim=512, published_channels=True),
+    "128": NetworkConfig(size=128, encoder_size=128, detail_width=64),
+    "256": NetworkConfig(detail_width=64),
+    "512": NetworkConfig(size=512, detail_width=64),
+    "1024": NetworkConfig(size=1024, detail_width=64),
+    "ffhq": NetworkConfig(size=1024, style_dim=512, published_channels=True, detail_width=64),
 }

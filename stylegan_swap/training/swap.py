@@ -101,9 +101,11 @@ class SwapStage(Stage):
         return {
             # Most terms know the answer, and then some momentum is faster than a GAN's none.
             "network": torch.optim.Adam(
-                self.network.parameters(), options.learning_rate, betas=(0.5, 0.99), eps=1e-8
+                self.network.parameters(), options.learning_rate, betas=(0.5, 0.99), eps=1e-8, fused=True
             ),
-            "discriminator": torch.optim.Adam(self.discriminator.parameters(), rate, betas=lazy, eps=1e-8),
+            "discriminator": torch.optim.Adam(
+                self.discriminator.parameters(), rate, betas=lazy, eps=1e-8, fused=True
+            ),
         }
 
     def averaged_modules(self) -> dict[str, nn.Module]:
@@ -184,7 +186,10 @@ class SwapStage(Stage):
         people = self._people[0].to(attribute.device)
         wanted = people[batch["identity_photo"]]
         codes, wanted, virtual = self._virtual(
-            network.identity_codes(batch["identity"]), wanted, people, cross
+            network.identity_codes(batch["identity"], batch["identity_landmarks"], batch["identity_usable"]),
+            wanted,
+            people,
+            cross,
         )
         own_colour = cross & (torch.rand(len(cross), device=cross.device) < options.appearance_share)
         # A morph towards the photo's person, in the attribute's colours, answers neither of these two.
@@ -292,7 +297,10 @@ class SwapStage(Stage):
         wplus = codes.wplus
         if wplus is not None:
             wplus = torch.where(chosen.view(-1, 1, 1), torch.zeros_like(wplus), wplus)
-        return replace(codes, embedding=embedding, wplus=wplus), mixed, chosen
+        photo = codes.photo
+        if photo is not None:
+            photo = photo.without(chosen | (torch.rand(batch, device=device) < self.options.detail_drop))
+        return replace(codes, embedding=embedding, wplus=wplus, photo=photo), mixed, chosen
 
     def _discriminate(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         options = self.options

@@ -41,6 +41,7 @@ class SwapOptions(Settings):
         virtual_share: share of the cross pairs whose identity is a mixture of two people.
         inversion_share: share of the batch whose target is also redrawn from its codes alone, so that the
             generator knows faces without an attribute photo.
+        detail_drop: share of the photographs of the identity of which only the codes enter.
         return_share: share of the cross pairs that are swapped back to the attribute person.
         appearance_share: share of the cross pairs that take the identity's colour row as well.
         guided_mask_kimg: thousands of images in which the true mask guides the blending.
@@ -65,6 +66,7 @@ class SwapOptions(Settings):
     ada_kimg: float = Field(100.0, gt=0)
     virtual_share: float = Field(0.3, ge=0, le=1)
     inversion_share: float = Field(0.25, ge=0, le=1)
+    detail_drop: float = Field(0.15, ge=0, le=1)
     return_share: float = Field(0.25, ge=0, le=1)
     appearance_share: float = Field(0.1, ge=0, le=1)
     guided_mask_kimg: float = Field(3.0, ge=0)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan_swap.faces.glasses import bare_face
 from stylegan_swap.faces.landmarks import landmarks_of_crop
 from stylegan_swap.faces.mask import reach_mask
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
@@ -84,9 +85,12 @@ class SwapSheet:
             chunk = pairs[start : start + 8]
             identity = torch.cat([self._photo(i) for i, _ in chunk]).to(device)
             attribute = torch.cat([self._photo(i) for _, i in chunk]).to(device)
+            own = torch.from_numpy(np.stack([self._landmarks(i) for i, _ in chunk])).float()
+            usable = torch.from_numpy(np.stack([self._usable(i) for i, _ in chunk]))[:, None]
+            person = network.identity_codes(identity, own.to(device), usable.to(device))
             landmarks = np.stack([self._landmarks(i) for _, i in chunk])
             points = torch.from_numpy(landmarks).float().to(device)
-            output = network(identity, attribute, points, resolution=resolution)
+            output = network(person, attribute, points, resolution=resolution)
             reach = np.stack([reach_mask(face, self.size) for face in landmarks])
             mask = output.mask.float() * torch.from_numpy(reach)[:, None].to(device)
             image = resize(output.image.float(), self.size)
@@ -97,6 +101,10 @@ class SwapSheet:
 
     def _photo(self, index: int) -> Tensor:
         return from_pixels(self.photos.resized(index, self.size))
+
+    def _usable(self, index: int) -> np.ndarray:
+        pixels = self.photos.resized(index, self.size).astype(np.float32)
+        return bare_face(pixels, self._landmarks(index), self.photos.wears_glasses(index))
 
     def _landmarks(self, index: int) -> np.ndarray:
         return self.photos.landmarks(index, self.size)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from stylegan_swap.faces.glasses import bare_face
 from stylegan_swap.faces.mask import hull_mask
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.training.augment import draw_photometric, draw_similarity
@@ -51,6 +52,7 @@ class DrawOptions:
         yaw: largest turn of an identity view, degrees.
         pitch: largest nod of an identity view, degrees.
         imitation: how far the answer of a cross pair that is a morph is trusted, 0 to 1; 0: there is none.
+        holed: share of the identity photos of which some place may not be used, as where glasses are worn.
         weakest_morph: the least strength of shape and texture in a reverse triplet, 0 to 1.
     """
 
@@ -62,6 +64,7 @@ class DrawOptions:
     light: float = 0.4
     yaw: float = 25.0
     pitch: float = 12.0
+    holed: float = 0.15
     weakest_morph: float = 0.4
     imitation: float = 0.5
 
@@ -71,7 +74,8 @@ class SwapDraws(Dataset):
 
     Items, ``S`` being the size; images in [-1, 1], landmarks in pixels:
 
-    - ``identity`` ``[3, S, S]``: who; never aligned with the target pixel by pixel.
+    - ``identity`` ``[3, S, S]`` and ``identity_landmarks`` ``[68, 2]``: who; never aligned with the target
+      pixel by pixel. ``identity_usable`` ``[1, S, S]`` in 0..1: what of it is no glasses.
     - ``attribute`` ``[3, S, S]`` and ``attribute_landmarks`` ``[68, 2]``: everything else.
     - ``target`` ``[3, S, S]`` and ``target_landmarks`` ``[68, 2]``: the real photo; for cross pairs the
       attribute morphed into the identity, or else the attribute. ``has_target``: it is a photo (bool);
@@ -128,6 +132,8 @@ class SwapDraws(Dataset):
         identity = self._identity_view(pair, rng)
         return {
             "identity": _tensor(identity.image),
+            "identity_landmarks": torch.from_numpy(identity.landmarks.astype(np.float32)),
+            "identity_usable": torch.from_numpy(self._usable(pair.identity, identity, rng))[None],
             "attribute": _tensor(finished[0]),
             "attribute_landmarks": torch.from_numpy(attribute.landmarks),
             "target": _tensor(finished[-1]),
@@ -201,6 +207,15 @@ class SwapDraws(Dataset):
             image = draw_occluder(face.landmarks, image, rng, glasses=glasses).over(image)
         change = draw_photometric(rng, size=self.size, strength=1.0, degraded=0.5)
         return Portrait(change.apply(image), face.landmarks)
+
+    def _usable(self, number: int, view: Portrait, rng: np.random.Generator) -> np.ndarray:
+        usable = bare_face(view.image, view.landmarks, self.photos.wears_glasses(number))
+        if rng.random() < self.options.holed:
+            centre = view.landmarks[int(rng.integers(17, 68))] + rng.normal(0, 0.05 * self.size, 2)
+            axes = rng.uniform(0.05, 0.2, 2) * self.size
+            shape = (*map(float, centre),), (*map(float, 2 * axes),), float(rng.uniform(0, 180))
+            cv2.ellipse(usable, shape, 0.0, -1)
+        return usable
 
     def _mask(self, landmarks: np.ndarray, occluder: Occluder | None) -> np.ndarray:
         mask = hull_mask(landmarks, self.size)
