@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     swapper = Swapper.from_pretrained(options.method, device=options.device)
     method = swapper.method
     if options.method == "default" and method.name != "default":
-        parser.error("no default weights are installed: give --method warp, or a folder with weights")
+        parser.error("the default weights are missing: give --method warp, or a folder with weights")
     size = method.size or options.size
     photos = Photos.from_folder(options.faces, split=options.split, side=max(size, 256))
     options.out.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Swap the 300 fixed validation pairs with a method and print identity distances, time and memory.
 
-Usage: ``python benchmarks/swap.py FACES_FOLDER [--method warp] [--sheets runs/bench]``.
+Usage: ``python benchmarks/swap.py FACES_FOLDER [--method default] [--sheets runs/bench]``.
 
 Distances are dlib's own (C++ network, 150-px chip, padding 0.25), on faces detected afresh in the result, so
 nothing of the library under test measures itself. A result in which no face is found counts as a miss, with
@@ -53,7 +53,7 @@ def tile(pixels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("faces", type=Path)
-    parser.add_argument("--method", default="warp")
+    parser.add_argument("--method", default="default")
     parser.add_argument("--pairs", type=Path, default=Path(__file__).with_name("val_pairs.csv"))
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
     arguments = parser.parse_args()

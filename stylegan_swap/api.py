@@ -61,7 +61,8 @@ def swap(
     Args:
         identity: who; a path, PIL image or uint8 RGB array, or several photos of one person.
         attribute: where: pose, expression, light and background are kept.
-        method: a name of ``list_methods()``, or a folder or file with weights.
+        method: ``"default"`` (the weights that ship), another name of ``list_methods()``, or a folder or file
+            with weights.
         face: of the attribute photo: ``"largest"``, ``"all"``, a number from the left, or a photo of
             the person to replace.
         identity_face: which face of the identity photo, in the same words except ``"all"``.
@@ -124,7 +125,8 @@ class Swapper:
     ) -> Swapper:
         """Build a swapper by method name, or from a folder or file with weights.
 
-        While no default weights are installed, ``"default"`` falls back to ``"warp"``, with a warning.
+        Where the default weights are missing from the installation, ``"default"`` falls back to ``"warp"``,
+        with a warning.
 
         Raises:
             CheckpointError: the weights are missing, damaged or do not fit.
@@ -133,7 +135,10 @@ class Swapper:
         where, precision = choose_device(device), choose_dtype(dtype)
         notes: list[str] = []
         if name == "default" and not default_weights_available():
-            notes.append("no default weights are installed: the classical 'warp' method was used")
+            notes.append(
+                "the default weights are missing from this installation: the classical 'warp' method was "
+                "used; install stylegan-swap again"
+            )
             warnings.warn(notes[0], StyleganSwapWarning, stacklevel=2)
             name = "warp"
         known = isinstance(name, str) and name in list_methods()

@@ -1,6 +1,7 @@
 """The demonstration: two public-domain portraits that ship in the wheels of scikit-image and matplotlib.
 
 Eileen Collins (NASA, the "astronaut") and Grace Hopper (United States Navy), swapped in both directions.
+The picture in README.md is its ``demo.jpg``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from PIL import Image
 from stylegan_swap.api import Swapper
 from stylegan_swap.errors import ImageWriteError
 from stylegan_swap.images import Photo, read_photo, write_photo
+
+# Width and height of the sheet for README.md: six squares of 384 pixels.
+_SMALL = (1152, 768)
 
 
 def demo_photos() -> tuple[Photo, Photo]:
@@ -33,7 +37,8 @@ def run_demo(folder: Path, *, method: str = "default", device: str = "auto") -> 
         device: see ``swap``.
 
     Returns:
-        The path of the sheet (inputs left, results right) and the notes for the user.
+        The path of the sheet (identity, attribute, result; once whole as PNG, once small as JPEG) and the
+        notes for the user.
 
     Raises:
         ImageWriteError: the folder cannot be created or written to.
@@ -55,7 +60,10 @@ def run_demo(folder: Path, *, method: str = "default", device: str = "auto") -> 
         _row(Image.fromarray(astronaut.pixels), Image.fromarray(hopper.pixels), into_hopper.image),
     ]
     sheet = folder / "demo.png"
-    write_photo(sheet, np.vstack(rows), overwrite=True)
+    whole = np.vstack(rows)
+    write_photo(sheet, whole, overwrite=True)
+    small = Image.fromarray(whole).resize(_SMALL, Image.Resampling.LANCZOS)
+    write_photo(folder / "demo.jpg", np.asarray(small), quality=92, overwrite=True)
     return sheet, list(dict.fromkeys([*into_astronaut.notes, *into_hopper.notes]))
 
 

@@ -38,6 +38,9 @@ _PACKAGES = (
 def print_report() -> None:
     """Print the report to standard output."""
     table = Table(title=f"stylegan-swap {__version__}", show_header=False, title_justify="left")
+    # Paths are told whole, on several lines if need be.
+    for _ in range(2):
+        table.add_column(overflow="fold")
     for name, value in report():
         table.add_row(name, value)
     Console(soft_wrap=True).print(table)
@@ -89,7 +92,10 @@ def _weight_lines() -> Iterator[tuple[str, str]]:
         if default_weights_available():
             yield "default weights", str(find_weights("default"))
         else:
-            yield "default weights", "none in this version: swap() uses the classical 'warp' method"
+            yield (
+                "default weights",
+                "MISSING (swap() uses the classical 'warp' method): install stylegan-swap again",
+            )
     except StyleganSwapError as error:
         yield "default weights", f"ERROR: {error}"
     try:

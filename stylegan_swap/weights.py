@@ -124,8 +124,8 @@ def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
         path = shipped_folder() / entry.file
         if not path.is_file():
             raise CheckpointError(
-                f"{entry.name}: its weights are not part of this installation ({path}); "
-                'give a folder with your own, or use method="warp", which needs none'
+                f"{entry.name}: its weights are missing from this installation ({path}); install "
+                'stylegan-swap again, give a folder with your own, or use method="warp", which needs none'
             )
         if entry.sha256:
             _verify(path, entry.sha256)

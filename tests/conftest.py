@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from matplotlib import cbook
 from PIL import Image
 from skimage import data
 
+from stylegan_swap import weights
 from stylegan_swap.faces.detect import Face, detect_faces, largest_face
 from stylegan_swap.models.network import NetworkConfig, SwapNetwork
 from stylegan_swap.weights import save_weights
@@ -106,6 +108,20 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
                 torch.nn.init.constant_(parameter, 0.1)
     folder = tmp_path_factory.mktemp("weights") / "tiny"
     save_weights(folder, network.state_dict(), config.to_dict(), dtype="float32")
+    return folder
+
+
+@pytest.fixture
+def without_default_weights(monkeypatch, tmp_path) -> Path:
+    """An installation from which somebody deleted the default weights: the folder the library looks into."""
+    folder = tmp_path / "checkpoints"
+    default = Path("default", weights.MODEL_FILE)
+    original = weights.shipped_folder()
+    for file in ("registry.toml", *(path.relative_to(original) for path in original.glob("*/*.*"))):
+        if file != default:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(original / file, folder / file)
+    monkeypatch.setattr(weights, "shipped_folder", lambda: folder)
     return folder
 
 

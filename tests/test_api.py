@@ -19,7 +19,6 @@ from stylegan_swap.errors import (
 from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.images import Photo, read_photo
-from stylegan_swap.weights import default_weights_available
 
 # Rows and width of the codes of the tiny network: 2·log2(64) − 2 and its preset's.
 ROWS, WIDTH = 10, 64
@@ -134,9 +133,10 @@ def test_distance_measures_the_person_not_the_photo(warp, astronaut, hopper):
     assert warp(person, hopper).faces[0].distance < apart
 
 
-@pytest.mark.skipif(default_weights_available(), reason="this installation has default weights")
-def test_without_default_weights_the_classical_method_says_so(astronaut, hopper):
-    with pytest.warns(StyleganSwapWarning, match="no default weights") as caught:
+def test_where_the_default_weights_are_missing_the_classical_method_says_so(
+    without_default_weights, astronaut, hopper
+):
+    with pytest.warns(StyleganSwapWarning, match="default weights are missing") as caught:
         swapper = Swapper.from_pretrained()
     assert caught[0].filename == __file__
     result = swapper(astronaut, hopper)
@@ -145,7 +145,8 @@ def test_without_default_weights_the_classical_method_says_so(astronaut, hopper)
 
 
 def test_a_method_asked_for_gives_no_warning(recwarn, warp, astronaut, hopper):
-    Swapper.from_pretrained("warp")
+    for method in ("warp", "default"):
+        assert Swapper.from_pretrained(method).method.name == method
     assert not [w for w in recwarn if issubclass(w.category, StyleganSwapWarning)]
     assert warp(astronaut, hopper).notes == []
 

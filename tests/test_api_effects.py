@@ -98,6 +98,7 @@ swapper(identity, attribute, seed=7, structure=0.5)
 swapper.generate(n=2, seed=3)
 swapper.generate(swapper.invert(identity))
 swap(identity, attribute, method="warp")
+swap(identity, attribute)
 after = state()
 print(json.dumps({key: [before[key], after[key]] for key in before if before[key] != after[key]}))
 """

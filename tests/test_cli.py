@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from stylegan_swap import __version__, cli
+from stylegan_swap import __version__, cli, swap
 from stylegan_swap.codes import load_codes
-from stylegan_swap.errors import StyleganSwapError
+from stylegan_swap.errors import StyleganSwapError, StyleganSwapWarning
 
 runner = CliRunner()
 
@@ -124,21 +124,37 @@ def test_overwrite_replaces(tmp_path, astronaut_path, hopper_path):
     assert picture(out).shape == (600, 512, 3)
 
 
-def test_demo_writes_three_pictures(tmp_path):
+@pytest.mark.parametrize("method", ["default", "warp"])
+def test_demo_writes_its_pictures(tmp_path, method, astronaut, hopper):
     folder = tmp_path / "new" / "demo"
-    result = run("demo", "-o", folder, "--method", "warp")
-    assert result.exit_code == 0
-    assert listing(folder) == ["astronaut_as_hopper.png", "demo.png", "hopper_as_astronaut.png"]
+    arguments = ("demo", "-o", folder, *(() if method == "default" else ("--method", method)))
+    result = run(*arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    expected = ["astronaut_as_hopper.png", "demo.jpg", "demo.png", "hopper_as_astronaut.png"]
+    assert listing(folder) == expected
     assert f"Look at {folder / 'demo.png'}" in result.stdout
     assert picture(folder / "demo.png").shape == (1024, 1536, 3)
-    assert picture(folder / "astronaut_as_hopper.png").shape == (600, 512, 3)
-    assert picture(folder / "hopper_as_astronaut.png").shape == (512, 512, 3)
+    assert picture(folder / "demo.jpg").shape == (768, 1152, 3)
+    # The very pictures that swap() makes, in both directions.
+    for name, pair in (
+        ("astronaut_as_hopper", (astronaut, hopper)),
+        ("hopper_as_astronaut", (hopper, astronaut)),
+    ):
+        assert np.array_equal(picture(folder / f"{name}.png"), np.asarray(swap(*pair, method=method).image))
     # A second demo replaces the first.
-    assert run("demo", "-o", folder, "--method", "warp").exit_code == 0
-    assert len(listing(folder)) == 3
+    assert run(*arguments).exit_code == 0
+    assert listing(folder) == expected
 
 
-def test_doctor_reports_what_a_bug_report_needs():
+def test_doctor_cuts_nothing_in_a_narrow_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    result = run("doctor")
+    assert "…" not in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 60
+
+
+def test_doctor_reports_what_a_bug_report_needs(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
     result = run("doctor")
     assert result.exit_code == 0
     assert f"stylegan-swap {__version__}" in result.stdout
@@ -154,6 +170,24 @@ def test_doctor_reports_what_a_bug_report_needs():
     assert Path(lines["weights folder"], "registry.toml").is_file()
     assert {"op backend", "default weights", "dlib model files"} <= set(lines)
     assert not [line for line in lines.values() if line.startswith(("MISSING", "ERROR"))]
+    assert Path(lines["default weights"]).parts[-2:] == ("default", "model.safetensors")
+
+
+def test_deleted_default_weights_are_told(
+    tmp_path, monkeypatch, without_default_weights, astronaut_path, hopper_path
+):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert "MISSING (swap() uses the classical 'warp' method)" in run("doctor").stdout
+    arguments = (astronaut_path, hopper_path, "-o", tmp_path / "out.png")
+    with pytest.warns(StyleganSwapWarning, match="default weights are missing"):
+        result = run("swap", *arguments)
+    assert result.exit_code == 0
+    assert "note: the default weights are missing from this installation" in result.stderr
+    assert "method warp)" in result.stdout
+    # Nothing else has a generator.
+    result = run("generate", "-o", tmp_path / "face.png")
+    assert result.exit_code == 1
+    assert "install stylegan-swap again" in str(result.exception)
 
 
 def test_invert_and_generate_round_trip(tmp_path, astronaut_path, hopper_path, tiny_checkpoint):
@@ -223,7 +257,8 @@ def test_exit_codes_of_the_real_process(tmp_path, astronaut_path, hopper_path):
     command = ["-m", "stylegan_swap.cli"]
     done = python([*command, "swap", str(astronaut_path), str(hopper_path), "-o", "out.png"], tmp_path)
     assert (done.returncode, listing(tmp_path)) == (0, ["out.png"])
-    assert "out.png  (512 × 600" in done.stdout
+    assert "out.png  (512 × 600, method default)" in done.stdout
+    assert done.stderr == ""
     done = python([*command, "swap", "missing.png", str(hopper_path), "-o", "new.png"], tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: missing.png: no such file; check the path\n"

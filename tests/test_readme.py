@@ -89,3 +89,7 @@ def test_command_lines_are_valid():
                 break
             if word.startswith("-"):
                 assert word.split("=")[0] in options, f"README.md: `{verb}` has no option {word}"
+
+
+def test_every_number_is_filled_in():
+    assert "@@" not in README

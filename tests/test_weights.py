@@ -320,11 +320,14 @@ def test_the_registry_of_this_checkout():
     assert entries["default"].file == "default/model.safetensors" and entries["default"].licence
     folder = weights.shipped_folder()
     for entry in entries.values():
-        if (folder / entry.file).is_file():
-            assert len(entry.sha256) == 64 and find_weights(entry.name) == folder / entry.file
-        else:
-            refused(lambda name=entry.name: find_weights(name), entry.name, "warp")
-    assert weights.default_weights_available() == (folder / "default" / "model.safetensors").is_file()
+        assert len(entry.sha256) == 64 and find_weights(entry.name) == folder / entry.file
+    assert weights.default_weights_available()
+
+
+def test_deleted_default_weights(without_default_weights):
+    assert not weights.default_weights_available()
+    refused(lambda: find_weights("default"), "default", "missing", "install", "warp")
+    assert find_weights("landmark_net").is_file()
 
 
 @pytest.fixture

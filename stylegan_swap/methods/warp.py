@@ -1,8 +1,9 @@
 """The classical swap, no weights: warp the identity face onto the attribute face and blend it in.
 
-The baseline that every learned method must beat, and what ``swap()`` uses while no default weights are
-installed. In order: a piecewise-affine warp driven by the 68 landmarks, colour matching in Lab, the
-attribute photo's own light (its low frequencies), and a feathered paste that leaves alone what is not skin.
+The baseline that every learned method must beat, and what ``swap()`` falls back to where the
+default weights are missing. In order: a piecewise-affine warp driven by the 68 landmarks, colour matching in
+Lab, the attribute photo's own light (its low frequencies), and a feathered paste that leaves alone what is
+not skin.
 Sources: Bitouk et al., Face Swapping (SIGGRAPH 2008); Pérez et al., Poisson Image Editing (SIGGRAPH 2003),
 of which the low-frequency transfer is the multi-band form (Burt & Adelson, 1983).
 """
