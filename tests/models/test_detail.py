@@ -23,7 +23,8 @@ def points(seed: int, batch: int = 2) -> torch.Tensor:
 
 
 def photo(seed: int = 1, batch: int = 2) -> DetailPhoto:
-    return DetailPhoto(torch.cat([photos(seed, batch), torch.ones(batch, 1, SIZE, SIZE)], 1), points(2, batch))
+    everywhere = torch.ones(batch, 1, SIZE, SIZE)
+    return DetailPhoto(torch.cat([photos(seed, batch), everywhere], 1), points(2, batch))
 
 
 @pytest.fixture(scope="module")
