@@ -222,7 +222,7 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor],
         CheckpointError: missing, truncated, unsafe, of a foreign layout, or with NaN inside.
     """
     file = find_weights(path)
-    _refuse_impostors(file)
+    refuse_impostors(file)
     if file.suffix.lower() in (".pt", ".pth", ".ckpt"):
         tensors, config = _load_pickled(file)
     elif file.suffix.lower() == ".safetensors":
@@ -337,8 +337,12 @@ def _load_pickled(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return tensors, config
 
 
-def _refuse_impostors(file: Path) -> None:
-    """Names the files that most often lie where weights should be."""
+def refuse_impostors(file: Path) -> None:
+    """Names the files that most often lie where weights should be.
+
+    Raises:
+        CheckpointError: unreadable, empty, a git-lfs pointer or a web page.
+    """
     try:
         with file.open("rb") as stream:
             head = stream.read(512)
