@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from stylegan_swap._version import __version__
+from stylegan_swap.cli_convert import convert
 from stylegan_swap.cli_evaluate import evaluate
 from stylegan_swap.cli_study import study_app
 from stylegan_swap.cli_train import convert_identity, pack, train
@@ -234,6 +235,7 @@ app.command()(evaluate)
 app.add_typer(study_app)
 app.command()(train)
 app.command()(pack)
+app.command()(convert)
 app.command()(convert_identity)
 
 

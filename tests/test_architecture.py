@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "provenance": {"errors", "_version", "decode"},
     "images": {"errors", "atomic", "decode", "provenance"},
     "weights": {"errors", "_version", "atomic"},
+    "convert": {"cuda_ops", "inversion", "errors", "atomic", "weights", "models"},
     "codes": {"inversion", "errors", "atomic"},
     "faces": {"errors"},
     "models": {"cuda_ops", "inversion", "errors", "atomic"},
@@ -57,12 +58,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The package's own names; all but the version are resolved on first use.
     "stylegan_swap": {"_version"},
     "study": {"errors", "_version", "atomic", "images"},
+    "cli_convert": {"weights", "convert"},
     "cli_evaluate": {"_version", "atomic", "images", "metrics"},
     "cli_study": {"errors", "study"},
     "cli_train": {"errors", "models", "training"},
     "cli": {
         *("errors", "_version", "images", "provenance", "weights", "codes", "result"),
-        *("api", "cli_evaluate", "cli_study", "cli_train", "demo", "doctor", "stylegan_swap"),
+        *("api", "cli_convert", "cli_evaluate", "cli_study", "cli_train", "demo", "doctor", "stylegan_swap"),
     },
 }
 

@@ -59,7 +59,7 @@ class Storage:
 
 
 def storage_from_bytes(raw: Any) -> Storage:
-    """Stand in for ``torch.storage._load_from_bytes``: the bytes are a file of their own, with a pickle in it.
+    """Stand in for ``torch.storage._load_from_bytes``: the bytes are a file of their own, pickles in it.
 
     Raises:
         ForbiddenPickle: the inner pickle names anything but the type of a storage.
@@ -123,7 +123,9 @@ class PickledDtype(Buildable):
     def __init__(self, text: Any, *_rest: Any) -> None:
         match = re.fullmatch(r"([<>=|]?)([a-z]\d)", text) if isinstance(text, str) else None
         if match is None or match[2] not in _NUMPY:
-            raise ForbiddenPickle(f"numpy.dtype of {shown(str(text)) if isinstance(text, str) else 'no text'}")
+            raise ForbiddenPickle(
+                f"numpy.dtype of {shown(str(text)) if isinstance(text, str) else 'no text'}"
+            )
         self.dtype = _NUMPY[match[2]]
         self._check_order(match[1] or "=")
 

@@ -99,7 +99,7 @@ def allowed(module: str, name: str) -> StandIn:
 
 
 def stand_ins() -> list[tuple[Callable[..., Any], str]]:
-    """What PyTorch's restricted reader does not know itself, as ``torch.serialization.safe_globals`` takes it.
+    """What PyTorch's restricted reader does not know, as ``torch.serialization.safe_globals`` takes it.
 
     Beside the names of this list it is the command line that training checkpoints carry along.
     """

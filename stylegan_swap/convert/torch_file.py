@@ -65,7 +65,7 @@ def read_file(file: Path) -> Any:
 
 def _load(file: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(stand_ins()), warnings.catch_warnings():
+        with torch.serialization.safe_globals([*stand_ins()]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(file, map_location="cpu", weights_only=True)
     except ForbiddenPickle as error:
