@@ -86,17 +86,13 @@ def persistent(
             own[first] = value
     buffers = {n: v for n, v in own.items() if n in ("resample_filter", "noise_const", "w_avg")}
     state = {
-        "_parameters": OrderedDict(
-            (n, torch.nn.Parameter(v)) for n, v in own.items() if n not in buffers
-        ),
+        "_parameters": OrderedDict((n, torch.nn.Parameter(v)) for n, v in own.items() if n not in buffers),
         "_buffers": OrderedDict(buffers),
         "_non_persistent_buffers_set": set(),
         "_modules": OrderedDict(
             (
                 name,
-                persistent(
-                    reconstruct, "Layer", inner, settings, f"{path}.{name}" if path else name, source
-                ),
+                persistent(reconstruct, "Layer", inner, settings, f"{path}.{name}" if path else name, source),
             )
             for name, inner in below.items()
         ),
@@ -146,7 +142,10 @@ def write_nvlabs(
 ) -> Path:
     """A pickle {"G", "D", "G_ema"}, or with ``whole`` the generator alone in PyTorch's zip file."""
     with nvidia_modules() as nvidia:
-        content: dict[str, Any] = {"training_set_kwargs": nvidia.easy_dict(path="x.zip"), "augment_pipe": None}
+        content: dict[str, Any] = {
+            "training_set_kwargs": nvidia.easy_dict(path="x.zip"),
+            "augment_pipe": None,
+        }
         if generator is not None:
             settings = layer_settings(generator, lr_multiplier, conv_clamp)
             for path, values in (extra or {}).items():

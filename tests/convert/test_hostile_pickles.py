@@ -96,7 +96,9 @@ def programs(command: bytes) -> dict[str, tuple[bytes, str]]:
         "partial": (PROTO + b"cfunctools\npartial\n" + call + b".", "functools.partial"),
         "nested in a storage": (PROTO + storage(system) + b".", "os.system"),
         "class of a storage": (
-            PROTO + storage(stored(1, b"\0" * 4, "FloatStorage").replace(b"FloatStorage", b"nn.Module")) + b".",
+            PROTO
+            + storage(stored(1, b"\0" * 4, "FloatStorage").replace(b"FloatStorage", b"nn.Module"))
+            + b".",
             "torch.nn.Module",
         ),
         "new object": (PROTO + b"cos\nsystem\n" + command + b"\x85\x81.", "os.system"),
@@ -123,7 +125,14 @@ def programs(command: bytes) -> dict[str, tuple[bytes, str]]:
         "nested key": (PROTO + b"})" + b"\x85" * 100_000 + b"Ns.", "a tuple as the key"),
         "objects": (PROTO + b"cnumpy\ndtype\n" + text("O8") + b"\x85R.", "numpy.dtype of O8"),
         "records": (
-            PROTO + b"cnumpy\ndtype\n" + text("f4") + b"\x85R(K\x03" + text("<") + b"N" + text("a") + b"NK\0tb.",
+            PROTO
+            + b"cnumpy\ndtype\n"
+            + text("f4")
+            + b"\x85R(K\x03"
+            + text("<")
+            + b"N"
+            + text("a")
+            + b"NK\0tb.",
             "numpy.dtype with fields",
         ),
         "array class": (
