@@ -105,8 +105,8 @@ def recognise(content: Any, source: str, format_name: str | None = None) -> Form
     if not fitting:
         wanted = "known" if format_name is None else f"{format_name!r}"
         raise CheckpointError(
-            f"{source}: is of no {wanted} format: it is {describe(content)}; known are "
-            + "; ".join(f"{entry.name}: {entry.summary}" for entry in FORMATS.values())
+            f"{source}: is of no {wanted} format: it is {describe(content)}; "
+            f"known are {', '.join(FORMATS)} (see docs/checkpoints.md)"
         )
     if len(fitting) > 1:
         names = " or ".join(entry.name for entry in fitting)
@@ -126,8 +126,15 @@ def describe(content: Any) -> str:
         return f"a {type(content).__name__}"
     if "pytorch-lightning_version" in content:
         return "a checkpoint of PyTorch Lightning; a training run's weights/ folder needs no converting"
-    keys = [str(key)[:60] for key in content]
     tensors = sum(isinstance(value, Tensor) for value in content.values())
-    what = f"a state dict of {tensors} tensors" if tensors > len(keys) // 2 else "a dict"
-    rest = ", …" if len(keys) > _SHOWN else ""
-    return f"{what} with {', '.join(keys[:_SHOWN])}{rest}" if keys else "an empty dict"
+    what = f"a state dict of {tensors} tensors" if tensors > len(content) // 2 else "a dict"
+    shown = [_entry(key, value) for key, value in list(content.items())[:_SHOWN]]
+    rest = ", …" if len(content) > _SHOWN else ""
+    return f"{what} with {', '.join(shown)}{rest}" if shown else "an empty dict"
+
+
+def _entry(key: Any, value: Any) -> str:
+    """A key, and for a state dict how it begins."""
+    if not isinstance(value, Mapping) or not any(isinstance(inner, Tensor) for inner in value.values()):
+        return str(key)[:60]
+    return f"{str(key)[:60]} ({len(value)} entries from {str(next(iter(value)))[:60]} on)"

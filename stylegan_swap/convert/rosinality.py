@@ -18,13 +18,15 @@ from stylegan_swap.errors import CheckpointError
 
 NAME = "rosinality"
 SUMMARY = 'StyleGAN2 port of rosinality (.pt): {"g_ema", "latent_avg"}, training checkpoints with "g" and "d"'
+_MARK = "convs.0.conv.weight"
 _KNOWN = {"g_ema": "generator", "g": "training_generator", "d": "discriminator"}
 
 
 def recognises(content: Any) -> bool:
     """Whether a file's content is of this layout."""
     return isinstance(content, Mapping) and any(
-        isinstance(content.get(key), Mapping) and "convs.0.conv.weight" in content[key]
+        isinstance(content.get(key), Mapping)
+        and any(name in content[key] for name in (_MARK, f"module.{_MARK}"))
         for key in ("g_ema", "g")
     )
 
