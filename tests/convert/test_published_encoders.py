@@ -1,4 +1,4 @@
-"""pSp, e4e and ArcFace: recorded outputs through the converter, kinds and rows from the shapes, round trips."""
+"""pSp, e4e and ArcFace: recorded outputs through the converter, kinds and rows from shapes, round trips."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_published_size_and_other_inputs():
 
 def test_a_checkpoint_without_options_is_ambiguous():
     content = checkpoint(on_meta(GradualStyleEncoder, 10), None)
-    with pytest.raises(CheckpointError, match="may be of psp or e4e.*--from"):
+    with pytest.raises(CheckpointError, match=r"may be of psp or e4e.*--from"):
         recognise(content, "file.pt")
     assert recognise(content, "file.pt", "e4e").convert(content, "f").config["encoder"]["kind"] == "e4e"
 

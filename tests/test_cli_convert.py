@@ -1,0 +1,90 @@
+"""``stylegan-swap convert``: into this library's format and back, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from stylegan_swap.cli import app, main
+from stylegan_swap.convert.converted import load_converted
+from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
+from stylegan_swap.models.generator import Generator
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    state = Generator(8, 4, 2, channels={4: 3, 8: 2}).state_dict()
+    file = tmp_path / "stylegan2.pt"
+    torch.save({"g_ema": state, "latent_avg": torch.arange(4.0), "step": 3}, file)
+    return file
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, ["convert", *map(str, arguments)])
+
+
+def test_there_and_back(published: Path, tmp_path: Path):
+    done = run(published, tmp_path / "ours")
+    assert done.exit_code == 0, done.output
+    assert f"{tmp_path / 'ours'}  (rosinality: generator)" in done.output
+    assert "note: left out: step" in done.output
+    back = run(tmp_path / "ours", tmp_path / "back.pt", "--to", "rosinality")
+    assert back.exit_code == 0, back.output
+    old, new = (torch.load(file, weights_only=True) for file in (published, tmp_path / "back.pt"))
+    assert set(new) == {"g_ema", "latent_avg"}
+    assert new["g_ema"].keys() == old["g_ema"].keys()
+    assert all(torch.equal(new["g_ema"][name], value) for name, value in old["g_ema"].items())
+    assert torch.equal(new["latent_avg"], old["latent_avg"])
+
+
+def test_types_and_overwriting(published: Path, tmp_path: Path):
+    folder = tmp_path / "ours"
+    assert run(published, folder, "--from", "rosinality", "--dtype", "bfloat16").exit_code == 0
+    assert load_converted(folder).parts["generator"]["input.input"].dtype == torch.bfloat16
+    refused = run(published, folder)
+    assert refused.exit_code == 2
+    assert "--overwrite" in refused.output
+    assert run(published, folder, "--overwrite").exit_code == 0
+    assert load_converted(folder).parts["generator"]["input.input"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("OUT.pt",),
+        ("OUT.safetensors",),
+        ("OUT", "--to", "rosinality"),
+        ("OUT.pt", "--to", "rosinality", "--from", "psp"),
+        ("OUT.pt", "--to", "rosinality", "--dtype", "float16"),
+    ],
+)
+def test_wrong_usage(arguments: tuple[str, ...], published: Path, tmp_path: Path):
+    first, *rest = arguments
+    done = run(published, tmp_path / first, *rest)
+    assert done.exit_code == 2, done.output
+    assert not list(tmp_path.glob("OUT*"))
+
+
+def test_formats_that_do_not_go_together(published: Path, tmp_path: Path):
+    assert run(published, tmp_path / "ours").exit_code == 0
+    for name, error in (("tflib", UnsupportedOptionError), ("arcface", CheckpointError)):
+        done = run(tmp_path / "ours", tmp_path / "back.pt", "--to", name)
+        assert isinstance(done.exception, error)
+    assert not (tmp_path / "back.pt").exists()
+
+
+def test_an_error_is_one_line(tmp_path: Path, monkeypatch, capsys):
+    file = tmp_path / "evil.pkl"
+    file.write_bytes(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
+    monkeypatch.setattr("sys.argv", ["stylegan-swap", "convert", str(file), str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert "os.system" in line
+    assert "nothing in it was executed" in line
+    assert not (tmp_path / "out").exists()
