@@ -229,7 +229,8 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor],
         tensors, config = _load_safetensors(file), _load_config(file.with_name(CONFIG_FILE))
     else:
         raise CheckpointError(
-            f"{file}: {file.suffix or 'no suffix'} is not read; only .safetensors, .pt and .pth are"
+            f"{file}: {file.suffix or 'no suffix'} is not read; only .safetensors, .pt and .pth are; "
+            "`stylegan-swap convert` reads the files of other projects"
         )
     if broken := _not_finite(tensors):
         raise CheckpointError(
@@ -332,7 +333,7 @@ def _load_pickled(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     ):
         raise CheckpointError(
             f"{file}: is not of this library's layout (state_dict and config); "
-            "converting the weights of other projects is not part of this version"
+            "`stylegan-swap convert` brings the weights of other projects into it"
         )
     return tensors, config
 

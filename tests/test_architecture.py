@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "losses": {"errors", "models", "metrics"},
     "training": {
         *("cuda_ops", "inversion", "errors", "_version", "atomic", "images", "provenance", "weights"),
-        *("faces", "models", "losses", "metrics"),
+        *("faces", "models", "losses", "metrics", "convert"),
     },
     "demo": {"errors", "images", "api"},
     "doctor": {"cuda_ops", "errors", "_version", "device", "weights", "faces"},

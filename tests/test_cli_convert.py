@@ -8,6 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from stylegan_swap.api import Swapper
 from stylegan_swap.cli import app, main
 from stylegan_swap.convert.converted import load_converted
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
@@ -39,6 +40,12 @@ def test_there_and_back(published: Path, tmp_path: Path):
     assert new["g_ema"].keys() == old["g_ema"].keys()
     assert all(torch.equal(new["g_ema"][name], value) for name, value in old["g_ema"].items())
     assert torch.equal(new["latent_avg"], old["latent_avg"])
+
+
+def test_a_converted_generator_is_no_swap_network(published: Path, tmp_path: Path):
+    assert run(published, tmp_path / "ours").exit_code == 0
+    with pytest.raises(CheckpointError, match=r"converted from rosinality, not a swap network.*--start"):
+        Swapper.from_pretrained(tmp_path / "ours")
 
 
 def test_types_and_overwriting(published: Path, tmp_path: Path):

@@ -255,7 +255,7 @@ def test_a_pt_file_cut_anywhere(tmp_path):
 )
 def test_foreign_layouts(tmp_path, content):
     torch.save(content, tmp_path / "stylegan2-ffhq.pt")
-    refused(lambda: load_weights(tmp_path / "stylegan2-ffhq.pt"), "not part of this version")
+    refused(lambda: load_weights(tmp_path / "stylegan2-ffhq.pt"), "stylegan-swap convert")
 
 
 def test_an_old_research_checkpoint(tmp_path):

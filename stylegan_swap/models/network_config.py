@@ -117,6 +117,11 @@ class NetworkConfig:
         Raises:
             CheckpointError: if a key is unknown or a value does not fit.
         """
+        if "converted_from" in values:
+            raise CheckpointError(
+                f"These are networks converted from {values['converted_from']}, not a swap network: "
+                "training starts from them (--start)."
+            )
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:

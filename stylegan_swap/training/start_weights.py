@@ -2,7 +2,8 @@
 
 The ``gan`` and ``invert`` stages read their ``start`` here. Published files are read as tensors, never
 executed: ``{"g_ema", "latent_avg", "d"}`` of StyleGAN2 ports (the exchange format), and
-``{"state_dict": {"encoder.*", "decoder.*"}, "latent_avg"}`` of pSp and e4e.
+``{"state_dict": {"encoder.*", "decoder.*"}, "latent_avg"}`` of pSp and e4e, and
+NVIDIA's pickles (``convert``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stylegan_swap.convert.detect import convert_file
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.weights import find_weights, load_state, load_weights
 
@@ -66,12 +68,16 @@ def read_start(name_or_path: str | Path) -> StartWeights:
     """Read the networks to start from.
 
     Args:
-        name_or_path: a registered name, a folder or file of ``save_weights``, or a published ``.pt``.
+        name_or_path: a registered name, a folder or file of ``save_weights``, or a published ``.pt`` or
+            ``.pkl``.
 
     Raises:
         CheckpointError: missing, damaged, unsafe, or of a layout that is not known.
     """
     file = find_weights(name_or_path)
+    if file.suffix.lower() == ".pkl":
+        made = convert_file(file)
+        return StartWeights(str(file), made.parts, made.latent_avg, dict(made.config))
     if file.suffix.lower() in (".pt", ".pth"):
         published = _published(file)
         if published is not None:

@@ -287,6 +287,17 @@ def test_archives_that_unpack_to_more(tmp_path: Path):
         read_file(file)
 
 
+def test_a_storage_announced_too_large_in_the_older_format(tmp_path: Path):
+    file = tmp_path / "model.pt"
+    torch.save({"a": torch.zeros(300)}, file, _use_new_zipfile_serialization=False)
+    whole = file.read_bytes()
+    announced = b"M" + struct.pack("<H", 300)
+    assert whole.count(announced) >= 1
+    file.write_bytes(whole.replace(announced, b"\x8a\x06" + (1 << 44).to_bytes(6, "little")))
+    with pytest.raises(CheckpointError, match="truncated or damaged"):
+        read_file(file)
+
+
 def test_no_damage_becomes_another_error(tmp_path: Path):
     """Bytes changed or missing anywhere: an error of ours, or other numbers."""
     state = {"synthesis.b4.const": torch.ones(2, 4, 4), "mapping.fc0.weight": torch.ones(2, 2)}

@@ -16,8 +16,13 @@ from torch import Tensor
 from stylegan_swap.convert.converted import Converted, load_converted
 from stylegan_swap.convert.detect import convert_file
 from stylegan_swap.convert.nvlabs import to_nvlabs
+from stylegan_swap.convert.nvlabs_modules import flatten
 from stylegan_swap.convert.pti import to_pti
+from stylegan_swap.convert.rosinality import to_rosinality
+from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.models.generator import Generator
+from stylegan_swap.training.start_weights import read_start
 
 SIZE, WIDTH = 16, 4
 
@@ -268,13 +273,16 @@ def test_small_networks_and_free_channels(tmp_path: Path):
     assert converted.config["generator"]["channels"] == {"4": 3, "8": 5, "16": 2}
     same(to_nvlabs(converted)["G_ema"], state)
     with pytest.raises(CheckpointError, match="limits every layer to 256"):
-        convert_back_to_rosinality(converted)
+        to_rosinality(converted)
 
 
-def convert_back_to_rosinality(converted: Converted) -> None:
-    from stylegan_swap.convert.rosinality import to_rosinality
-
-    to_rosinality(converted)
+def test_training_starts_from_a_pickle(tmp_path: Path):
+    state = small_generator()
+    start = read_start(write_nvlabs(tmp_path / "net.pkl", state))
+    network = Generator(16, WIDTH, 2, channels={4: 3, 8: 5, 16: 2})
+    start.fill(network, "generator")
+    assert torch.equal(network.input.input[0], state["synthesis.b4.const"])
+    assert torch.equal(start.latent_avg, state["mapping.w_avg"])
 
 
 def test_networks_without_noise(tmp_path: Path):
@@ -312,13 +320,7 @@ def test_other_architectures(change: dict, extra: dict, message: str, tmp_path: 
 
 
 def test_networks_that_hold_themselves(tmp_path: Path):
-    file = tmp_path / "net.pkl"
-    content = write_nvlabs(file, {"a.b": torch.ones(1)}).read_bytes()
-    from stylegan_swap.convert.nvlabs_modules import flatten
-    from stylegan_swap.convert.torch_file import read_file
-
-    assert content
-    network = read_file(file)["G_ema"]
+    network = read_file(write_nvlabs(tmp_path / "net.pkl", {"a.b": torch.ones(1)}))["G_ema"]
     network.state["_modules"]["loop"] = network
     with pytest.raises(CheckpointError, match="refer to themselves"):
         flatten(network, "net.pkl")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stylegan_swap.convert import rosinality
-from stylegan_swap.convert.converted import load_converted
+from stylegan_swap.convert.converted import Converted, load_converted
 from stylegan_swap.convert.detect import convert_file
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.models.discriminator import Discriminator
@@ -182,7 +182,5 @@ def test_incomplete_files(change: dict, message: str, generator, tmp_path: Path)
 
 def test_nothing_to_write_back(discriminator):
     state = discriminator.state_dict()
-    from stylegan_swap.convert.converted import Converted
-
     with pytest.raises(CheckpointError, match="no generator"):
         rosinality.to_rosinality(Converted("a folder", "rosinality", {"discriminator": state}, {}))
