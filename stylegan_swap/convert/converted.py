@@ -23,6 +23,7 @@ from stylegan_swap.models.generator import Generator
 from stylegan_swap.weights import load_state, load_weights, save_weights
 
 State = dict[str, Tensor]
+_LARGEST = 65_536
 
 ENCODERS: dict[str, type[nn.Module]] = {
     "psp": GradualStyleEncoder,
@@ -154,12 +155,16 @@ def tensors_of(state: Any, source: str, what: str) -> State:
 
 def _build(part: str, config: Mapping[str, Any], latent_avg: Tensor | None, source: str) -> nn.Module:
     options = dict(config)
+    if any(isinstance(value, int) and value > _LARGEST for value in options.values()):
+        raise CheckpointError(
+            f"{source}: the description of its {part} has impossible sizes; convert it again"
+        )
     try:
         if part == "encoder":
             kind, adds = options.pop("kind"), options.pop("adds_latent_avg")
             return ENCODERS[kind](**options, latent_avg=latent_avg if adds else None)
         return PARTS[part](**options)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{source}: no {part} can be built from its description ({reason}); convert it again"

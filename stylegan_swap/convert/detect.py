@@ -77,6 +77,8 @@ def convert_file(path: str | Path, format_name: str | None = None) -> Converted:
     file = Path(path)
     if format_name is not None and format_name not in FORMATS:
         raise UnsupportedOptionError(f"unknown format {format_name!r}: choose one of {', '.join(FORMATS)}")
+    if file.is_dir():
+        raise CheckpointError(f"{file}: is a folder; give the file in it (.pt, .pth or .pkl)")
     if not file.is_file():
         raise CheckpointError(f"{file}: there is no such file; check the path")
     if file.suffix.lower() == ".safetensors":

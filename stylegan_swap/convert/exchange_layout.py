@@ -20,6 +20,8 @@ from stylegan_swap.errors import CheckpointError
 
 TAPS = (1, 3, 3, 1)
 _NOISE_SEED = 0
+# 4096 pixels; a damaged file could ask for any size.
+_MOST_BLOCKS = 10
 
 
 def generator_config(
@@ -38,17 +40,18 @@ def generator_config(
     """
     blocks = count(state, r"to_rgbs\.(\d+)\.conv\.weight")
     depth = count(state, r"style\.(\d+)\.weight", first=1)
-    size = 4 * 2**blocks
+    size = _size(blocks, source, "generator")
     channels = {4: shape_of(state, "input.input", 4, source)[1]}
     for j in range(blocks):
         channels[8 * 2**j] = shape_of(state, f"to_rgbs.{j}.conv.weight", 5, source)[2]
-    if size < 8 or min(channels.values()) < 1:
-        raise CheckpointError(f"{source}: its generator has no up-sampling block; give a complete one")
+    width = shape_of(state, "conv1.conv.modulation.weight", 2, source)[1]
+    if min(width, *channels.values()) < 1:
+        raise CheckpointError(f"{source}: its generator has layers without channels; fetch it again")
     if shape_of(state, "to_rgb1.conv.weight", 5, source)[1] != 3:
         raise CheckpointError(f"{source}: its generator does not make RGB images; give one that does")
     return {
         "size": size,
-        "style_dim": shape_of(state, "conv1.conv.modulation.weight", 2, source)[1],
+        "style_dim": width,
         "n_mlp": depth,
         "channels": {str(r): c for r, c in channels.items()},
         "lr_mlp": lr_mlp,
@@ -68,10 +71,8 @@ def discriminator_config(state: Mapping[str, Tensor], source: str, *, group: int
         CheckpointError: the state is not of a residual discriminator.
     """
     blocks = count(state, r"convs\.(\d+)\.conv1\.0\.weight", first=1)
-    if not blocks:
-        raise CheckpointError(f"{source}: its discriminator has no residual block; give a complete one")
+    size = _size(blocks, source, "discriminator")
     first = shape_of(state, "convs.0.0.weight", 4, source)
-    size = 4 * 2**blocks
     channels = {size: first[0]}
     for k in range(1, blocks + 1):
         channels[size // 2**k] = shape_of(state, f"convs.{k}.conv2.1.weight", 4, source)[0]
@@ -114,6 +115,16 @@ def count(state: Mapping[str, Any], pattern: str, first: int = 0) -> int:
     while found in numbers:
         found += 1
     return found - first
+
+
+def _size(blocks: int, source: str, what: str) -> int:
+    """Side of the image of a network with that many blocks beyond 4 pixels."""
+    if not 1 <= blocks <= _MOST_BLOCKS:
+        raise CheckpointError(
+            f"{source}: its {what} has {blocks} blocks beyond 4 pixels, not 1 to {_MOST_BLOCKS}; "
+            "give a complete StyleGAN2 network"
+        )
+    return 4 * 2**blocks
 
 
 def shape_of(state: Mapping[str, Tensor], name: str, dimensions: int, source: str) -> torch.Size:

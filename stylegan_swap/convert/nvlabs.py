@@ -201,7 +201,11 @@ def _check_filters(theirs: Mapping[str, Tensor], fir: Tensor, source: str) -> No
 
 def _limit(path: str, settings: Mapping[str, Any]) -> list[float | None]:
     is_layer = path.startswith("synthesis.") and path.split(".")[-1] in ("conv0", "conv1", "torgb")
-    return [settings["conv_clamp"]] if is_layer and "conv_clamp" in settings else []
+    if not is_layer or "conv_clamp" not in settings:
+        return []
+    limit = settings["conv_clamp"]
+    # A text or a truth value would only fail in the first image.
+    return [limit if type(limit) in (int, float) and limit > 0 else None]
 
 
 def _is_mapping_layer(path: str, settings: Mapping[str, Any]) -> bool:

@@ -103,8 +103,10 @@ def stand_ins() -> list[tuple[Callable[..., Any], str]]:
 
     Beside the names of this list it is the command line that training checkpoints carry along.
     """
-    foreign = [entry for name, entry in _ALLOWED.items() if name.split(".")[0] in _FOREIGN]
-    return [(PlainDict, "argparse.Namespace"), *((entry.make, entry.name) for entry in foreign)]
+    foreign = {name: entry.make for name, entry in _ALLOWED.items() if name.split(".")[0] in _FOREIGN}
+    # That reader sets entries of plain dicts alone, and states of anything else.
+    foreign |= {"dnnlib.util.EasyDict": dict, "argparse.Namespace": PlainDict}
+    return [(make, name) for name, make in foreign.items()]
 
 
 def persistent_object(meta: Any) -> PickledModule:

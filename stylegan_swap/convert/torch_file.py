@@ -72,9 +72,7 @@ def _load(file: Path) -> Any:
         raise refusal(file, str(error)) from None
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
-        if named is None:
-            raise _damaged(file, error) from error
-        raise refusal(file, named[1][:200]) from None
+        raise refusal(file, _reason(error) if named is None else named[1][:200]) from None
     except MemoryError as error:
         raise CheckpointError(f"{file}: not enough memory to read it; close other programs") from error
     except _UNREADABLE as error:
@@ -123,5 +121,12 @@ def _check_tensors(file: Path, content: Any) -> None:
 
 
 def _damaged(file: Path, error: BaseException) -> CheckpointError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return CheckpointError(f"{file}: is truncated or damaged ({reason}); fetch it again")
+    return CheckpointError(f"{file}: is truncated or damaged ({_reason(error)}); fetch it again")
+
+
+def _reason(error: BaseException) -> str:
+    """What PyTorch says, without its advice to load the file unsafely."""
+    text = " ".join(str(error).split())
+    text = text.rpartition("WeightsUnpickler error: ")[2]
+    text = re.split(r"\W*(?:In PyTorch 2|Weights only load|Re-running|Check the documentation)", text)[0]
+    return text[:200] or type(error).__name__

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from convert.foreign import nvidia_modules
 
 from stylegan_swap.convert import detect
 from stylegan_swap.convert.converted import Converted, load_converted
 from stylegan_swap.convert.detect import FORMATS, Format, convert_file
+from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
 from stylegan_swap.models.generator import Generator
 from stylegan_swap.weights import save_weights
@@ -81,6 +84,8 @@ def test_truncated_files(tmp_path: Path):
 def test_missing_own_and_misnamed_files(tmp_path: Path):
     with pytest.raises(CheckpointError, match="there is no such file"):
         convert_file(tmp_path / "no.pt")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        convert_file(tmp_path)
     own = save_weights(tmp_path / "own", {"a": torch.ones(1)}, {})
     with pytest.raises(CheckpointError, match="need no converting"):
         convert_file(own)
@@ -107,6 +112,34 @@ def test_a_new_format_is_a_line_in_the_table(tmp_path: Path, monkeypatch):
     converted = convert_file(write(tmp_path, {"mine": network.state_dict()}))
     assert converted.format == "mine"
     assert converted.build("generator")(torch.ones(1, 4)).image.shape == (1, 3, 8, 8)
+
+
+def test_other_values_in_torch_files(tmp_path: Path):
+    """NVIDIA's dicts and NumPy's numbers and arrays, as whole modules in PyTorch's file carry them along."""
+    with nvidia_modules() as nvidia:
+        numbers = {"a": np.float64(0.5), "b": np.arange(6, dtype=np.float32).reshape(2, 3).T}
+        file = write(tmp_path, nvidia.easy_dict(path="x.zip", **numbers))
+    found = read_file(file)
+    assert (found["path"], found["a"]) == ("x.zip", 0.5)
+    assert torch.equal(found["b"].tensor, torch.arange(6.0).reshape(2, 3).t())
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 1 << 40}, {"n_mlp": 1 << 40}, {"size": 32768, "channels": {"4": 3}}]
+)
+def test_impossible_descriptions(change: dict, tmp_path: Path):
+    config = {"size": 8, "style_dim": 4, "n_mlp": 1, "channels": {"4": 3, "8": 2}} | change
+    state = {f"generator.{n}": v for n, v in Generator(8, 4, 1, {4: 3, 8: 2}).state_dict().items()}
+    save_weights(tmp_path / "odd", state, {"converted_from": "rosinality", "generator": config})
+    with pytest.raises(CheckpointError, match="generator"):
+        load_converted(tmp_path / "odd")
+
+
+def test_a_network_of_impossible_size(tmp_path: Path):
+    network = Generator(8, 4, 1, channels={4: 3, 8: 2}).state_dict()
+    block = {f"to_rgbs.{j}.conv.weight": torch.ones(1, 3, 2, 1, 1) for j in range(30)}
+    with pytest.raises(CheckpointError, match="30 blocks"):
+        convert_file(write(tmp_path, {"g_ema": network | block}))
 
 
 def test_only_conversions_are_loaded(tmp_path: Path):
