@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from stylegan_swap._version import __version__
+from stylegan_swap.cli_download import download
 from stylegan_swap.cli_evaluate import evaluate
 from stylegan_swap.cli_study import study_app
 from stylegan_swap.cli_train import convert_identity, pack, train
@@ -235,6 +236,7 @@ app.add_typer(study_app)
 app.command()(train)
 app.command()(pack)
 app.command()(convert_identity)
+app.command()(download)
 
 
 @app.command()
