@@ -118,6 +118,8 @@ def _fetched(job: Job) -> str:
             url = drive_address(job, session) if on_drive else job.entry.url
             fetch(job, session, url)
         except WebPage as page:
+            if job.part.exists() and not job.part.stat().st_size:
+                job.discard()
             title = page_title(str(page)) or "without a title"
             if on_drive:
                 raise drive_refusal(job, title) from None

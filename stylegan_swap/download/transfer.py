@@ -25,7 +25,8 @@ from stylegan_swap.download.job import Job
 if TYPE_CHECKING:
     import requests
 
-_BLOCK = 1 << 18
+# Of what came before a connection broke off, less than a block is lost.
+_BLOCK = 1 << 16
 # A transfer that brought at least this much is getting on: its next failure counts as the first.
 _GETTING_ON = 1 << 20
 _LARGEST_PAGE = 1 << 20
@@ -223,7 +224,7 @@ def _answer(
         wait = _retry_after(response.headers.get("Retry-After"))
         raise _Failed(f"{host} {busy} ({status})", wait=wait)
     if status in _GONE:
-        raise job.error(f"no such file at {_bare(url)} ({status}); it was moved or removed")
+        raise job.error(f"{host} has no such file ({status}): it was moved or removed")
     if status in (401, 403):
         raise job.error(f"{host} refuses the file ({status})")
     raise job.error(f"{host} answers {status} {response.reason or ''}".rstrip())
@@ -349,11 +350,6 @@ def _innermost(error: BaseException) -> str:
 
 def _host(url: str) -> str:
     return urllib.parse.urlsplit(url).netloc
-
-
-def _bare(url: str) -> str:
-    """An address without what follows the question mark, which may hold a key."""
-    return urllib.parse.urlunsplit(urllib.parse.urlsplit(url)._replace(query="", fragment=""))
 
 
 def _human(size: int) -> str:
