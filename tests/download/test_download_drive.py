@@ -5,7 +5,7 @@ from __future__ import annotations
 import gdown
 import pytest
 import requests
-from download_server import DATA, entry, file, network, page, running, status
+from download_server import DATA, entry, file, network, page, status
 
 from stylegan_swap.cache import cached_path
 from stylegan_swap.download import download_published
@@ -24,15 +24,6 @@ QUOTA = (
     '<p class="uc-error-subcaption">Too many users have viewed or <b>downloaded</b> this file recently. '
     "Please try accessing the file again later. If the file is large, it may take 24 hours.</p></html>"
 )
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with running() as found:
-        yield found
 
 
 def fetch(server, **fields):

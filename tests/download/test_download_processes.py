@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,13 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from download_server import DATA, entry, file, network, running
+from download_server import DATA, PART, entry, file, network
 
 from stylegan_swap.cache import cached_path
 from stylegan_swap.download import download_published
 from stylegan_swap.download.lock import exclusive
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import sys
 from download_server import entry, network
@@ -35,14 +36,10 @@ say(f"fetched {found.fetched}")
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with running() as found:
-        # Half of the file comes at once, the rest when the test wishes.
-        found.answers = [file(cut=len(DATA) // 2, before=lambda: found.released.wait(20))]
-        yield found
+def server(server):
+    """Half of the file comes at once, the rest when the test wishes."""
+    server.answers = [file(cut=len(DATA) // 2, before=lambda: server.released.wait(20))]
+    return server
 
 
 @pytest.fixture
@@ -51,7 +48,7 @@ def start(server):
     started: list[subprocess.Popen[str]] = []
 
     def begin() -> subprocess.Popen[str]:
-        path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+        path = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "download")))
         started.append(
             subprocess.Popen(
                 [sys.executable, "-c", SCRIPT, f"{server.url}/net.pt"],
@@ -121,6 +118,16 @@ def test_a_killed_process_leaves_no_lock_and_no_half_file(server, start):
     assert [line for line in said if "going on after" in line]
     assert int(server.requests[1]["Range"].removeprefix("bytes=").removesuffix("-")) > 100_000
     assert here() == ["net.pt", "net.pt.sha256"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_keeps_what_is_here(server, start):
+    process = start()
+    until(half_is_here)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=15)
+    assert "KeyboardInterrupt" in out and process.returncode != 0
+    assert here() == PART
 
 
 def test_the_lock_lets_in_one_at_a_time(tmp_path):

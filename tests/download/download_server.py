@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from stylegan_swap.download.job import Network
 from stylegan_swap.known_weights import PublishedWeights
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 DATA = bytes(range(256)) * 12_000
+SHA = hashlib.sha256(DATA).hexdigest()
+PART = [".net.pt.part", ".net.pt.part.json"]
 
 
 class Server:
@@ -139,3 +143,9 @@ def network(server: Server | None = None, waits: list[float] | None = None) -> N
         timeout=(5, 5),
         sleep=(waits if waits is not None else []).append,
     )
+
+
+def left(cache: Path) -> list[str]:
+    """The files in the folder of the name."""
+    folder = cache / "weights" / "net"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
