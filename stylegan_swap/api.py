@@ -32,7 +32,12 @@ from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.models.identity import DlibIdentity
 from stylegan_swap.registry import build_method, list_methods, method_entry
 from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
-from stylegan_swap.weights import default_weights_available, find_weights, registered_weights
+from stylegan_swap.weights import (
+    default_weights_available,
+    find_weights,
+    published_weights,
+    registered_weights,
+)
 
 FaceChoice: TypeAlias = "str | int | PhotoSource"
 # Sides of the crop for methods that take any: the smallest that keeps three quarters of the photo's detail.
@@ -142,7 +147,7 @@ class Swapper:
             warnings.warn(notes[0], StyleganSwapWarning, stacklevel=2)
             name = "warp"
         known = isinstance(name, str) and name in list_methods()
-        if not known and _is_no_path(name) and name not in registered_weights():
+        if not known and _is_no_path(name) and name not in {*registered_weights(), *published_weights()}:
             method_entry(str(name))  # raises, and says which methods there are
         if known and not method_entry(str(name)).needs_weights:
             method = build_method(str(name), None, where, precision)

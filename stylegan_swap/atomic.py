@@ -40,10 +40,19 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         if target.exists():
             temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        _sync(temporary)
-        os.replace(temporary, target)
+        put_in_place(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_in_place(temporary: Path, target: Path) -> None:
+    """Gives a finished file its name, once the disk has all of it; both lie in one folder.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written to; `target` is as it was.
+    """
+    _sync(temporary)
+    os.replace(temporary, target)
     # The name must survive a power cut as well; some file systems cannot sync a folder.
     with contextlib.suppress(OSError):
         _sync(target.parent)

@@ -15,6 +15,7 @@ import typer
 
 from stylegan_swap._version import __version__
 from stylegan_swap.cli_convert import convert
+from stylegan_swap.cli_download import download
 from stylegan_swap.cli_evaluate import evaluate
 from stylegan_swap.cli_study import study_app
 from stylegan_swap.cli_train import convert_identity, pack, train
@@ -237,6 +238,7 @@ app.command()(train)
 app.command()(pack)
 app.command()(convert)
 app.command()(convert_identity)
+app.command()(download)
 
 
 @app.command()

@@ -20,7 +20,10 @@ class StoredType(str, Enum):
 
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="IN", help="A published file; with --to, a folder that convert wrote.")
+        Path,
+        typer.Argument(
+            metavar="IN", help="A published file, or a downloaded name; with --to, a folder of convert."
+        ),
     ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="New folder; with --to, a .pt or .pth file.")],
     origin: Annotated[

@@ -30,6 +30,7 @@ _PACKAGES = (
     ("scikit-learn", False, "editing, evaluation"),
     ("scikit-image", False, "demo photo"),
     ("matplotlib", False, "demo photo"),
+    ("requests", False, "downloads"),
     ("gdown", False, "downloads"),
     ("ninja", False, "building CUDA ops"),
 )
@@ -98,6 +99,12 @@ def _weight_lines() -> Iterator[tuple[str, str]]:
             )
     except StyleganSwapError as error:
         yield "default weights", f"ERROR: {error}"
+    try:
+        from stylegan_swap.cache import cache_folder
+
+        yield "cache", str(cache_folder())
+    except StyleganSwapError as error:
+        yield "cache", f"ERROR: {error}"
     try:
         # Fails where OpenCV cannot be imported, which a report must survive.
         from stylegan_swap.faces.landmarks import dlib_model_file

@@ -34,6 +34,10 @@ class CheckpointError(StyleganSwapError):
     """Weights are missing, truncated, unsafe, or do not fit the network they are for."""
 
 
+class DownloadError(CheckpointError):
+    """Weights could not be downloaded: network, quota, disk, or the file is not the one expected."""
+
+
 class UnsupportedOptionError(StyleganSwapError):
     """The chosen method does not offer the option that was asked for."""
 

@@ -9,26 +9,20 @@ PyTorch's own files are read with ``weights_only=True`` and never otherwise: a p
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib.resources
 import json
 import os
 import re
 import struct
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegan_swap._version import __version__
 from stylegan_swap.atomic import replacing
+from stylegan_swap.cache import find_cached, is_web_page, sha256_of
 from stylegan_swap.errors import CheckpointError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from stylegan_swap.known_weights import PublishedWeights, WeightsEntry, read_registry
 
 if TYPE_CHECKING:
     import torch
@@ -42,23 +36,6 @@ _SHOWN = 5
 
 # What torch.load raises on a damaged file, depending on where it is damaged.
 _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
-
-
-@dataclass(frozen=True)
-class WeightsEntry:
-    """One entry of checkpoints/registry.toml.
-
-    Attributes:
-        name: what users call it, e.g. "default".
-        file: path of the weights, relative to the checkpoints folder.
-        licence: SPDX identifier of the licence of the weights.
-        sha256: hash of the file in hexadecimal; empty while the file is not shipped.
-    """
-
-    name: str
-    file: str
-    licence: str
-    sha256: str
 
 
 def shipped_folder() -> Path:
@@ -79,30 +56,21 @@ def shipped_folder() -> Path:
 
 
 def registered_weights() -> dict[str, WeightsEntry]:
-    """Everything listed in checkpoints/registry.toml, whether its file is there or not.
+    """What ships with the library by checkpoints/registry.toml, whether its file is there or not.
 
     Raises:
         CheckpointError: the list is missing, no valid TOML, lacks a key, or points outside its folder.
     """
-    path = shipped_folder() / "registry.toml"
-    cure = "install stylegan-swap again"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({_one_line(error)}); {cure}") from error
-    entries = {}
-    for name, values in table.items():
-        try:
-            entry = WeightsEntry(name=name, **values)
-        except TypeError as error:
-            raise CheckpointError(
-                f"{path}: entry [{name}] is incomplete or wrong ({error}); {cure}"
-            ) from error
-        file = (path.parent / entry.file).resolve()
-        if not file.is_relative_to(path.parent.resolve()):
-            raise CheckpointError(f"{path}: entry [{name}] points outside its folder ({entry.file}); {cure}")
-        entries[name] = entry
-    return entries
+    return read_registry(shipped_folder() / "registry.toml").shipped
+
+
+def published_weights() -> dict[str, PublishedWeights]:
+    """The files of other projects that `stylegan-swap download` knows, whether they were fetched or not.
+
+    Raises:
+        CheckpointError: as :func:`registered_weights`.
+    """
+    return read_registry(shipped_folder() / "registry.toml").published
 
 
 def default_weights_available() -> bool:
@@ -114,6 +82,7 @@ def default_weights_available() -> bool:
 def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
     """Finds the weights file behind a name of the registry, a folder or a path.
 
+    The file of a published name lies in the cache once it was downloaded; nothing is downloaded here.
     A bare name of the registry always means the registry; write ./default for a folder of that name.
 
     Raises:
@@ -130,6 +99,9 @@ def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
         if entry.sha256:
             _verify(path, entry.sha256)
         return path
+    published = published_weights()
+    if (foreign := published.get(str(name_or_path))) is not None:
+        return find_cached(foreign)
     path = Path(name_or_path)
     try:
         if path.is_dir():
@@ -144,8 +116,11 @@ def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
             f"{str(path)[:200]!r}: is no usable path ({_one_line(error)}); check it"
         ) from error
     if not found:
-        near = _nearest(str(name_or_path), entries)
-        raise CheckpointError(f"{path}: no such weights{near}; known names: {', '.join(entries) or 'none'}")
+        near = _nearest(str(name_or_path), [*entries, *published])
+        raise CheckpointError(
+            f"{path}: no such weights{near}; known names: {', '.join(entries) or 'none'}, and those that "
+            "`stylegan-swap download --list` shows"
+        )
     return path
 
 
@@ -355,20 +330,14 @@ def refuse_impostors(file: Path) -> None:
         raise CheckpointError(
             f"{file}: is a git-lfs pointer, not the weights; run `git lfs pull` in its folder"
         )
-    # The length at the start of a safetensors file may begin with '<' too, but has zero bytes after it.
-    if head.lstrip().startswith(b"<") and b"\0" not in head:
+    if is_web_page(head):
         raise CheckpointError(
             f"{file}: is a web page, not weights; open the link in a browser and download them"
         )
 
 
 def _verify(path: Path, expected: str) -> None:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != expected.lower():
-        found = digest.hexdigest()
+    if (found := sha256_of(path)) != expected.lower():
         raise CheckpointError(
             f"{path}: sha256 is {found}, not {expected.lower()}; install stylegan-swap again"
         )

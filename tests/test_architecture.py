@@ -33,8 +33,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "decode": {"errors"},
     "provenance": {"errors", "_version", "decode"},
     "images": {"errors", "atomic", "decode", "provenance"},
-    "weights": {"errors", "_version", "atomic"},
+    "known_weights": {"errors"},
+    "cache": {"errors", "atomic", "known_weights"},
+    "weights": {"errors", "_version", "atomic", "known_weights", "cache"},
     "convert": {"cuda_ops", "inversion", "errors", "atomic", "weights", "models"},
+    "download": {"errors", "_version", "atomic", "known_weights", "cache", "weights"},
     "codes": {"inversion", "errors", "atomic"},
     "faces": {"errors"},
     "models": {"cuda_ops", "inversion", "errors", "atomic"},
@@ -54,17 +57,19 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("faces", "models", "losses", "metrics", "convert"),
     },
     "demo": {"errors", "images", "api"},
-    "doctor": {"cuda_ops", "errors", "_version", "device", "weights", "faces"},
+    "doctor": {"cuda_ops", "errors", "_version", "device", "cache", "weights", "faces"},
     # The package's own names; all but the version are resolved on first use.
     "stylegan_swap": {"_version"},
     "study": {"errors", "_version", "atomic", "images"},
     "cli_convert": {"weights", "convert"},
+    "cli_download": {"cache", "weights", "download"},
     "cli_evaluate": {"_version", "atomic", "images", "metrics"},
     "cli_study": {"errors", "study"},
     "cli_train": {"errors", "models", "training"},
     "cli": {
         *("errors", "_version", "images", "provenance", "weights", "codes", "result"),
-        *("api", "cli_convert", "cli_evaluate", "cli_study", "cli_train", "demo", "doctor", "stylegan_swap"),
+        *("api", "cli_convert", "cli_download", "cli_evaluate", "cli_study", "cli_train"),
+        *("demo", "doctor", "stylegan_swap"),
     },
 }
 
@@ -287,7 +292,25 @@ def test_help_loads_no_network_library():
     _, modules, events = probe("stylegan_swap.cli")
     assert "typer" in modules
     assert modules & {"torch", "cv2", "dlib", "numpy", "scipy", "PIL", "skimage", "matplotlib"} == set()
+    assert modules & {"requests", "urllib3", "gdown", "bs4", "pydantic"} == set()
     assert events == []
+
+
+def test_only_downloads_know_how_to_reach_the_network():
+    """What SECURITY.md promises: no other module opens a connection; the study only answers one."""
+    taboo = {"requests", "gdown", "urllib3", "urllib.request", "http.client", "socket", "ftplib", "smtplib"}
+    found = {
+        module_of(path): taboo & {*names, *(name.split(".")[0] for name in names)}
+        for path in SOURCES
+        if (names := imports_of(path.read_text(encoding="utf-8")))
+    }
+    offenders = {module: names for module, names in found.items() if names}
+    allowed = {
+        "stylegan_swap.download.transfer",
+        "stylegan_swap.download.drive",
+        "stylegan_swap.study.server",
+    }
+    assert set(offenders) == allowed, offenders
 
 
 def test_names_are_resolved_on_first_use():

@@ -19,6 +19,7 @@ from stylegan_swap.convert.converted import Converted
 from stylegan_swap.convert.restricted_pickle import PickledModule, PickledNetwork
 from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
+from stylegan_swap.weights import find_weights, published_weights
 
 _SHOWN = 5
 
@@ -67,7 +68,7 @@ def convert_file(path: str | Path, format_name: str | None = None) -> Converted:
     """Read a foreign file and give its networks this library's names.
 
     Args:
-        path: the file.
+        path: the file, or a name of ``stylegan-swap download --list`` that was downloaded.
         format_name: a key of ``FORMATS`` for files that do not tell; None finds out.
 
     Raises:
@@ -77,6 +78,8 @@ def convert_file(path: str | Path, format_name: str | None = None) -> Converted:
     file = Path(path)
     if format_name is not None and format_name not in FORMATS:
         raise UnsupportedOptionError(f"unknown format {format_name!r}: choose one of {', '.join(FORMATS)}")
+    if str(path) in published_weights():
+        file = find_weights(str(path))
     if file.is_dir():
         raise CheckpointError(f"{file}: is a folder; give the file in it (.pt, .pth or .pkl)")
     if not file.is_file():

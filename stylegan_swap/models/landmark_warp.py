@@ -50,7 +50,7 @@ def warp_to_landmarks(photo: Tensor, source: Tensor, target: Tensor) -> tuple[Te
         usable = points.isfinite().all(-1).all(-1).all(0)
         anywhere = torch.rand(POINTS, 2, generator=torch.Generator().manual_seed(0)).to(points)
         points = torch.where(usable.view(1, -1, 1, 1), points, anywhere)
-        coarse = _spline(*points, size).float()
+        coarse = _spline(points[0], points[1], size).float()
     with torch.autocast(device.type, enabled=False):
         grid = F.interpolate(
             coarse.unflatten(1, (GRID, GRID)).permute(0, 3, 1, 2),

@@ -10,13 +10,14 @@ import pytest
 import torch
 from convert.foreign import nvidia_modules
 
+from stylegan_swap.cache import CACHE_VARIABLE, cached_path
 from stylegan_swap.convert import detect
 from stylegan_swap.convert.converted import Converted, load_converted
 from stylegan_swap.convert.detect import FORMATS, Format, convert_file
 from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
 from stylegan_swap.models.generator import Generator
-from stylegan_swap.weights import save_weights
+from stylegan_swap.weights import published_weights, save_weights
 
 
 def write(tmp_path: Path, content: object, name: str = "file.pt") -> Path:
@@ -93,6 +94,16 @@ def test_missing_own_and_misnamed_files(tmp_path: Path):
         convert_file(write(tmp_path, {}), "stylegan9")
     with pytest.raises(CheckpointError, match="of no 'arcface' format"):
         convert_file(write(tmp_path, {"g_ema": {"convs.0.conv.weight": torch.ones(1)}}), "arcface")
+
+
+def test_a_downloaded_name_is_its_file(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    with pytest.raises(CheckpointError, match="stylegan-swap download stylegan2-ffhq-256"):
+        convert_file("stylegan2-ffhq-256")
+    place = cached_path(published_weights()["stylegan2-ffhq-256"])
+    place.parent.mkdir(parents=True)
+    torch.save({"g_ema": Generator(8, 4, 1, channels={4: 3, 8: 2}).state_dict()}, place)
+    assert convert_file("stylegan2-ffhq-256").config["generator"]["size"] == 8
 
 
 def test_a_sparse_tensor(tmp_path: Path):

@@ -1,0 +1,60 @@
+"""An empty cache, a server on this machine, and a caller that keeps what a download says."""
+
+from __future__ import annotations
+
+import pytest
+from download_server import entry, network, running
+
+from stylegan_swap.cache import cached_path
+from stylegan_swap.download import download_published
+from stylegan_swap.errors import DownloadError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty cache; and no proxy of this machine between it and the server."""
+    monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def server():
+    with running() as found:
+        yield found
+
+
+class Caller:
+    """Downloads from a server; keeps what was said, waited and shown."""
+
+    def __init__(self, server):
+        self.server = server
+        self.said: list[str] = []
+        self.waits: list[float] = []
+        self.shown: list[tuple[int, int | None]] = []
+
+    def __call__(self, folder=None, **fields):
+        return download_published(
+            entry(f"{self.server.url}/net.pt", **fields),
+            folder,
+            say=self.said.append,
+            progress=lambda here, total: self.shown.append((here, total)),
+            _network=network(self.server, self.waits),
+        )
+
+    def refused(self, *words, folder=None, **fields):
+        with pytest.raises(DownloadError) as caught:
+            self(folder, **fields)
+        message = str(caught.value)
+        assert "\n" not in message and message.startswith("net: ")
+        for word in words:
+            assert word in message, message
+        assert not cached_path(entry()).exists()
+        assert not list(cached_path(entry()).parent.glob(".*.lock"))
+        return message
+
+
+@pytest.fixture
+def fetch(server):
+    return Caller(server)
