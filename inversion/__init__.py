@@ -5,6 +5,7 @@ generators and trunks as arguments and imports only ``cuda_ops``.
 """
 
 from inversion.e4e import E4EEncoder, progressive_stage
+from inversion.hierfe import HieRFE
 from inversion.irse import IRSE50, IRSE50Trunk, crop_identity
 from inversion.latents import Encoder, Latents, as_latent_avg
 from inversion.light import FaceTrunk, LightEncoder
@@ -18,6 +19,7 @@ __all__ = [
     "Encoder",
     "FaceTrunk",
     "GradualStyleEncoder",
+    "HieRFE",
     "IRSE50Trunk",
     "Latents",
     "LightEncoder",

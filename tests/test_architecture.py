@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "faces": {"errors"},
     "models": {"cuda_ops", "inversion", "errors", "atomic"},
     "methods": {"cuda_ops", "inversion", "errors", "weights", "faces", "models"},
+    "convert": {"cuda_ops", "inversion", "errors", "weights", "models"},
     "result": {"errors", "images", "faces", "models"},
     "api": {
         *("inversion", "errors", "device", "registry", "images", "weights"),
