@@ -7,6 +7,7 @@ generators and trunks as arguments and imports only ``cuda_ops``.
 from inversion.e4e import E4EEncoder, progressive_stage
 from inversion.hierfe import HieRFE
 from inversion.irse import IRSE50, IRSE50Trunk, crop_identity
+from inversion.landmark_encoder import LandmarkEncoder
 from inversion.latents import Encoder, Latents, as_latent_avg
 from inversion.light import FaceTrunk, LightEncoder
 from inversion.psp import BackboneEncoderIntoW, BackboneEncoderIntoWPlus, GradualStyleEncoder
@@ -21,6 +22,7 @@ __all__ = [
     "GradualStyleEncoder",
     "HieRFE",
     "IRSE50Trunk",
+    "LandmarkEncoder",
     "Latents",
     "LightEncoder",
     "as_latent_avg",

@@ -48,6 +48,9 @@ _methods: dict[str, MethodEntry] = {
     "megafs": MethodEntry(
         "stylegan_swap.methods.megafs:MegaFSMethod", True, "MegaFS (CVPR 2021); its weights are not shipped"
     ),
+    "fslsd": MethodEntry(
+        "stylegan_swap.methods.fslsd:FSLSDMethod", True, "FSLSD (CVPR 2022); its weights are not shipped"
+    ),
     "copy": MethodEntry(
         "stylegan_swap.methods.baselines:CopyMethod", False, "baseline: the attribute photo itself"
     ),

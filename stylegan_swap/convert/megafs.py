@@ -179,13 +179,14 @@ def skeleton(network_class: type[torch.nn.Module], config: Any) -> dict[str, tor
 def fitted(
     state: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], what: str, loose: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
-    """The state in the order of the network, filter kernels added where a file leaves them out.
+    """The state in the order of the network, if it fits.
 
     Args:
         state: converted weights by our names.
         wanted: names and shapes of the network.
         what: whose weights, for the message.
-        loose: prefixes under which names that the network lacks are dropped, as the official loaders do.
+        loose: prefixes of generators: names that the network lacks are dropped there, and missing filter
+            kernels filled in, as the official loaders do.
 
     Raises:
         CheckpointError: names or shapes do not fit.
@@ -194,7 +195,7 @@ def fitted(
     result, problems = {}, []
     for name, shape in wanted.items():
         tensor = state.get(name)
-        if tensor is None and name.endswith(".kernel"):
+        if tensor is None and name.startswith(loose) and name.endswith(".kernel"):
             tensor = kernel
         if tensor is None:
             problems.append(f"{name} is missing")
