@@ -11,6 +11,7 @@ from inversion.landmark_encoder import LandmarkEncoder
 from inversion.latents import Encoder, Latents, as_latent_avg
 from inversion.light import FaceTrunk, LightEncoder
 from inversion.psp import BackboneEncoderIntoW, BackboneEncoderIntoWPlus, GradualStyleEncoder
+from inversion.region_encoder import RegionEncoder, RegionIdentity
 
 __all__ = [
     "IRSE50",
@@ -25,6 +26,8 @@ __all__ = [
     "LandmarkEncoder",
     "Latents",
     "LightEncoder",
+    "RegionEncoder",
+    "RegionIdentity",
     "as_latent_avg",
     "crop_identity",
     "progressive_stage",

@@ -51,6 +51,11 @@ _methods: dict[str, MethodEntry] = {
     "fslsd": MethodEntry(
         "stylegan_swap.methods.fslsd:FSLSDMethod", True, "FSLSD (CVPR 2022); its weights are not shipped"
     ),
+    "rafswap": MethodEntry(
+        "stylegan_swap.methods.rafswap:RAFSwapMethod",
+        True,
+        "RAFSwap (CVPR 2022); its weights are not shipped",
+    ),
     "copy": MethodEntry(
         "stylegan_swap.methods.baselines:CopyMethod", False, "baseline: the attribute photo itself"
     ),

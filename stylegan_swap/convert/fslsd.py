@@ -110,12 +110,12 @@ def _numbers(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
     landmarks = parts["encoder_lmk"]
     width, maps = landmarks["input_layer.0.weight"].shape[:2]
     numbers: dict[str, Any] = generator_numbers(parts["generator"])
-    numbers |= {"points": maps // 2, "trunk_width": width, "trunk_units": _units(landmarks, width)}
+    numbers |= {"points": maps // 2, "trunk_width": width, "trunk_units": trunk_units(landmarks, width)}
     rows = 2 * (numbers["size"].bit_length() - 1) - 2
     return numbers | {"identity_rows": min(FSLSDConfig.identity_rows, rows)}
 
 
-def _units(trunk: Mapping[str, Tensor], width: int) -> tuple[int, ...]:
+def trunk_units(trunk: Mapping[str, Tensor], width: int) -> tuple[int, ...]:
     """Units per stage of an IR-SE trunk: a stage is what has the same channels."""
     outputs = [trunk[f"body.{unit}.res_layer.1.weight"].shape[0] for unit in range(numbered(trunk, "body."))]
     return tuple(outputs.count(width * 2**stage) for stage in range(4))
