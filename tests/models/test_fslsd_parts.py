@@ -88,6 +88,7 @@ def test_official_decoder(size):
 
 
 @golden.mark
+@pytest.mark.slow
 @torch.no_grad()
 def test_official_discriminator_sees_no_spread():
     known = golden.case("fslsd_discriminator_256")

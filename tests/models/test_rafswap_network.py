@@ -98,6 +98,7 @@ def test_official_mask_predictor():
 
 
 @golden.mark
+@pytest.mark.slow
 @torch.no_grad()
 def test_official_discriminator():
     known = golden.case("rafswap_discriminator_256")
