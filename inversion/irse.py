@@ -6,15 +6,16 @@ the published encoders; with its output layer it is the recogniser of their iden
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# (input channels, output channels, units); the first unit of every stage halves the resolution.
-STAGES = ((64, 64, 3), (64, 128, 4), (128, 256, 14), (256, 512, 3))
-TAPS = (6, 20, 23)
-TAP_CHANNELS = (128, 256, 512)
+# Units per stage; the first of every stage halves the resolution, and from the second stage on doubles the
+# channels, of which the first has WIDTH.
+UNITS = (3, 4, 14, 3)
+WIDTH = 64
 CROP_ROWS = slice(35, 223)
 CROP_COLUMNS = slice(32, 220)
 FACE_SIZE = 112
@@ -76,26 +77,42 @@ class IRSE50Trunk(nn.Module):
     Args:
         input_nc: channels of the image: 3, or 1 / 19 for the sketch and segmentation models, or
             the number of landmark maps.
+        width: channels of the first stage, 64 in every published network; the taps have 2, 4 and 8 times
+            as many.
+        units: units per stage, four numbers.
+
+    Raises:
+        ValueError: if there are not four stages, or a number is too small.
     """
 
-    def __init__(self, input_nc: int = 3) -> None:
+    def __init__(self, input_nc: int = 3, width: int = WIDTH, units: Sequence[int] = UNITS) -> None:
         super().__init__()
+        if len(units) != 4 or min(units) < 1 or width < 16:
+            raise ValueError(
+                f"IR-SE has four stages of at least one unit and 16 channels, got units={tuple(units)}, "
+                f"width={width}."
+            )
         self.input_layer = nn.Sequential(
-            nn.Conv2d(input_nc, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64)
+            nn.Conv2d(input_nc, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)
         )
-        units: list[nn.Module] = []
-        for in_channels, channels, count in STAGES:
-            units.append(ResidualUnit(in_channels, channels, 2))
-            units.extend(ResidualUnit(channels, channels, 1) for _ in range(count - 1))
-        self.body = nn.Sequential(*units)
+        body: list[nn.Module] = []
+        in_channels = width
+        for stage, count in enumerate(units):
+            channels = width * 2**stage
+            body.append(ResidualUnit(in_channels, channels, 2))
+            body.extend(ResidualUnit(channels, channels, 1) for _ in range(count - 1))
+            in_channels = channels
+        self.body = nn.Sequential(*body)
+        self.tap_channels = (2 * width, 4 * width, 8 * width)
+        self._tap_units = [last - 1 for last in accumulate(units)][1:]
 
     def taps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the feature maps (c1, c2, c3) of units 6, 20 and 23."""
+        """Return the feature maps (c1, c2, c3) of the last units of the stages 2, 3 and 4."""
         x = self.input_layer(x)
         found: list[Tensor] = []
         for index, unit in enumerate(self.body):
             x = unit(x)
-            if index in TAPS:
+            if index in self._tap_units:
                 found.append(x)
         return found[0], found[1], found[2]
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.layers import EqualizedLinear
-from inversion.irse import TAP_CHANNELS, IRSE50Trunk
+from inversion.irse import UNITS, WIDTH, IRSE50Trunk
 from inversion.latents import Latents, as_latent_avg
 
 INPUT_SIZE = 256
@@ -56,6 +57,8 @@ class PSPBase(IRSE50Trunk, ABC):
         style_dim: width D of a row.
         input_nc: channels of the image (3; 1 sketches; 19 segmentation maps, both in [0, 1]).
         latent_avg: average code ``[D]``, ``[1, D]`` or ``[L, D]`` that is added; None adds nothing.
+        trunk_width: see :class:`~inversion.irse.IRSE50Trunk`.
+        trunk_units: see :class:`~inversion.irse.IRSE50Trunk`.
     """
 
     latent_avg: Tensor
@@ -66,8 +69,11 @@ class PSPBase(IRSE50Trunk, ABC):
         style_dim: int = 512,
         input_nc: int = 3,
         latent_avg: Tensor | None = None,
+        *,
+        trunk_width: int = WIDTH,
+        trunk_units: Sequence[int] = UNITS,
     ) -> None:
-        super().__init__(input_nc)
+        super().__init__(input_nc, trunk_width, trunk_units)
         self.n_latent = n_styles
         self.style_dim = style_dim
         self.input_nc = input_nc
@@ -105,15 +111,20 @@ class GradualStyleEncoder(PSPBase):
         style_dim: int = 512,
         input_nc: int = 3,
         latent_avg: Tensor | None = None,
+        *,
+        trunk_width: int = WIDTH,
+        trunk_units: Sequence[int] = UNITS,
     ) -> None:
-        super().__init__(n_styles, style_dim, input_nc, latent_avg)
-        width = TAP_CHANNELS[2]
+        super().__init__(
+            n_styles, style_dim, input_nc, latent_avg, trunk_width=trunk_width, trunk_units=trunk_units
+        )
+        width = self.tap_channels[2]
         self.styles = nn.ModuleList(
             StyleHead(width, style_dim, 16 if i < COARSE_ROWS else 32 if i < MIDDLE_ROWS else 64)
             for i in range(n_styles)
         )
-        self.latlayer1 = nn.Conv2d(TAP_CHANNELS[1], width, 1)
-        self.latlayer2 = nn.Conv2d(TAP_CHANNELS[0], width, 1)
+        self.latlayer1 = nn.Conv2d(self.tap_channels[1], width, 1)
+        self.latlayer2 = nn.Conv2d(self.tap_channels[0], width, 1)
 
     def rows(self, x: Tensor, count: int | None = None) -> list[Tensor]:
         """Return the outputs ``[batch, D]`` of the first ``count`` heads (all by default)."""
@@ -121,9 +132,9 @@ class GradualStyleEncoder(PSPBase):
         c1, c2, c3 = self.taps(x)
         levels = [c3]
         if count > COARSE_ROWS:
-            levels.append(_add_lateral(c3, self.latlayer1(c2)))
+            levels.append(add_lateral(c3, self.latlayer1(c2)))
         if count > MIDDLE_ROWS:
-            levels.append(_add_lateral(levels[1], self.latlayer2(c1)))
+            levels.append(add_lateral(levels[1], self.latlayer2(c1)))
         return [
             head(levels[0 if i < COARSE_ROWS else 1 if i < MIDDLE_ROWS else 2])
             for i, head in enumerate(self.styles)
@@ -150,7 +161,7 @@ class BackboneEncoderIntoW(PSPBase):
         latent_avg: Tensor | None = None,
     ) -> None:
         super().__init__(n_styles, style_dim, input_nc, latent_avg)
-        self.linear = EqualizedLinear(TAP_CHANNELS[2], style_dim)
+        self.linear = EqualizedLinear(self.tap_channels[2], style_dim)
 
     def code(self, x: Tensor) -> Tensor:
         """Return the single raw style ``[batch, D]``."""
@@ -176,7 +187,7 @@ class BackboneEncoderIntoWPlus(PSPBase):
         latent_avg: Tensor | None = None,
     ) -> None:
         super().__init__(n_styles, style_dim, input_nc, latent_avg)
-        width = TAP_CHANNELS[2]
+        width = self.tap_channels[2]
         self.output_layer_2 = nn.Sequential(
             nn.BatchNorm2d(width), nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.Linear(width * 49, 512)
         )
@@ -188,7 +199,8 @@ class BackboneEncoderIntoWPlus(PSPBase):
         return self.linear(vector).unflatten(1, (self.n_latent, self.style_dim))
 
 
-def _add_lateral(coarse: Tensor, lateral: Tensor) -> Tensor:
+def add_lateral(coarse: Tensor, lateral: Tensor) -> Tensor:
+    """Enlarge a map of the pyramid to the size of the next finer one and add the two."""
     # align_corners=True is what the published weights were trained with.
     size = (lateral.shape[2], lateral.shape[3])
     return F.interpolate(coarse, size=size, mode="bilinear", align_corners=True) + lateral

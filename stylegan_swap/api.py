@@ -30,7 +30,7 @@ from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.images import Photo, PhotoSource, read_photo
 from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.models.identity import DlibIdentity
-from stylegan_swap.registry import build_method, list_methods, method_entry
+from stylegan_swap.registry import build_method, list_methods, method_entry, method_of
 from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
 from stylegan_swap.weights import (
     default_weights_available,
@@ -149,10 +149,12 @@ class Swapper:
         known = isinstance(name, str) and name in list_methods()
         if not known and _is_no_path(name) and name not in {*registered_weights(), *published_weights()}:
             method_entry(str(name))  # raises, and says which methods there are
-        if known and not method_entry(str(name)).needs_weights:
+        if known and (not method_entry(str(name)).needs_weights or name not in registered_weights()):
+            # A method whose weights are not this library's says which they are.
             method = build_method(str(name), None, where, precision)
         else:
-            method = build_method(str(name) if known else "default", find_weights(name), where, precision)
+            weights = find_weights(name)
+            method = build_method(str(name) if known else method_of(weights), weights, where, precision)
         return cls(method, landmarks=landmarks, notes=notes)
 
     def prepare(

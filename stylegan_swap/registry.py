@@ -7,6 +7,7 @@ add theirs with the decorator ``register_method``.
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,17 @@ _methods: dict[str, MethodEntry] = {
     ),
     "warp": MethodEntry(
         "stylegan_swap.methods.warp:WarpMethod", False, "landmark-driven warp and blend, no weights"
+    ),
+    "megafs": MethodEntry(
+        "stylegan_swap.methods.megafs:MegaFSMethod", True, "MegaFS (CVPR 2021); its weights are not shipped"
+    ),
+    "fslsd": MethodEntry(
+        "stylegan_swap.methods.fslsd:FSLSDMethod", True, "FSLSD (CVPR 2022); its weights are not shipped"
+    ),
+    "rafswap": MethodEntry(
+        "stylegan_swap.methods.rafswap:RAFSwapMethod",
+        True,
+        "RAFSwap (CVPR 2022); its weights are not shipped",
     ),
     "copy": MethodEntry(
         "stylegan_swap.methods.baselines:CopyMethod", False, "baseline: the attribute photo itself"
@@ -84,6 +96,19 @@ def register_method(name: str, *, needs_weights: bool, summary: str) -> Callable
         return method_class
 
     return decorate
+
+
+def method_of(weights: Path) -> str:
+    """The method that weights belong to: "method" in the configuration beside them, or "default".
+
+    What is wrong with the configuration is said by the method that reads it.
+    """
+    try:
+        network = json.loads(weights.with_name("config.json").read_text(encoding="utf-8"))["network"]
+        name = network.get("method", "default")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "default"
+    return name if isinstance(name, str) else "default"
 
 
 def build_method(name: str, weights: Path | None, device: torch.device, dtype: torch.dtype) -> Method:

