@@ -168,8 +168,8 @@ NETWORK_PRESETS: dict[str, NetworkConfig] = {
         detail_width=16,
     ),
     "128": NetworkConfig(size=128, encoder_size=128, detail_width=64),
-    "256": NetworkConfig(detail_width=64),
-    "512": NetworkConfig(size=512, detail_width=64),
-    "1024": NetworkConfig(size=1024, detail_width=64),
+    "256": NetworkConfig(detail_width=48),
+    "512": NetworkConfig(size=512, detail_width=48),
+    "1024": NetworkConfig(size=1024, detail_width=48),
     "ffhq": NetworkConfig(size=1024, style_dim=512, published_channels=True, detail_width=64),
 }

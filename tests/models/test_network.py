@@ -36,6 +36,9 @@ def build(identity: DlibIdentity, **changes) -> SwapNetwork:
     for name, parameter in network.generator.named_parameters():
         if name.endswith("noise.weight"):
             torch.nn.init.constant_(parameter, 0.1)
+    # So do the projections of the identity photo.
+    for project in network.detail.project.values():
+        torch.nn.init.normal_(project.weight)
     return network
 
 
@@ -142,7 +145,8 @@ def test_bfloat16_autocast_is_close(network):
 
 def test_one_backward_reaches_every_parameter(identity):
     network = build(identity, residual_drop=0.0).train()
-    out = network(photos(1), photos(2), points(3), appearance=0.5)
+    person = network.identity_codes(photos(1), points(4))
+    out = network(person, photos(2), points(3), appearance=0.5)
     stream = torch.Generator().manual_seed(0)
     loss = (out.image * torch.randn(out.image.shape, generator=stream)).sum() + out.mask_logits.square().sum()
     loss.backward()
@@ -184,12 +188,13 @@ def test_photos_of_any_side_and_their_landmarks_are_brought_to_size(network):
         network(photos(1), photos(2)[..., 1:])
 
 
-def test_the_state_has_the_four_prefixes_and_no_recogniser(network, identity):
+def test_the_state_has_its_prefixes_and_no_recogniser(network, identity):
     assert {k.split(".")[0] for k in network.state_dict()} == {
         "generator",
         "encoder",
         "swapper",
         "attributes",
+        "detail",
     }
     recogniser = {p.data_ptr() for p in identity.parameters()}
     assert not recogniser & {p.data_ptr() for p in network.parameters()}
@@ -234,7 +239,7 @@ def test_the_default_stays_in_its_budget(identity, name: str):
 def test_presets_name_the_right_networks():
     rows = {name: config.n_latent for name, config in NETWORK_PRESETS.items()}
     assert rows == {"tiny": 10, "128": 12, "256": 14, "512": 16, "1024": 18, "ffhq": 18}
-    assert NetworkConfig() == NetworkConfig.preset("256")
+    assert NetworkConfig(detail_width=48) == NetworkConfig.preset("256")
     channels = NetworkConfig.preset("256").channels
     assert channels == {4: 256, 8: 256, 16: 256, 32: 256, 64: 128, 128: 64, 256: 32}
     published = NetworkConfig.preset("ffhq").channels
