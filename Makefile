@@ -1,9 +1,10 @@
-# The README's two commands. Each creates .venv and installs what it needs; nothing else is touched.
+# The README's two commands, and `parity`: every case of the folder STYLEGAN_SWAP_GOLDEN (recorded outputs of
+# official code) against ours. Each creates .venv and installs what it needs; nothing else is touched.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test parity clean
 
 demo: $(VENV)/installed
 	$(BIN)/stylegan-swap demo --output runs/demo
@@ -20,6 +21,9 @@ test: $(VENV)/test-installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+parity: $(VENV)/test-installed
+	OMP_NUM_THREADS=1 $(BIN)/python tests/parity.py -n 2 --dist worksteal
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(call INSTALL,.)

@@ -36,6 +36,15 @@ mark = pytest.mark.golden
 
 M = TypeVar("M", bound=nn.Module)
 
+_uses: set[str] = set()
+
+
+def take_uses() -> list[str]:
+    """What was handed out since the last call: "case" for one opened, "case/output" for a recorded output."""
+    uses = sorted(_uses)
+    _uses.clear()
+    return uses
+
 
 def golden_array(name: str, shape: Sequence[int], seed: int = 0, unit: Sequence[str] = ()) -> np.ndarray:
     """The float32 array that belongs to the parameter or input `name`.
@@ -139,6 +148,7 @@ class GoldenCase:
 
     def expected(self, name: str) -> Tensor:
         """The recorded output `name`, float32."""
+        _uses.add(f"{self.name}/{name}")
         return self.outputs[name]
 
     def check(self, name: str, tensor: Tensor, tol: float = 1e-4) -> None:
@@ -165,4 +175,5 @@ def case(name: str) -> GoldenCase:
     manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
     tensors_path = manifest_path.with_suffix(".safetensors")
     outputs = load_file(tensors_path) if tensors_path.exists() else {}
+    _uses.add(name)
     return GoldenCase(name, manifest, outputs)

@@ -49,8 +49,6 @@ CHANGES = {
     "options.adversarial_ramp_kimg": 0.008 * BATCH,
     "options.r1_every": 3,
     "options.ada_target": 0.001,
-    # Ahead of the generator from the first steps, so that the augmentation has something to do.
-    "options.discriminator_learning_rate": 0.02,
     "options.ada_kimg": 0.05,
 }
 
