@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from inversion import as_latent_avg
-from stylegan_swap.convert.megafs import (
+from stylegan_swap.convert.swap_system import (
     entry,
     fitted,
     generator_numbers,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from inversion import as_latent_avg
 from stylegan_swap.convert.fslsd import AVERAGE, trunk_units
-from stylegan_swap.convert.megafs import (
+from stylegan_swap.convert.swap_system import (
     entry,
     fitted,
     generator_numbers,

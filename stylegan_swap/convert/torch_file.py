@@ -34,11 +34,12 @@ _UNREADABLE = (
 )
 
 
-def read_file(file: Path) -> Any:
+def read_file(file: Path, *, mapped: bool = False) -> Any:
     """Read what a foreign file holds.
 
     Args:
         file: a zip or older file of ``torch.save``, or a pickle of NVIDIA's repositories.
+        mapped: leave the numbers of a zip in the file until they are used.
 
     Returns:
         Dicts, lists, tensors, numbers, ``PickledModule`` and ``PickledNetwork``.
@@ -51,7 +52,7 @@ def read_file(file: Path) -> Any:
         head = stream.read(len(_LEGACY))
     if head.startswith(_ZIP):
         _check_zip(file)
-        return _load(file)
+        return _load(file, mapped)
     if head == _LEGACY:
         return _load(file)
     # Protocols 0 and 1 have no mark at the start; the reader refuses what they could ask for as well.
@@ -63,11 +64,11 @@ def read_file(file: Path) -> Any:
     )
 
 
-def _load(file: Path) -> Any:
+def _load(file: Path, mapped: bool = False) -> Any:
     try:
         with torch.serialization.safe_globals([*stand_ins()]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except ForbiddenPickle as error:
         raise refusal(file, str(error)) from None
     except pickle.UnpicklingError as error:

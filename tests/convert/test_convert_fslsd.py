@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stylegan_swap.convert.fslsd import convert_fslsd, from_fslsd, to_fslsd
-from stylegan_swap.convert.megafs import skeleton
+from stylegan_swap.convert.swap_system import skeleton
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.models.fslsd import FSLSDConfig, FSLSDNetwork
 from stylegan_swap.weights import load_state, load_weights

@@ -6,7 +6,8 @@ import golden
 import pytest
 import torch
 
-from stylegan_swap.convert.megafs import convert_megafs, from_megafs, read_checkpoint, skeleton, to_megafs
+from stylegan_swap.convert.megafs import convert_megafs, from_megafs, to_megafs
+from stylegan_swap.convert.swap_system import read_checkpoint, skeleton
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
 from stylegan_swap.weights import load_state, load_weights
@@ -98,6 +99,6 @@ class Payload:
 
 def test_no_code_runs(tmp_path, capsys):
     torch.save({"e": Payload()}, tmp_path / "evil.pth")
-    with pytest.raises(CheckpointError, match="nothing was executed"):
+    with pytest.raises(CheckpointError, match="nothing in it was executed"):
         read_checkpoint(tmp_path / "evil.pth")
     assert "ran" not in capsys.readouterr().out

@@ -6,8 +6,8 @@ import golden
 import pytest
 import torch
 
-from stylegan_swap.convert.megafs import skeleton
 from stylegan_swap.convert.rafswap import convert_rafswap, from_rafswap, to_rafswap
+from stylegan_swap.convert.swap_system import skeleton
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.models.rafswap import RAFSwapConfig, RAFSwapNetwork
 from stylegan_swap.weights import load_state, load_weights
