@@ -1,7 +1,7 @@
 """``swap()`` and ``Swapper``: the whole way of a photograph, in order.
 
 identity photo → detect → align → prepare ─┐
-attribute photo → detect → align ──────────┴→ swap_aligned → paste back into the attribute photo.
+attribute photo → detect → align ──────────┴→ swap_aligned → fine detail → paste into the attribute photo.
 
 Each step is one call into ``images``, ``faces`` or a method of ``methods``; nothing else happens here.
 """
@@ -21,12 +21,14 @@ from torch import Tensor
 
 from inversion import Latents
 from stylegan_swap.device import choose_device, choose_dtype
+from stylegan_swap.dials import checked_dials, checked_seed
 from stylegan_swap.errors import StyleganSwapWarning, UnsupportedOptionError
 from stylegan_swap.faces.align import Alignment, ffhq_alignment, ffhq_side
 from stylegan_swap.faces.detect import Face
 from stylegan_swap.faces.paste import paste_back
 from stylegan_swap.faces.select import select_faces
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
+from stylegan_swap.fine_detail import FinePhoto, add_fine_detail
 from stylegan_swap.images import Photo, PhotoSource, read_photo
 from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.models.identity import DlibIdentity
@@ -43,7 +45,6 @@ FaceChoice: TypeAlias = "str | int | PhotoSource"
 # Sides of the crop for methods that take any: the smallest that keeps three quarters of the photo's detail.
 _FREE_SIZES = (256, 512, 1024)
 _LANDMARKS = ("dlib", "face-alignment")
-_LARGEST_SEED = 2**63 - 1
 
 
 def swap(
@@ -57,6 +58,7 @@ def swap(
     appearance: float = 0.0,
     seed: int | None = None,
     match_colour: bool = False,
+    detail: float = 1.0,
     device: str = "auto",
     dtype: str = "auto",
     landmarks: str = "dlib",
@@ -75,6 +77,7 @@ def swap(
         appearance: 0..1, how far the colour rows go there.
         seed: draws fresh noise maps for the generator; None keeps the stored ones.
         match_colour: bring the result's skin to the photo's in Lab before pasting; ``warp`` does so anyway.
+        detail: 0..1, how much of the detail finer than the network's pixels is added from both photos.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: ``"auto"``, ``"float32"``, ``"bfloat16"``, ``"float16"``.
         landmarks: ``"dlib"`` or ``"face-alignment"``.
@@ -95,6 +98,7 @@ def swap(
         appearance=appearance,
         seed=seed,
         match_colour=match_colour,
+        detail=detail,
     )
 
 
@@ -176,7 +180,7 @@ class Swapper:
         sources = identity if isinstance(identity, (list, tuple)) else [cast("PhotoSource", identity)]
         if not sources:
             raise UnsupportedOptionError("no identity photo was given: give one, or several of one person")
-        prepared, embeddings, names, notes = [], [], [], []
+        prepared, embeddings, fine, names, notes = [], [], [], [], []
         for source in sources:
             photo = read_photo(source)
             found = self._select(photo, face)[0]
@@ -184,11 +188,14 @@ class Swapper:
             crop, points = from_pixels(alignment.crop(photo.pixels)), _points(alignment, found)
             prepared.append(self.method.prepare(crop, points))
             embeddings.append(describe_face(self._identity, photo.pixels, alignment))
+            fine.append(FinePhoto.cut(photo.pixels, found.landmarks, alignment))
             names.append(photo.name)
             notes += [f"{photo.name}: {note}" for note in photo.notes]
         whole = prepared[0] if len(prepared) == 1 else self.method.combine(prepared)
-        embedding = torch.cat(embeddings).mean(0, keepdim=True)
-        return Person(whole, embedding, self.method.fingerprint, tuple(names), tuple(notes))
+        each = torch.cat(embeddings)
+        embedding = each.mean(0, keepdim=True)
+        typical = fine[int((each - embedding).square().sum(1).argmin())]
+        return Person(whole, embedding, self.method.fingerprint, tuple(names), tuple(notes), typical)
 
     def __call__(
         self,
@@ -200,13 +207,14 @@ class Swapper:
         appearance: float = 0.0,
         seed: int | None = None,
         match_colour: bool = False,
+        detail: float = 1.0,
     ) -> SwapResult:
         """Swap; arguments as in ``swap``, with a prepared person or a photo.
 
         Raises:
             StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
         """
-        dials = self._dials(structure, appearance, seed)
+        dials = checked_dials(self.method, structure, appearance, seed, detail)
         photo = read_photo(attribute)
         if not isinstance(person, Person):
             person = self.prepare(person)
@@ -221,13 +229,7 @@ class Swapper:
             alignment = ffhq_alignment(found.landmarks, self._crop_side(found))
             crop, points = from_pixels(alignment.crop(photo.pixels)), _points(alignment, found)
             swapped = self.method.swap_aligned(person.prepared, crop, points, **dials)
-            pixels, changed = paste_back(
-                pixels,
-                to_pixels(swapped.image)[0],
-                swapped.mask[0, 0].cpu().numpy(),
-                alignment,
-                colour=match_colour,
-            )
+            pixels, changed = self._pasted(person, pixels, found, alignment, swapped, detail, match_colour)
             mask = np.maximum(mask, changed)
             done.append((found, alignment, swapped))
         faces = [self._swapped_face(person, pixels, *parts) for parts in done]
@@ -266,7 +268,7 @@ class Swapper:
         Returns:
             The swapped faces ``[batch, 3, S, S]`` and the masks ``[batch, 1, S, S]``.
         """
-        dials = self._dials(structure, appearance, seed)
+        dials = checked_dials(self.method, structure, appearance, seed)
         result = self.method.swap_aligned(self.method.prepare(x_id), x_attr, landmarks, **dials)
         return result.image, result.mask
 
@@ -297,7 +299,7 @@ class Swapper:
         """
         if n < 1:
             raise UnsupportedOptionError(f"n must be at least 1, got {n}")
-        faces = self._latent_space("generate")(latents, n, truncation_psi, _checked_seed(seed))
+        faces = self._latent_space("generate")(latents, n, truncation_psi, checked_seed(seed))
         return [Image.fromarray(np.rint(pixels).astype(np.uint8)) for pixels in to_pixels(faces)]
 
     @functools.cached_property
@@ -325,6 +327,23 @@ class Swapper:
         side = ffhq_side(found.landmarks)
         return next((size for size in _FREE_SIZES if size >= 0.75 * side), _FREE_SIZES[-1])
 
+    def _pasted(
+        self,
+        person: Person,
+        pixels: np.ndarray,
+        found: Face,
+        alignment: Alignment,
+        swapped: AlignedSwap,
+        detail: float,
+        colour: bool,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = to_pixels(swapped.image)[0], swapped.mask[0, 0].cpu().numpy()
+        if "detail" in self.method.options:
+            image, alignment = add_fine_detail(
+                image, pixels, found.landmarks, alignment, person.photo, detail
+            )
+        return paste_back(pixels, image, mask, alignment, colour=colour)
+
     def _swapped_face(
         self, person: Person, pixels: np.ndarray, found: Face, alignment: Alignment, swapped: AlignedSwap
     ) -> SwappedFace:
@@ -340,22 +359,6 @@ class Swapper:
             self._identity,
             person.embedding,
         )
-
-    def _dials(self, structure: float, appearance: float, seed: int | None) -> dict[str, Any]:
-        for name, value, neutral in (
-            ("structure", structure, 1.0),
-            ("appearance", appearance, 0.0),
-            ("seed", seed, None),
-        ):
-            if value != neutral and name not in self.method.options:
-                raise UnsupportedOptionError(
-                    f"method {self.method.name!r} has no option {name!r}: leave it out"
-                )
-        for name, value in (("structure", structure), ("appearance", appearance)):
-            if not 0 <= value <= 1:
-                raise UnsupportedOptionError(f"{name} is a dial from 0 to 1, got {value}")
-        seed = None if seed is None else _checked_seed(seed)
-        return {"structure": structure, "appearance": appearance, "seed": seed}
 
     def _latent_space(self, what: str) -> Any:
         function = getattr(self.method, what, None)
@@ -374,13 +377,6 @@ def _cached_swapper(method: str, device: str, dtype: str, landmarks: str) -> Swa
 def _is_no_path(name: str | os.PathLike[str]) -> bool:
     """Whether it can only have been meant as a name: one word, and nothing of that name lies here."""
     return isinstance(name, str) and name.replace("-", "").isidentifier() and not os.path.exists(name)
-
-
-def _checked_seed(seed: int) -> int:
-    if not isinstance(seed, int | np.integer) or not 0 <= seed <= _LARGEST_SEED:
-        raise UnsupportedOptionError(f"seed is a whole number from 0 to {_LARGEST_SEED}, got {seed}")
-    # torch takes no numpy integers.
-    return int(seed)
 
 
 def _points(alignment: Alignment, found: Face) -> Tensor:

@@ -84,6 +84,9 @@ def swap(
     match_colour: Annotated[
         bool, typer.Option("--match-colour", help="Match the skin's colours to the photo's when pasting.")
     ] = False,
+    detail: Annotated[
+        float, typer.Option(help="0..1: detail finer than the network's pixels, from both photos.")
+    ] = 1.0,
     device: Device = "auto",
     dtype: Precision = "auto",
     landmarks: Annotated[Landmarks, typer.Option(help="Landmark backend.")] = Landmarks.DLIB,
@@ -119,6 +122,7 @@ def swap(
         appearance=appearance,
         seed=seed,
         match_colour=match_colour,
+        detail=detail,
     )
     result.save(output, overwrite=overwrite, quality=quality, mark=mark)
     if save_mask is not None:

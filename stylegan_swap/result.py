@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stylegan_swap.faces.align import Alignment
 from stylegan_swap.faces.tensors import from_pixels
+from stylegan_swap.fine_detail import FinePhoto
 from stylegan_swap.images import write_photo
 from stylegan_swap.models.identity import DlibIdentity
 
@@ -31,6 +32,7 @@ class Person:
         method: fingerprint of the method that prepared it.
         names: the photos it comes from.
         notes: what a user should know about those photos.
+        photo: the most typical of them at its own resolution, for what is finer than the method's crops.
     """
 
     prepared: Any
@@ -38,6 +40,7 @@ class Person:
     method: str
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    photo: FinePhoto | None = None
 
 
 @dataclass(eq=False)

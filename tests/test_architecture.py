@@ -42,10 +42,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "faces": {"errors"},
     "models": {"cuda_ops", "inversion", "errors", "atomic"},
     "methods": {"cuda_ops", "inversion", "errors", "weights", "faces", "models"},
-    "result": {"errors", "images", "faces", "models"},
+    "fine_detail": {"faces", "models"},
+    "result": {"errors", "images", "faces", "fine_detail", "models"},
+    "dials": {"errors", "methods"},
     "api": {
-        *("inversion", "errors", "device", "registry", "images", "weights"),
-        *("faces", "models", "methods", "result"),
+        *("inversion", "errors", "device", "dials", "registry", "images", "weights"),
+        *("faces", "fine_detail", "models", "methods", "result"),
     },
     "metrics": {
         *("inversion", "errors", "_version", "atomic", "images"),

@@ -63,6 +63,12 @@ def colourfulness(lab: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.clip(0.35 + 0.65 * saturation / typical, 0, 1)[..., None].astype(np.float32)
 
 
+def is_gray(image: np.ndarray) -> bool:
+    """Whether a picture ``[S, S, 3]`` in 0..255 is black and white, up to what JPEG adds."""
+    small = cv2.resize(image.astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA)
+    return float(np.ptp(small, axis=-1).mean()) < 4.0
+
+
 def to_lab(image: np.ndarray) -> np.ndarray:
     """RGB in 0..255 to Lab (L 0..100), float32."""
     return cv2.cvtColor(np.clip(image, 0, 255).astype(np.float32) / 255, cv2.COLOR_RGB2Lab)

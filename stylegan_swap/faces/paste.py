@@ -29,7 +29,7 @@ def paste_back(
     Args:
         pixels: the photo, uint8 ``[H, W, 3]``; not changed.
         swapped: the crop, float32 ``[S, S, 3]`` in 0..255.
-        mask: float32 ``[S, S]`` in 0..1; 1 takes the crop, 0 keeps the photo.
+        mask: float32 ``[s, s]`` in 0..1 of the same place; 1 takes the crop, 0 keeps the photo.
         alignment: the map the crop was cut with.
         colour: first match the crop's skin to the photo's, under the mask, in Lab.
 
@@ -41,30 +41,37 @@ def paste_back(
         ValueError: shapes do not fit, or the crop holds NaN or infinity.
     """
     size = alignment.size
-    if swapped.shape != (size, size, 3) or mask.shape != (size, size):
+    if swapped.shape != (size, size, 3) or mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
         raise ValueError(f"crop {swapped.shape} and mask {mask.shape} do not fit an alignment of {size} px")
     if not np.isfinite(swapped).all() or not np.isfinite(mask).all():
         raise ValueError("the swapped face holds NaN or infinity: the weights or the input are broken")
     result = pixels.copy()
     full_mask = np.zeros(pixels.shape[:2], np.float32)
-    window = _window(mask, alignment, pixels.shape[:2])
+    place = alignment.resized(mask.shape[0])
+    window = _window(mask, place, pixels.shape[:2])
     if window is None:
         return result, full_mask
     (left, top), (right, bottom) = window
     if colour:
-        swapped = match_colour(swapped, alignment.crop(pixels), mask)
-    to_window = alignment.inverse.copy()
-    to_window[:, 2] -= [left, top]
+        wide = cv2.resize(mask, (size, size), interpolation=cv2.INTER_LINEAR)
+        swapped = match_colour(swapped, alignment.crop(pixels), wide)
     extent = (right - left, bottom - top)
-    local_mask = resample(_closed(mask), to_window, extent)
+    local_mask = resample(_closed(mask), _to_window(place, left, top), extent)
     local_mask[local_mask < _NOTHING] = 0.0
-    face = resample(swapped, to_window, extent, border=cv2.BORDER_REPLICATE)
+    face = resample(swapped, _to_window(alignment, left, top), extent, border=cv2.BORDER_REPLICATE)
     region = result[top:bottom, left:right]
     weight = local_mask[..., None]
     blended = np.rint(face * weight + region.astype(np.float32) * (1 - weight)).clip(0, 255).astype(np.uint8)
     region[...] = np.where(weight > 0, blended, region)
     full_mask[top:bottom, left:right] = local_mask
     return result, full_mask
+
+
+def _to_window(alignment: Alignment, left: int, top: int) -> np.ndarray:
+    """The map from crop pixels to those of a part of the photo."""
+    matrix = alignment.inverse.copy()
+    matrix[:, 2] -= [left, top]
+    return matrix
 
 
 def _window(

@@ -10,19 +10,25 @@ import functools
 import hashlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from inversion import Latents
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
-from stylegan_swap.faces.glasses import bare_face
+from stylegan_swap.faces.colour import is_gray
+from stylegan_swap.faces.glasses import frame_mask, wears_glasses
 from stylegan_swap.faces.mask import reach_mask
+from stylegan_swap.faces.readable import readable_face
 from stylegan_swap.faces.tensors import to_pixels
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.detail import DetailPhoto
 from stylegan_swap.models.network import IdentityCodes, NetworkConfig, SwapNetwork
 from stylegan_swap.weights import load_state, load_weights
+
+# ITU-R BT.601.
+LUMA = (0.299, 0.587, 0.114)
 
 
 class DefaultMethod:
@@ -30,7 +36,7 @@ class DefaultMethod:
 
     name = "default"
     paper = "this project"
-    options = frozenset({"structure", "appearance", "seed"})
+    options = frozenset({"structure", "appearance", "seed", "detail"})
 
     def __init__(self, network: SwapNetwork, *, device: torch.device, dtype: torch.dtype) -> None:
         self.network = network.to(device).channels_last().eval().requires_grad_(False)
@@ -79,7 +85,7 @@ class DefaultMethod:
         usable = None
         if landmarks is not None:
             faces = zip(to_pixels(x_id.float()), landmarks.cpu().numpy(), strict=True)
-            usable = torch.from_numpy(np.stack([bare_face(*face) for face in faces]))[:, None]
+            usable = torch.from_numpy(np.stack([readable_face(*face) for face in faces]))[:, None]
         with torch.no_grad(), self._precision():
             return self.network.identity_codes(x_id.to(self.device), landmarks, usable)
 
@@ -111,7 +117,7 @@ class DefaultMethod:
                 appearance=appearance,
                 noise="buffer" if seed is None else self._fresh_noise(len(x_attr), seed),
             )
-        image = output.image.float().clamp(-1, 1)
+        image = _uncoloured(output.image.float().clamp(-1, 1), x_attr)
         return AlignedSwap(
             image, output.mask.float() * _reach(x_attr, landmarks, image), output.wplus.float()
         )
@@ -172,10 +178,27 @@ class DefaultMethod:
 
 
 def _reach(x_attr: Tensor, landmarks: Tensor | None, like: Tensor) -> Tensor | float:
-    """How far from the face the predicted mask may reach: no error of the network is pasted elsewhere."""
+    """How far the predicted mask may go: no error of the network is pasted far from the face.
+
+    Nor are the frames of glasses covered: half of them would be left.
+    """
     if landmarks is None:
         return 1.0
     size = like.shape[-1]
-    points = ((landmarks.cpu().numpy() + 0.5) * (size / x_attr.shape[-1])) - 0.5
-    masks = [torch.from_numpy(reach_mask(face, size)) for face in points]
+    masks = []
+    for face, points in zip(to_pixels(x_attr.float()), landmarks.cpu().numpy(), strict=True):
+        mask = reach_mask((points + 0.5) * (size / x_attr.shape[-1]) - 0.5, size)
+        if wears_glasses(face, points):
+            frames = cv2.resize(frame_mask(face, points), (size, size), interpolation=cv2.INTER_LINEAR)
+            mask = mask * (1 - frames)
+        masks.append(torch.from_numpy(mask))
     return torch.stack(masks)[:, None].to(like)
+
+
+def _uncoloured(image: Tensor, x_attr: Tensor) -> Tensor:
+    """The image in shades of grey where the attribute photo is black and white."""
+    gray = torch.tensor([is_gray(face) for face in to_pixels(x_attr.float())], device=image.device)
+    if not gray.any():
+        return image
+    luma = (image * image.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(image)
+    return torch.where(gray.view(-1, 1, 1, 1), luma, image)

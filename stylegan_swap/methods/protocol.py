@@ -35,7 +35,8 @@ class Method(Protocol):
         name: its name in the registry.
         paper: what to cite.
         size: side S of the crops it works on; None if any side will do.
-        options: the dials it understands, of ``structure``, ``appearance`` and ``seed``.
+        options: the dials it understands, of ``structure``, ``appearance``, ``seed``, and ``detail``: whether
+            what is finer than its crops is to be added from the photos.
         fingerprint: equal for two methods that understand each other's prepared people: the name, and a
             hash of the weights where there are some.
     """

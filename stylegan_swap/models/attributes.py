@@ -20,6 +20,7 @@ from cuda_ops.layers import EqualizedConv2d
 from stylegan_swap.models.inside import RESOLUTIONS as INSIDE
 from stylegan_swap.models.inside import SMALL, InsideFeatures
 from stylegan_swap.models.landmark_maps import CHANNELS, landmark_maps
+from stylegan_swap.models.photo_pyramid import downwards, enlarged, pyramid_sides
 
 ROOT_TWO = 2.0**0.5
 # σ(2) = 0.88: how far the gate of the colours is open at first.
@@ -115,7 +116,8 @@ class AttributeEncoder(nn.Module):
     """Entries for the generator, and the face mask: a U-Net over the whole photo, and ``InsideFeatures``.
 
     Input: the aligned attribute photo ``[batch, 3, S, S]``, RGB in [-1, 1], and heat maps of eyes
-    and mouth. Modules are named by resolution, so weights of a smaller network start a larger.
+    and mouth. Modules are named by resolution, and above 128 pixels every side is read and adds to the
+    mask, so weights of a smaller network start a larger, see ``photo_pyramid``.
 
     Args:
         size: side S of photo, generator and mask; a power of two from 16.
@@ -137,7 +139,10 @@ class AttributeEncoder(nn.Module):
         if missing:
             raise ValueError(f"The channel table lacks the resolutions {missing}.")
         widths = {r: _width(r, width) for r in self.resolutions}
-        self.from_image = nn.ModuleDict({str(size): EqualizedConv2d(3 + CHANNELS, widths[size], 3, 1, 1)})
+        self.sides = pyramid_sides(size)
+        self.from_image = nn.ModuleDict(
+            {str(r): EqualizedConv2d(3 + CHANNELS, widths[r], 3, 1, 1) for r in self.sides}
+        )
         self.down = nn.ModuleDict(
             {str(r): EqualizedConv2d(widths[2 * r], widths[r], 3, 2, 1) for r in self.resolutions[:-1]}
         )
@@ -148,7 +153,7 @@ class AttributeEncoder(nn.Module):
         self.up = nn.ModuleDict(
             {str(r): EqualizedConv2d(widths[r // 2], widths[r], 3, 1, 1) for r in self.resolutions[1:]}
         )
-        self.mask_head = nn.ModuleDict({str(size): EqualizedConv2d(widths[size], 1, 3, 1, 1)})
+        self.mask_head = nn.ModuleDict({str(r): EqualizedConv2d(widths[r], 1, 3, 1, 1) for r in self.sides})
         self.inside_features = InsideFeatures(width)
         if size >= SMALL:
             self.colour = ColourEntry(width)
@@ -176,19 +181,18 @@ class AttributeEncoder(nn.Module):
             )
         seen, small = self.inside_features(x, landmarks)
         entries = {r: seen[r] for r in self.resolutions if r in INSIDE}
-        x = torch.cat([x, landmark_maps(landmarks, self.size, like=x)], 1)
-        x = bias_act(self.from_image[str(self.size)](x), act="lrelu")
-        skips = {self.size: x}
-        for r in reversed(self.resolutions[:-1]):
-            x = bias_act(self.down[str(r)](x), act="lrelu")
-            skips[r] = x
-        x = bias_act(self.bottom(x), act="lrelu")
+        skips = downwards(self, torch.cat([x, landmark_maps(landmarks, self.size, like=x)], 1))
+        x = bias_act(self.bottom(skips[self.resolutions[0]]), act="lrelu")
+        logits: Tensor | None = None
         for r in self.resolutions[1:]:
-            wide = F.interpolate(self.up[str(r)](x), scale_factor=2.0, mode="bilinear", align_corners=False)
+            wide = enlarged(self.up[str(r)](x))
             x = bias_act((wide + self.lateral[str(r)](skips[r])) / ROOT_TWO, act="lrelu")
             if r not in INSIDE:
                 entries[r] = x
-        logits = self.mask_head[str(self.size)](x)
+            if r in self.sides:
+                finer = self.mask_head[str(r)](x)
+                logits = finer if logits is None else finer + enlarged(logits)
+        assert logits is not None
         return AttributeFeatures(entries, small, logits, logits.sigmoid())
 
     def blender(

@@ -20,6 +20,7 @@ from cuda_ops.layers import EqualizedConv2d
 from stylegan_swap.models.inside import InsideFeatures
 from stylegan_swap.models.landmark_maps import CHANNELS
 from stylegan_swap.models.landmark_warp import warp_to_landmarks
+from stylegan_swap.models.photo_pyramid import downwards, enlarged, pyramid_sides
 
 ROOT_TWO = 2.0**0.5
 # Side of the patches whose light is compared, and what is added so that dark ones do not decide.
@@ -82,7 +83,9 @@ class IdentityDetail(nn.Module):
         self.resolutions = [2**k for k in range(3, size.bit_length())]
         widths = {r: max(width * 32 // max(r, 32), width // 4) for r in self.resolutions}
         seen = 2 * 3 + 2 + 3 + CHANNELS + 3
-        self.from_image = nn.ModuleDict({str(size): EqualizedConv2d(seen, widths[size], 3, 1, 1)})
+        self.from_image = nn.ModuleDict(
+            {str(r): EqualizedConv2d(seen, widths[r], 3, 1, 1) for r in pyramid_sides(size)}
+        )
         self.down = nn.ModuleDict(
             {str(r): EqualizedConv2d(widths[2 * r], widths[r], 3, 2, 1) for r in self.resolutions[:-1]}
         )
@@ -115,18 +118,12 @@ class IdentityDetail(nn.Module):
         lit = relit(colours, usable, small.float()) * usable
         windows = F.interpolate(windows, (self.size, self.size), mode="bilinear", align_corners=False)
         x = torch.cat([lit, colours * usable, usable, kept, wide, windows.float()], 1)
-        x = bias_act(
-            self.from_image[str(self.size)](x.contiguous(memory_format=torch.channels_last)), act="lrelu"
-        )
-        skips = {self.size: x}
-        for r in reversed(self.resolutions[:-1]):
-            x = bias_act(self.down[str(r)](x), act="lrelu")
-            skips[r] = x
-        x = bias_act(self.bottom(x), act="lrelu")
+        skips = downwards(self, x)
+        x = bias_act(self.bottom(skips[BOTTOM]), act="lrelu")
         any_use = (usable.amax((1, 2, 3)) > 0).view(-1, 1, 1, 1)
         entries = {}
         for r in self.resolutions[1:]:
-            higher = F.interpolate(self.up[str(r)](x), scale_factor=2.0, mode="bilinear", align_corners=False)
+            higher = enlarged(self.up[str(r)](x))
             x = bias_act((higher + self.lateral[str(r)](skips[r])) / ROOT_TWO, act="lrelu")
             if r >= FIRST:
                 entries[r] = self.project[str(r)](x) * any_use

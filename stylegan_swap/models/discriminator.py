@@ -107,6 +107,27 @@ class Discriminator(nn.Module):
             EqualizedLinear(c[4], 1),
         )
 
+    def grown(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Name the weights of a discriminator of half the side as this one's.
+
+        Args:
+            state: of a discriminator of this side, which is returned as it is, or of half of it.
+
+        Returns:
+            A whole state: the first layer and the first block of a larger one keep their random start.
+        """
+        if len({k.split(".")[1] for k in state if k.startswith("convs.")}) != len(self.convs) - 1:
+            return dict(state)
+        own = dict(self.state_dict())
+        for name, tensor in state.items():
+            parts = name.split(".")
+            if parts[0] == "convs":
+                if parts[1] == "0":
+                    continue
+                parts[1] = str(int(parts[1]) + 1)
+            own[".".join(parts)] = tensor
+        return own
+
     def features(self, x: Tensor) -> Tensor:
         """Map images to `[batch, C_4, 4, 4]`, what minibatch-std sees.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from stylegan_swap.faces.colour import is_gray
 from stylegan_swap.faces.landmarks import INNER_LIPS, JAW, LEFT_EYE, RIGHT_EYE
 from stylegan_swap.faces.mask import eye_masks, feathered, hull_mask, inner_mouth_mask
 from stylegan_swap.training.thin_plate import ThinPlate, border_points, moved, similarity, transformed
@@ -107,12 +108,6 @@ def blended_shape(own: np.ndarray, other: np.ndarray, share: float) -> np.ndarra
         result[eye] = transformed(own[eye], fit)
     _place_mouth(result, own, other, share)
     return result
-
-
-def is_gray(image: np.ndarray) -> bool:
-    """Whether a picture ``[S, S, 3]`` in 0..255 is black and white, up to what JPEG adds."""
-    small = cv2.resize(image.astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA)
-    return float(np.ptp(small, axis=-1).mean()) < 4.0
 
 
 def _place_mouth(result: np.ndarray, own: np.ndarray, other: np.ndarray, share: float) -> None:

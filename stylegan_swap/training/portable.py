@@ -18,6 +18,7 @@ from safetensors.torch import save
 from stylegan_swap._version import __version__
 from stylegan_swap.atomic import replacing
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.models.discriminator import Discriminator
 from stylegan_swap.training.checkpoint import not_finite
 from stylegan_swap.weights import load_state
 
@@ -70,7 +71,8 @@ def portable_load(stage: Stage, file: Path, kind: str) -> None:
         kind: the stage's name in the configuration.
 
     Raises:
-        CheckpointError: missing, damaged, of another stage, or it does not fit.
+        CheckpointError: missing, damaged, of another stage, or it does not fit; a discriminator of half the
+            side does, see ``Discriminator.grown``.
     """
     tensors: dict[str, dict[str, torch.Tensor]] = {}
     try:
@@ -88,7 +90,10 @@ def portable_load(stage: Stage, file: Path, kind: str) -> None:
     if stage_name != kind:
         raise CheckpointError(f"{file}: is of a {stage_name!r} run, not {kind!r}; give one of this stage")
     for prefix, module in stage.portable_modules().items():
-        load_state(module, tensors.pop(prefix, {}), f"{file}, {prefix}")
+        state = tensors.pop(prefix, {})
+        if isinstance(module, Discriminator):
+            state = module.grown(state)
+        load_state(module, state, f"{file}, {prefix}")
     if tensors:
         raise CheckpointError(
             f"{file}: holds {', '.join(sorted(tensors))}, which this stage has not; use its configuration"

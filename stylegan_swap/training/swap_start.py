@@ -7,6 +7,7 @@ import torch
 from inversion.latents import as_latent_avg
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.models.network import SwapNetwork
+from stylegan_swap.models.photo_pyramid import begin_at_zero
 from stylegan_swap.training.start_weights import StartWeights
 
 # Tensors with one slice per row of the codes, of which a smaller network has fewer: name → axis.
@@ -17,8 +18,9 @@ PER_ROW = {"swapper.weight": 1, "swapper.embedding.residual": 1, "encoder.latent
 def start_from(network: SwapNetwork, start: StartWeights) -> list[str]:
     """Take over the weights that fit; those of a network of half the size start one of the full size.
 
-    Layers are named by resolution, so what the smaller network lacks keeps its random start, rows of codes
-    included. A published generator starts the generator alone, and its average code the encoder's.
+    Layers are named by resolution; what the smaller network lacks keeps its random start, rows of codes
+    included, but adds nothing at first, so that the images are the smaller network's enlarged. A published
+    generator starts the generator alone, and its average code the encoder's.
 
     Args:
         network: to be filled.
@@ -55,6 +57,9 @@ def start_from(network: SwapNetwork, start: StartWeights) -> list[str]:
             f"{start.source}: holds nothing of a swap network, only {sorted(start.parts)}; "
             "give weights of the stages swap, invert or gan, or a published generator"
         )
+    side = start.config.get("size")
+    if "attributes" in start.parts and isinstance(side, int) and side < network.config.size:
+        begin_at_zero(network, side)
     if "encoder" not in start.parts and start.latent_avg is not None:
         length, width = network.config.n_latent, network.config.style_dim
         own["encoder.latent_avg"].copy_(as_latent_avg(start.latent_avg, length, width))

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stylegan_swap.faces.glasses import bare_face
+from stylegan_swap.faces.glasses import frame_mask
 from stylegan_swap.faces.mask import hull_mask
+from stylegan_swap.faces.readable import readable_face
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.training.augment import draw_photometric, draw_similarity
 from stylegan_swap.training.crop_cache import CropCache
@@ -80,7 +81,8 @@ class SwapDraws(Dataset):
     - ``target`` ``[3, S, S]`` and ``target_landmarks`` ``[68, 2]``: the real photo; for cross pairs the
       attribute morphed into the identity, or else the attribute. ``has_target``: it is a photo (bool);
       ``trust``: how far it is the answer, 1 a photo, less a morph, 0 not at all (float).
-    - ``mask`` ``[1, S, S]`` in 0..1: the attribute's face without what is drawn in front of it.
+    - ``mask`` ``[1, S, S]`` in 0..1: the attribute's face without what is in front of it, the frames of its
+      glasses included.
     - ``identity_photo``, ``attribute_photo``: long, numbers of the clean photos.
     - ``kind``: long, 0 reverse triplet, 1 same person, 2 cross pair.
 
@@ -140,7 +142,7 @@ class SwapDraws(Dataset):
             "target_landmarks": torch.from_numpy(target.landmarks),
             "has_target": torch.tensor(pair.kind != CROSS),
             "trust": torch.tensor(trust),
-            "mask": torch.from_numpy(self._mask(attribute.landmarks, occluder))[None],
+            "mask": torch.from_numpy(self._mask(pair.attribute, attribute, occluder))[None],
             "identity_photo": torch.tensor(pair.identity),
             "attribute_photo": torch.tensor(pair.attribute),
             "kind": torch.tensor(pair.kind),
@@ -209,7 +211,7 @@ class SwapDraws(Dataset):
         return Portrait(change.apply(image), face.landmarks)
 
     def _usable(self, number: int, view: Portrait, rng: np.random.Generator) -> np.ndarray:
-        usable = bare_face(view.image, view.landmarks, self.photos.wears_glasses(number))
+        usable = readable_face(view.image, view.landmarks, self.photos.wears_glasses(number))
         if rng.random() < self.options.holed:
             centre = view.landmarks[int(rng.integers(17, 68))] + rng.normal(0, 0.05 * self.size, 2)
             axes = rng.uniform(0.05, 0.2, 2) * self.size
@@ -217,8 +219,10 @@ class SwapDraws(Dataset):
             cv2.ellipse(usable, shape, 0.0, -1)
         return usable
 
-    def _mask(self, landmarks: np.ndarray, occluder: Occluder | None) -> np.ndarray:
-        mask = hull_mask(landmarks, self.size)
+    def _mask(self, number: int, face: Portrait, occluder: Occluder | None) -> np.ndarray:
+        mask = hull_mask(face.landmarks, self.size)
+        if self.photos.wears_glasses(number):
+            mask = mask * (1 - frame_mask(face.image, face.landmarks))
         return mask if occluder is None else (mask * (1 - occluder.hides)).astype(np.float32)
 
 

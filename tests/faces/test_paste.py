@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -168,13 +170,25 @@ def test_broken_numbers_are_refused(hopper, hopper_face, value):
             paste_back(hopper, *arguments, alignment)
 
 
+def test_a_finer_crop_goes_with_a_coarser_mask(hopper, hopper_face):
+    """The same face at the photo's scale, under the mask of the small crop: nearer to the photo."""
+    alignment, crop, mask = crop_of(hopper, hopper_face)
+    fine = alignment.resized(math.ceil(256 / alignment.scale))
+    coarse, mask_there = paste_back(hopper, crop, mask, alignment)
+    sharp, mask_here = paste_back(hopper, fine.crop(hopper), mask, fine)
+    np.testing.assert_allclose(mask_here, mask_there, atol=1e-6)
+    inside = mask_here > 0.9
+    loss = [np.abs(x[inside].astype(float) - hopper[inside]).mean() for x in (coarse, sharp)]
+    assert loss[1] < 0.75 * loss[0]
+
+
 def test_shapes_that_do_not_fit_are_refused(hopper, hopper_face):
     alignment, crop, mask = crop_of(hopper, hopper_face)
     for arguments in (
         (crop[:-1], mask),
         (crop, mask[..., None]),
         (crop[..., 0], mask),
-        (crop, mask[:128, :128]),
+        (crop, mask[:128]),
     ):
         with pytest.raises(ValueError, match="do not fit an alignment of 256 px"):
             paste_back(hopper, *arguments, alignment)

@@ -136,3 +136,20 @@ def test_weights_that_do_not_fit_are_named(tiny_checkpoint, tmp_path, change, me
     with pytest.raises(CheckpointError, match=message) as caught:
         build_method("default", folder, torch.device("cpu"), torch.float32)
     assert str(folder) in str(caught.value)
+
+    def test_a_black_and_white_photo_stays_one(self, method, pair):
+        faces, points = pair
+        gray = faces.mean(1, keepdim=True).expand_as(faces)
+        both = torch.cat([gray[:1], faces[1:]])
+        image = method.swap_aligned(method.prepare(faces, points), both, points).image
+        spread = (image.amax(1) - image.amin(1)).mean((1, 2))
+        assert spread[0] == 0 and spread[1] > 0.01
+
+    def test_frames_of_glasses_stay_in_front(self, method, pair, monkeypatch):
+        """Hopper's glasses are left out of the mask; with nobody's glasses seen the mask is whole."""
+        faces, points = pair
+        worn = method.swap_aligned(method.prepare(faces, points), faces, points).mask
+        monkeypatch.setattr("stylegan_swap.methods.default.wears_glasses", lambda *_: False)
+        whole = method.swap_aligned(method.prepare(faces, points), faces, points).mask
+        less = (whole - worn).amax((1, 2, 3)) / whole.amax((1, 2, 3))
+        assert sorted(less > 0.5) == [False, True]

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from stylegan_swap.faces.colour import is_gray
 from stylegan_swap.faces.landmarks import landmarks_of_crop, mouth_opening
 from stylegan_swap.faces.mask import hull_mask, reach_mask
 from stylegan_swap.metrics.expression import eye_opening
 from stylegan_swap.metrics.identity import DlibRecogniser
 from stylegan_swap.metrics.sample import View
-from stylegan_swap.training.morph import FALL_OFF, Portrait, blended_shape, is_gray, morphed
+from stylegan_swap.training.morph import FALL_OFF, Portrait, blended_shape, morphed
 
 FULL = {"shape": 1.0, "texture": 1.0}
 

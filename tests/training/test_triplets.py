@@ -142,7 +142,11 @@ def test_the_mask_is_the_face_without_what_covers_it(few_photos):
     for index in range(20):
         item = free[index]
         hull = hull_mask(item["attribute_landmarks"].numpy(), SIZE)
-        np.testing.assert_array_equal(item["mask"][0].numpy(), hull)
+        if few_photos.wears_glasses(int(item["attribute_photo"])):
+            # The frames are in front of the face: a few per cent of it.
+            assert 0.7 * hull.sum() < item["mask"].sum() < 0.99 * hull.sum()
+        else:
+            np.testing.assert_array_equal(item["mask"][0].numpy(), hull)
         other = covered[index]
         hull = hull_mask(other["attribute_landmarks"].numpy(), SIZE)
         assert np.all(other["mask"][0].numpy() <= hull)

@@ -1,0 +1,182 @@
+"""Raise a swapped crop to the photo's own resolution: pores, hair and grain that the network's image lacks.
+
+The step between generator and paste: photo → detect → align → encoder → swapper → generator → **fine detail**
+→ paste. A network of S pixels loses what is finer than its own pixels. Two photographs still hold it: the
+attribute photo, pixel on pixel, and the identity photo, carried onto the attribute's landmarks. From each the
+band above the network's resolution is added where the next coarser band of that photo agrees with the swapped
+face, and on bare skin, where there is nothing to contradict, from the attribute photo; near eyes, brows and
+mouth the identity photo goes first.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from stylegan_swap.faces.align import Alignment, resample
+from stylegan_swap.faces.mask import fill_polygon, inner_mouth_mask
+from stylegan_swap.faces.regions import region_masks
+from stylegan_swap.models.landmark_warp import warp_to_landmarks
+
+# The largest crop that is worked on, and from which enlargement on anything is missing.
+LARGEST = 2048
+LEAST_GAIN = 1.15
+# Gaussians, in pixels of the network's image, that bound the band in which photo and result are compared,
+# and the window in which they are.
+FINE, COARSE, WINDOW = 0.8, 2.4, 2.5
+# Amplitude of that band, grey levels, above which there is a structure and not only pores and grain.
+STRUCTURE = 4.0
+# Correlation from which a photo's detail is trusted, and at which it is trusted fully.
+AGREES = (0.35, 0.75)
+# Bounds of the factor that gives the identity's detail the contrast of the attribute's light.
+LIGHT = (0.4, 1.6)
+# How far the regions of eyes, brows and lips reach beyond their landmarks, as a share of the side.
+MARGIN = 0.018
+
+
+@dataclass(frozen=True, eq=False)
+class FinePhoto:
+    """An aligned face at its photo's own resolution.
+
+    Attributes:
+        crop: uint8 ``[P, P, 3]``.
+        landmarks: float32 ``[68, 2]`` in pixels of the crop.
+    """
+
+    crop: np.ndarray
+    landmarks: np.ndarray
+
+    @classmethod
+    def cut(cls, pixels: np.ndarray, landmarks: np.ndarray, alignment: Alignment) -> FinePhoto:
+        """Cut a face out of a photo, as large as it is there."""
+        fine = alignment.resized(fine_side(alignment))
+        crop = np.rint(np.clip(fine.crop(pixels), 0, 255)).astype(np.uint8)
+        return cls(crop, fine.to_crop(landmarks))
+
+    def bands(self, size: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """The face as a network of ``size`` sees it, and what it misses, ``[side, side, 3]``."""
+        crop = enlarged(self.crop, side)
+        low = enlarged(crop, size)
+        return low, crop - enlarged(low, side)
+
+
+def fine_side(alignment: Alignment) -> int:
+    """Side of the crop at the photo's own scale, not below the method's and at most 2048."""
+    # Rounded up: enlarging is cubic, shrinking would cost some of the grain.
+    side = math.ceil(alignment.size / alignment.scale + 1e-6)
+    return int(np.clip(side, alignment.size, max(LARGEST, alignment.size)))
+
+
+def add_fine_detail(
+    swapped: np.ndarray,
+    pixels: np.ndarray,
+    landmarks: np.ndarray,
+    alignment: Alignment,
+    identity: FinePhoto | None = None,
+    strength: float = 1.0,
+) -> tuple[np.ndarray, Alignment]:
+    """Enlarge a swapped crop to the photo's scale and add the detail that belongs there.
+
+    Args:
+        swapped: the method's crop, float32 ``[S, S, 3]`` in 0..255.
+        pixels: the attribute photo, uint8 ``[H, W, 3]``.
+        landmarks: of the attribute face, ``[68, 2]`` in photo pixels.
+        alignment: the map the crop was cut with.
+        identity: the identity photo; None takes detail from the attribute photo alone.
+        strength: 0..1, a factor on all detail.
+
+    Returns:
+        The crop, float32 ``[P, P, 3]`` in 0..255, and its alignment. What was given, where the photo is no
+        finer than the crop.
+    """
+    side, size = fine_side(alignment), alignment.size
+    if side < LEAST_GAIN * size or strength == 0:
+        return swapped, alignment
+    fine, small = alignment.resized(side), alignment.crop(pixels)
+    points = fine.to_crop(landmarks)
+    # Where detail may go is a smooth map: half of the network's pixels across are enough to draw it.
+    drawn = min(2 * size, side)
+    features = _features(points * (drawn / side), drawn)
+    face = enlarged(swapped, drawn)
+    agrees, structured = _agreement(face, enlarged(small, drawn), drawn / size)
+    # On bare skin nothing contradicts; where the attribute's face has an edge the result must have it too.
+    own_share = (1 - structured * (1 - agrees)) * (1 - features) + agrees * features
+    detail = np.zeros((side, side, 3), np.float32)
+    if identity is not None:
+        low, high = identity.bands(size, side)
+        moved, known = _carried(enlarged(low, drawn), identity, points, side)
+        agrees, structured = _agreement(face, moved, drawn / size)
+        share = agrees * structured * known * np.maximum(features, 0.5)
+        light = np.clip(_mean(face, drawn / size) / np.maximum(_mean(moved, drawn / size), 8.0), *LIGHT)
+        detail = _carried(high, identity, points, side)[0] * _map(share * light, side)
+        own_share = own_share * (1 - share)
+    detail += _map(own_share, side) * (fine.crop(pixels) - enlarged(small, side))
+    return np.clip(enlarged(swapped, side) + strength * detail, 0, 255), fine
+
+
+def enlarged(image: np.ndarray, side: int) -> np.ndarray:
+    """Resample a square image to another side, pixel centres in the middle of pixels."""
+    factor = side / image.shape[0]
+    matrix = np.array([[factor, 0, 0.5 * factor - 0.5], [0, factor, 0.5 * factor - 0.5]])
+    return resample(image, matrix, (side, side), border=cv2.BORDER_REFLECT_101)
+
+
+def _carried(
+    image: np.ndarray, identity: FinePhoto, points: np.ndarray, side: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image of the identity on the attribute's landmarks, and where it shows anything of use, 0..1."""
+    size = image.shape[0]
+    own = (identity.landmarks + 0.5) * (size / identity.crop.shape[0]) - 0.5
+    there = (points + 0.5) * (size / side) - 0.5
+    closed = 1 - inner_mouth_mask(own, size, MARGIN)[..., None]
+    stack = np.concatenate([image, closed], 2).transpose(2, 0, 1)[None]
+    moved, kept = warp_to_landmarks(
+        torch.from_numpy(stack.astype(np.float32)),
+        torch.from_numpy(own.astype(np.float32))[None],
+        torch.from_numpy(there.astype(np.float32))[None],
+    )
+    whole = moved[0].permute(1, 2, 0).numpy()
+    return whole[..., :3], whole[..., 3] * np.clip(2 * kept[0, 0].numpy(), 0, 1)
+
+
+def _agreement(result: np.ndarray, photo: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
+    """How far both show the same in the band below the missing one, and where the photo shows anything."""
+    ours, theirs = _band(result, unit), _band(photo, unit)
+    window = WINDOW * unit
+    together = cv2.GaussianBlur(ours * theirs, (0, 0), window)
+    energy = cv2.GaussianBlur(theirs * theirs, (0, 0), window)
+    scale = cv2.GaussianBlur(ours * ours, (0, 0), window) * energy
+    correlation = together / np.sqrt(scale + 1.0)
+    low, high = AGREES
+    agrees = np.clip((correlation - low) / (high - low), 0, 1)
+    structured = np.clip(np.sqrt(np.maximum(energy, 0)) / STRUCTURE - 0.5, 0, 1)
+    return agrees, structured
+
+
+def _band(image: np.ndarray, unit: float) -> np.ndarray:
+    grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
+    return cv2.GaussianBlur(grey, (0, 0), FINE * unit) - cv2.GaussianBlur(grey, (0, 0), COARSE * unit)
+
+
+def _mean(image: np.ndarray, unit: float) -> np.ndarray:
+    return cv2.GaussianBlur(image.mean(2), (0, 0), 4 * unit)
+
+
+def _map(share: np.ndarray, side: int) -> np.ndarray:
+    return cv2.resize(share, (side, side), interpolation=cv2.INTER_LINEAR)[..., None]
+
+
+def _features(points: np.ndarray, side: int) -> np.ndarray:
+    """Eyes, brows and mouth, with soft edges: float32 ``[side, side]``."""
+    drawn = 256
+    lips, _, brows, eyes = region_masks(points, side, drawn)
+    small = (points + 0.5) * (drawn / side) - 0.5
+    mask = np.maximum.reduce([lips, brows, eyes, fill_polygon(small[48:60], drawn)])
+    radius = MARGIN * drawn
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(radius) + 1,) * 2)
+    soft = cv2.GaussianBlur(cv2.dilate(mask, kernel), (0, 0), radius / 2)
+    return np.clip(cv2.resize(soft, (side, side), interpolation=cv2.INTER_LINEAR), 0, 1)

@@ -1,0 +1,80 @@
+"""What a swap gets back of its photos above the network's resolution."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.mask import eye_masks, hull_mask
+from stylegan_swap.fine_detail import FinePhoto, add_fine_detail, enlarged, fine_side
+from stylegan_swap.metrics.sharpness import octave_bands
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def place(hopper_face):
+    return ffhq_alignment(hopper_face.landmarks, SIDE)
+
+
+def fine_energy(image: np.ndarray, where: np.ndarray) -> float:
+    return float(np.square(octave_bands(image)[0])[where].mean())
+
+
+def test_the_side_is_the_photos(place, hopper_face):
+    assert fine_side(place) == pytest.approx(SIDE / place.scale + 0.5, abs=0.5)
+    large = ffhq_alignment(hopper_face.landmarks * 20, SIDE)
+    assert fine_side(large) == 2048
+    small = ffhq_alignment(hopper_face.landmarks / 20, SIDE)
+    assert fine_side(small) == SIDE
+
+
+def test_a_perfect_copy_becomes_the_photo(place, hopper, hopper_face):
+    """A result that agrees everywhere takes all of the photo's detail but in the eyes, at most half lost."""
+    image, fine = add_fine_detail(place.crop(hopper), hopper, hopper_face.landmarks, place)
+    assert image.shape == (fine.size, fine.size, 3) == (fine_side(place), fine_side(place), 3)
+    photo, face = fine.crop(hopper), hull_mask(fine.to_crop(hopper_face.landmarks), fine.size) > 0.5
+    before = np.abs(enlarged(place.crop(hopper), fine.size) - photo)[face].mean()
+    assert np.abs(image - photo)[face].mean() < 0.35 * before
+
+
+def test_no_edge_of_the_attribute_is_drawn_where_the_result_has_none(place, hopper, hopper_face):
+    """On a face without features only skin grain may come, not the eyes of the photo."""
+    flat = cv2.GaussianBlur(place.crop(hopper), (0, 0), 6)
+    image, fine = add_fine_detail(flat, hopper, hopper_face.landmarks, place)
+    eyes = eye_masks(fine.to_crop(hopper_face.landmarks), fine.size) > 0.5
+    photo = fine.crop(hopper)
+    assert fine_energy(image, eyes) < 0.1 * fine_energy(photo, eyes)
+
+
+def test_the_identitys_eyes_are_sharpened_by_its_own_photo(hopper, hopper_face, astronaut, astronaut_face):
+    """Where the result shows the identity's eyes its photo sharpens them; a blank face stays blank."""
+    there = ffhq_alignment(hopper_face.landmarks, SIDE)
+    own = ffhq_alignment(astronaut_face.landmarks, SIDE)
+    identity = FinePhoto.cut(astronaut, astronaut_face.landmarks, own)
+    assert identity.crop.dtype == np.uint8 and identity.crop.shape[0] == fine_side(own)
+    # The same person into the same photo: what the network could not show is all there.
+    image, fine = add_fine_detail(own.crop(astronaut), astronaut, astronaut_face.landmarks, own, identity)
+    eyes = eye_masks(fine.to_crop(astronaut_face.landmarks), fine.size, 0.02) > 0.5
+    photo, coarse = fine.crop(astronaut), enlarged(own.crop(astronaut), fine.size)
+    assert np.abs(image - photo)[eyes].mean() < 0.6 * np.abs(coarse - photo)[eyes].mean()
+    blank = np.full((SIDE, SIDE, 3), 128, np.float32)
+    nothing, fine = add_fine_detail(blank, hopper, hopper_face.landmarks, there, identity)
+    eyes = eye_masks(fine.to_crop(hopper_face.landmarks), fine.size) > 0.5
+    assert np.abs(nothing - 128)[eyes].mean() < 1
+
+
+def test_strength_scales_it_and_small_faces_are_left_alone(place, hopper, hopper_face):
+    crop = place.crop(hopper)
+    same, there = add_fine_detail(crop, hopper, hopper_face.landmarks, place, strength=0.0)
+    assert same is crop and there is place
+    whole, half = (
+        add_fine_detail(crop, hopper, hopper_face.landmarks, place, strength=s)[0] for s in (1.0, 0.5)
+    )
+    middle = (enlarged(crop, whole.shape[0]) + whole) / 2
+    assert np.abs(half - middle).mean() < 0.05
+    tiny = ffhq_alignment(hopper_face.landmarks, 512)
+    face = tiny.crop(hopper)
+    assert add_fine_detail(face, hopper, hopper_face.landmarks, tiny)[0] is face
