@@ -82,12 +82,14 @@ class DefaultMethod:
 
     def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> IdentityCodes:
         """See ``Method.prepare``; without landmarks only codes enter the swap, not the photo itself."""
-        usable = None
+        usable = glasses = None
         if landmarks is not None:
-            faces = zip(to_pixels(x_id.float()), landmarks.cpu().numpy(), strict=True)
-            usable = torch.from_numpy(np.stack([readable_face(*face) for face in faces]))[:, None]
+            faces = list(zip(to_pixels(x_id.float()), landmarks.cpu().numpy(), strict=True))
+            worn = [wears_glasses(*face) for face in faces]
+            readable = [readable_face(*face, glasses) for face, glasses in zip(faces, worn, strict=True)]
+            usable, glasses = torch.from_numpy(np.stack(readable))[:, None], torch.tensor(worn)
         with torch.no_grad(), self._precision():
-            return self.network.identity_codes(x_id.to(self.device), landmarks, usable)
+            return self.network.identity_codes(x_id.to(self.device), landmarks, usable, glasses)
 
     def combine(self, prepared: list[IdentityCodes]) -> IdentityCodes:
         """The mean embedding and codes of several photos of one person, and the most typical photo."""

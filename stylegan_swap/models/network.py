@@ -153,7 +153,11 @@ class SwapNetwork(nn.Module):
         return self.encoder(resize(x, self.config.encoder_size))
 
     def identity_codes(
-        self, x_id: Tensor, landmarks: Tensor | None = None, usable: Tensor | None = None
+        self,
+        x_id: Tensor,
+        landmarks: Tensor | None = None,
+        usable: Tensor | None = None,
+        glasses: Tensor | None = None,
     ) -> IdentityCodes:
         """Return the persons in aligned photos ``[batch, 3, s, s]``, RGB in [-1, 1], of any side s.
 
@@ -163,10 +167,17 @@ class SwapNetwork(nn.Module):
             x_id: the photos.
             landmarks: ``[batch, 68, 2]`` in pixels of ``x_id``; None: only the codes can enter a swap.
             usable: ``[batch, 1, s, s]`` in 0..1, what of the photo itself may enter; None: all.
+            glasses: bool ``[batch]``, who wears some: they are no part of the person, so the embedding is
+                made bare and the photo's own codes are left out; None: nobody.
         """
         x = resize(x_id, self.config.encoder_size)
         features, embedding = self.identity.describe(x)
         wplus = self.encoder(x, features).wplus
+        if glasses is not None:
+            glasses = glasses.to(embedding.device)
+            bare = self.identity.with_glasses(embedding, torch.zeros_like(glasses))
+            embedding = torch.where(glasses[:, None], bare, embedding)
+            wplus = wplus.masked_fill(glasses.view(-1, 1, 1), 0)
         photo = None
         if landmarks is not None and self.config.detail_width:
             usable = torch.ones_like(x_id[:, :1]) if usable is None else usable.to(x_id)

@@ -89,6 +89,7 @@ class SwapStage(Stage):
         # In tuples: frozen networks and tables are neither trained nor stored with the stage.
         self._landmark_net = (load_landmark_net(self.options.landmark_net),)
         self._people = (_embeddings(identity, self.photos),)
+        self._glasses = (torch.tensor([self.photos.wears_glasses(n) for n in range(len(self.photos))]),)
 
     def dataset(self) -> Dataset[dict[str, Tensor]]:
         """The endless stream of triplets and pairs."""
@@ -184,9 +185,15 @@ class SwapStage(Stage):
         cross = batch["kind"] == CROSS
         known, trust = batch["has_target"].float(), batch["trust"]
         people = self._people[0].to(attribute.device)
+        glasses = self._glasses[0].to(attribute.device)
+        worn, seen_worn = glasses[batch["identity_photo"]], glasses[batch["attribute_photo"]]
         wanted = people[batch["identity_photo"]]
+        # The result wears what the attribute photo wears.
+        wanted = torch.where((worn == seen_worn)[:, None], wanted, recogniser.with_glasses(wanted, seen_worn))
         codes, wanted, virtual = self._virtual(
-            network.identity_codes(batch["identity"], batch["identity_landmarks"], batch["identity_usable"]),
+            network.identity_codes(
+                batch["identity"], batch["identity_landmarks"], batch["identity_usable"], worn
+            ),
             wanted,
             people,
             cross,

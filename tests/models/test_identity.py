@@ -168,7 +168,8 @@ def test_other_chips_are_refused():
 
 
 def test_statistics_standardise():
-    mean, std = embedding_statistics()
+    statistics = embedding_statistics()
+    mean, std = statistics.mean, statistics.std
     assert mean.shape == std.shape == (128,)
     assert float(std.min()) > 0.02 and float(std.max()) < 0.1
     assert torch.allclose(identity().standardise(mean + 2 * std), torch.full((128,), 2.0), atol=1e-4)
@@ -196,7 +197,8 @@ def test_statistics_are_those_of_many_people():
 
 
 def test_centred_cosine_and_distance():
-    mean, std = embedding_statistics()
+    statistics = embedding_statistics()
+    mean, std = statistics.mean, statistics.std
     a, b = mean + std, mean - std
     assert float(identity().centred_cosine(a[None], a[None])) == pytest.approx(1)
     assert float(identity().centred_cosine(a[None], b[None])) == pytest.approx(-1)
@@ -239,3 +241,38 @@ def test_arcface_loads_the_published_layout_also_without_counters(tmp_path):
     assert torch.equal(embedding, network(crop_identity(image)))
     assert torch.allclose(embedding.norm(dim=1), torch.ones(2))
     assert torch.allclose(loaded.distance(embedding, -embedding), torch.full((2,), 2.0), atol=1e-5)
+
+
+def test_glasses_are_put_on_and_taken_off():
+    statistics, network = embedding_statistics(), identity()
+
+    def reading(embedding: torch.Tensor) -> torch.Tensor:
+        return embedding @ statistics.glasses_reader - statistics.glasses_bare
+
+    people = (
+        statistics.mean + torch.randn(6, 128, generator=torch.Generator().manual_seed(0)) * statistics.std
+    )
+    people = people - (reading(people) - torch.linspace(-0.4, 1.4, 6))[:, None] * statistics.glasses_shift
+    bare = network.with_glasses(people, torch.zeros(6, dtype=torch.bool))
+    worn = network.with_glasses(people, torch.ones(6, dtype=torch.bool))
+    torch.testing.assert_close(reading(bare), torch.linspace(-0.4, 1.4, 6).clamp(max=0), atol=1e-4, rtol=0)
+    torch.testing.assert_close(reading(worn), torch.linspace(-0.4, 1.4, 6).clamp(min=1), atol=1e-4, rtol=0)
+    # What is not wanted otherwise stays as it was, and nobody becomes somebody else.
+    assert torch.equal(bare[0], people[0]) and torch.equal(worn[-1], people[-1])
+    assert (worn - bare).norm(dim=1).max() < 0.6
+
+
+@torch.no_grad()
+def test_glasses_are_read_on_real_faces(hopper, hopper_face, astronaut_face):
+    statistics, network = embedding_statistics(), identity()
+
+    def reading(photo: np.ndarray, landmarks: np.ndarray) -> float:
+        embedding = network.embed(as_image(ffhq_alignment(landmarks, 256).crop(photo)))
+        return float(embedding[0] @ statistics.glasses_reader - statistics.glasses_bare)
+
+    worn, bare = (
+        reading(hopper, hopper_face.landmarks),
+        reading(skimage.data.astronaut(), astronaut_face.landmarks),
+    )
+    # Rimless glasses on the one, none on the other.
+    assert worn > bare + 0.1, (worn, bare)
