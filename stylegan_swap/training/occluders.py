@@ -54,7 +54,12 @@ class _Place:
 
 
 def draw_occluder(
-    landmarks: np.ndarray, image: np.ndarray, rng: np.random.Generator, *, glasses: bool = True
+    landmarks: np.ndarray,
+    image: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    glasses: bool = True,
+    kind: str | None = None,
 ) -> Occluder:
     """Draw one thing in front of a face.
 
@@ -63,6 +68,10 @@ def draw_occluder(
         image: the face, float32 ``[S, S, 3]``; a hand takes about the colour of its skin.
         rng: the only source of kind and form.
         glasses: whether glasses are among the kinds; not for a face that wears some.
+        kind: "glasses", "hand", "hair" or "object"; None draws one.
+
+    Raises:
+        KeyError: there is no such kind.
     """
     points = np.asarray(landmarks, np.float64)
     left, right = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
@@ -70,12 +79,12 @@ def draw_occluder(
     unit = max(float(np.linalg.norm(across)), 1.0)
     axis = across / unit
     place = _Place(image.shape[0], points, (left + right) / 2, axis, np.array([-axis[1], axis[0]]), unit)
-    kinds: list[Callable[[_Place, np.ndarray, np.random.Generator], Occluder]] = [hand, hair, held_object]
-    shares = [0.3, 0.35, 0.35]
-    if glasses:
-        kinds, shares = [spectacles, *kinds], [0.5, 0.18, 0.17, 0.15]
-    kind = kinds[int(np.searchsorted(np.cumsum(shares), rng.random() * 0.9999))]
-    return kind(place, image, rng)
+    if kind is None:
+        shares = {"hand": 0.3, "hair": 0.35, "object": 0.35}
+        if glasses:
+            shares = {"glasses": 0.5, "hand": 0.18, "hair": 0.17, "object": 0.15}
+        kind = list(shares)[int(np.searchsorted(np.cumsum(list(shares.values())), rng.random() * 0.9999))]
+    return _DRAWN[kind](place, image, rng)
 
 
 def spectacles(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder:
@@ -279,3 +288,11 @@ def _stroke(points: np.ndarray, size: int, width: float, *, closed: bool = False
 
 def _fixed(points: np.ndarray) -> np.ndarray:
     return np.round(points * (1 << _SHIFT)).astype(np.int32).reshape(-1, 1, 2)
+
+
+_DRAWN: dict[str, Callable[[_Place, np.ndarray, np.random.Generator], Occluder]] = {
+    "glasses": spectacles,
+    "hand": hand,
+    "hair": hair,
+    "object": held_object,
+}

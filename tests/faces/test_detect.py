@@ -269,7 +269,7 @@ def test_the_ladder_stops_at_the_first_sure_face(astronaut, monkeypatch):
     detect_faces(astronaut)
     assert seen == ["HOG"]
     detect_faces(astronaut, thorough=True)
-    assert seen[1:] == ["HOG", "HOG up-sampled"]
+    assert [name for name in seen[1:] if "rotated" not in name] == ["HOG", "HOG up-sampled"]
 
 
 def test_threads_find_the_same_faces(astronaut, hopper, two_faces):
@@ -281,3 +281,16 @@ def test_threads_find_the_same_faces(astronaut, hopper, two_faces):
         assert [face.score for face in first] == [face.score for face in second]
         for one, other in zip(first, second, strict=True):
             np.testing.assert_array_equal(one.landmarks, other.landmarks)
+
+
+@pytest.mark.parametrize("angle", [-45, -40, -30, 30, 40, 45])
+def test_a_head_on_its_side_is_found_as_it_lies(astronaut, angle):
+    """The landmarks are those of the upright photo, turned with it, to 3 % of the face."""
+    photo = np.ascontiguousarray(astronaut[:, ::-1])
+    height, width = photo.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
+    matrix[:, 2] += 200
+    turned = cv2.warpAffine(photo, matrix, (width + 400, height + 400), borderMode=cv2.BORDER_REPLICATE)
+    wanted = largest_face(detect_faces(photo)).landmarks @ matrix[:, :2].T + matrix[:, 2]
+    found = largest_face(detect_faces(turned)).landmarks
+    assert np.linalg.norm(found - wanted, axis=1).mean() < 0.03 * np.ptp(wanted, axis=0).max()
