@@ -21,7 +21,7 @@ from stylegan_swap.faces.colour import is_gray
 from stylegan_swap.faces.glasses import frame_mask, wears_glasses
 from stylegan_swap.faces.mask import reach_mask
 from stylegan_swap.faces.readable import readable_face
-from stylegan_swap.faces.tensors import to_pixels
+from stylegan_swap.faces.tensors import points_of, to_pixels
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.detail import DetailPhoto
 from stylegan_swap.models.network import IdentityCodes, NetworkConfig, SwapNetwork
@@ -81,15 +81,17 @@ class DefaultMethod:
         return f"{self.name}:{digest.hexdigest()[:16]}"
 
     def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> IdentityCodes:
-        """See ``Method.prepare``; without landmarks only codes enter the swap, not the photo itself."""
-        usable = glasses = None
-        if landmarks is not None:
-            faces = list(zip(to_pixels(x_id.float()), landmarks.cpu().numpy(), strict=True))
-            worn = [wears_glasses(*face) for face in faces]
-            readable = [readable_face(*face, glasses) for face, glasses in zip(faces, worn, strict=True)]
-            usable, glasses = torch.from_numpy(np.stack(readable))[:, None], torch.tensor(worn)
+        """See ``Method.prepare``; without landmarks they are predicted on the crops."""
+        faces = list(zip(to_pixels(x_id), points_of(x_id, landmarks), strict=True))
+        worn = [wears_glasses(*face) for face in faces]
+        readable = [readable_face(*face, glasses) for face, glasses in zip(faces, worn, strict=True)]
         with torch.no_grad(), self._precision():
-            return self.network.identity_codes(x_id.to(self.device), landmarks, usable, glasses)
+            return self.network.identity_codes(
+                x_id.to(self.device),
+                torch.from_numpy(np.stack([points for _, points in faces])),
+                torch.from_numpy(np.stack(readable))[:, None],
+                torch.tensor(worn),
+            )
 
     def combine(self, prepared: list[IdentityCodes]) -> IdentityCodes:
         """The mean embedding and codes of several photos of one person, and the most typical photo."""
@@ -109,20 +111,19 @@ class DefaultMethod:
         appearance: float = 0.0,
         seed: int | None = None,
     ) -> AlignedSwap:
-        """See ``Method.swap_aligned``."""
+        """See ``Method.swap_aligned``; without landmarks they are predicted on the crops."""
+        points = torch.from_numpy(np.stack(points_of(x_attr, landmarks)))
         with torch.no_grad(), self._precision():
             output = self.network(
                 prepared,
                 x_attr.to(self.device),
-                None if landmarks is None else landmarks.to(self.device),
+                points.to(self.device),
                 structure=structure,
                 appearance=appearance,
                 noise="buffer" if seed is None else self._fresh_noise(len(x_attr), seed),
             )
         image = _uncoloured(output.image.float().clamp(-1, 1), x_attr)
-        return AlignedSwap(
-            image, output.mask.float() * _reach(x_attr, landmarks, image), output.wplus.float()
-        )
+        return AlignedSwap(image, output.mask.float() * _reach(x_attr, points, image), output.wplus.float())
 
     def invert(self, x: Tensor) -> Latents:
         """Codes of aligned faces ``[batch, 3, S, S]``, RGB in [-1, 1]."""
@@ -179,16 +180,14 @@ class DefaultMethod:
         return self.network.generator.make_noise(batch, torch.Generator().manual_seed(seed))
 
 
-def _reach(x_attr: Tensor, landmarks: Tensor | None, like: Tensor) -> Tensor | float:
+def _reach(x_attr: Tensor, landmarks: Tensor, like: Tensor) -> Tensor:
     """How far the predicted mask may go: no error of the network is pasted far from the face.
 
     Nor are the frames of glasses covered: half of them would be left.
     """
-    if landmarks is None:
-        return 1.0
     size = like.shape[-1]
     masks = []
-    for face, points in zip(to_pixels(x_attr.float()), landmarks.cpu().numpy(), strict=True):
+    for face, points in zip(to_pixels(x_attr), landmarks.numpy(), strict=True):
         mask = reach_mask((points + 0.5) * (size / x_attr.shape[-1]) - 0.5, size)
         if wears_glasses(face, points):
             frames = cv2.resize(frame_mask(face, points), (size, size), interpolation=cv2.INTER_LINEAR)
@@ -199,7 +198,7 @@ def _reach(x_attr: Tensor, landmarks: Tensor | None, like: Tensor) -> Tensor | f
 
 def _uncoloured(image: Tensor, x_attr: Tensor) -> Tensor:
     """The image in shades of grey where the attribute photo is black and white."""
-    gray = torch.tensor([is_gray(face) for face in to_pixels(x_attr.float())], device=image.device)
+    gray = torch.tensor([is_gray(face) for face in to_pixels(x_attr)], device=image.device)
     if not gray.any():
         return image
     luma = (image * image.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(image)

@@ -19,8 +19,9 @@ from torch import Tensor
 from inversion import Latents
 from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.mask import reach_mask
+from stylegan_swap.faces.tensors import points_of
 from stylegan_swap.methods.protocol import AlignedSwap
-from stylegan_swap.methods.published import INPUT_SIZE, PublishedMethod, one_per_face, points_of
+from stylegan_swap.methods.published import INPUT_SIZE, PublishedMethod, one_per_face
 from stylegan_swap.models.fslsd import FSLSDConfig, FSLSDNetwork
 from stylegan_swap.models.point_maps import point_maps
 

@@ -20,10 +20,9 @@ from torch import Tensor, nn
 
 from inversion import Latents
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
-from stylegan_swap.faces.landmarks import landmarks_of_crop
 from stylegan_swap.faces.mask import hull_mask, soft_mask
 from stylegan_swap.faces.parsing import FaceParser, face_mask
-from stylegan_swap.faces.tensors import to_pixels
+from stylegan_swap.faces.tensors import points_of
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.generator import Generator, Noise
 from stylegan_swap.models.published_config import PublishedConfig
@@ -212,13 +211,6 @@ def one_per_face(people: int, faces: int) -> None:
     """
     if people not in (1, faces):
         raise ValueError(f"{people} identities do not go with {faces} attribute faces")
-
-
-def points_of(x: Tensor, landmarks: Tensor | None) -> list[np.ndarray]:
-    """The 68 landmarks of every crop, ``[68, 2]`` each; predicted where they are not given."""
-    if landmarks is None:
-        return [landmarks_of_crop(crop) for crop in to_pixels(x)]
-    return list(landmarks.cpu().numpy())
 
 
 def _stacked(masks: list[np.ndarray]) -> Tensor:

@@ -17,8 +17,9 @@ from inversion import Latents, RegionIdentity
 from stylegan_swap.faces.mask import reach_mask
 from stylegan_swap.faces.parsing import REGIONS, class_mask
 from stylegan_swap.faces.regions import region_masks
+from stylegan_swap.faces.tensors import points_of
 from stylegan_swap.methods.protocol import AlignedSwap
-from stylegan_swap.methods.published import INPUT_SIZE, PublishedMethod, one_per_face, points_of, resized
+from stylegan_swap.methods.published import INPUT_SIZE, PublishedMethod, one_per_face, resized
 from stylegan_swap.models.rafswap import RAFSwapConfig, RAFSwapNetwork
 
 REGION_SIZE = 64
