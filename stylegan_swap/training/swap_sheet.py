@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan_swap.faces.glasses import bare_face
 from stylegan_swap.faces.landmarks import landmarks_of_crop
 from stylegan_swap.faces.mask import reach_mask
+from stylegan_swap.faces.readable import readable_face
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.metrics.expression import SPREAD, expression_features
 from stylegan_swap.models.network import SwapNetwork, resize
@@ -87,7 +87,8 @@ class SwapSheet:
             attribute = torch.cat([self._photo(i) for _, i in chunk]).to(device)
             own = torch.from_numpy(np.stack([self._landmarks(i) for i, _ in chunk])).float()
             usable = torch.from_numpy(np.stack([self._usable(i) for i, _ in chunk]))[:, None]
-            person = network.identity_codes(identity, own.to(device), usable.to(device))
+            glasses = torch.tensor([self.photos.wears_glasses(i) for i, _ in chunk])
+            person = network.identity_codes(identity, own.to(device), usable.to(device), glasses)
             landmarks = np.stack([self._landmarks(i) for _, i in chunk])
             points = torch.from_numpy(landmarks).float().to(device)
             output = network(person, attribute, points, resolution=resolution)
@@ -104,7 +105,7 @@ class SwapSheet:
 
     def _usable(self, index: int) -> np.ndarray:
         pixels = self.photos.resized(index, self.size).astype(np.float32)
-        return bare_face(pixels, self._landmarks(index), self.photos.wears_glasses(index))
+        return readable_face(pixels, self._landmarks(index), self.photos.wears_glasses(index))
 
     def _landmarks(self, index: int) -> np.ndarray:
         return self.photos.landmarks(index, self.size)
