@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from inversion import Latents
+from stylegan_swap.convert.direct import downloaded_weights, open_weights
 from stylegan_swap.device import choose_device, choose_dtype
 from stylegan_swap.dials import checked_dials, checked_seed
 from stylegan_swap.errors import StyleganSwapWarning, UnsupportedOptionError
@@ -34,12 +35,7 @@ from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.models.identity import DlibIdentity
 from stylegan_swap.registry import build_method, list_methods, method_entry, method_of
 from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
-from stylegan_swap.weights import (
-    default_weights_available,
-    find_weights,
-    published_weights,
-    registered_weights,
-)
+from stylegan_swap.weights import default_weights_available, published_weights, registered_weights
 
 FaceChoice: TypeAlias = "str | int | PhotoSource"
 # Sides of the crop for methods that take any: the smallest that keeps three quarters of the photo's detail.
@@ -132,13 +128,15 @@ class Swapper:
         dtype: str = "auto",
         landmarks: str = "dlib",
     ) -> Swapper:
-        """Build a swapper by method name, or from a folder or file with weights.
+        """Build a swapper by method name, or from a folder or file with weights, ours or published ones.
 
-        Where the default weights are missing from the installation, ``"default"`` falls back to ``"warp"``,
-        with a warning.
+        Files of MegaFS, FSLSD and RAFSwap give those methods; a generator or an encoder of another project
+        gives a swapper that inverts and generates, and says what a swap would need. They are converted in
+        memory each time, which ``notes`` says. Where the default weights are missing from the installation,
+        ``"default"`` falls back to ``"warp"``, with a warning.
 
         Raises:
-            CheckpointError: the weights are missing, damaged or do not fit.
+            CheckpointError: the weights are missing, damaged or do not fit, or make no faces.
             UnsupportedOptionError: the name, device or dtype is not to be had.
         """
         where, precision = choose_device(device), choose_dtype(dtype)
@@ -153,13 +151,21 @@ class Swapper:
         known = isinstance(name, str) and name in list_methods()
         if not known and _is_no_path(name) and name not in {*registered_weights(), *published_weights()}:
             method_entry(str(name))  # raises, and says which methods there are
-        if known and (not method_entry(str(name)).needs_weights or name not in registered_weights()):
-            # A method whose weights are not this library's says which they are.
-            method = build_method(str(name), None, where, precision)
-        else:
-            weights = find_weights(name)
-            method = build_method(str(name) if known else method_of(weights), weights, where, precision)
+        weights, place = None, name if not known or name in registered_weights() else None
+        if place is None and method_entry(str(name)).needs_weights:
+            # Others publish them; where they were not downloaded the method says what to fetch.
+            place = downloaded_weights(str(name))
+        if place is not None:
+            weights, found = open_weights(place)
+            notes += found
+        wanted = str(name) if known or weights is None else method_of(weights)
+        method = build_method(wanted, weights, where, precision)
         return cls(method, landmarks=landmarks, notes=notes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to tell the user about the weights, one line each; every result repeats it."""
+        return self._notes
 
     def prepare(
         self, identity: PhotoSource | Sequence[PhotoSource], *, face: FaceChoice = "largest"

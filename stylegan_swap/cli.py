@@ -300,9 +300,13 @@ def _with_weights(weights: str, device: str) -> Any:
     from stylegan_swap.api import Swapper
     from stylegan_swap.weights import find_weights
 
-    # Unlike swap, these need a generator: no falling back to a method without one.
-    find_weights(weights)
-    return Swapper.from_pretrained(weights, device=device)
+    if weights == "default":
+        # Unlike swap, these need a generator: no falling back to a method without one.
+        find_weights(weights)
+    swapper = Swapper.from_pretrained(weights, device=device)
+    for note in swapper.notes:
+        _note(note)
+    return swapper
 
 
 def _write_image(path: Path, image: Any, overwrite: bool) -> None:

@@ -19,13 +19,17 @@ class StoredType(str, Enum):
 
 
 def convert(
-    source: Annotated[
-        Path,
+    sources: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="IN", help="A published file, or a downloaded name; with --to, a folder of convert."
+            metavar="IN...",
+            help="A published file, both files of MegaFS or FSLSD, their folder, or a downloaded name; "
+            "with --to, a folder of convert.",
         ),
     ],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="New folder; with --to, a .pt or .pth file.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="New folder; with --to, a .pt or .pth file (or a folder).")
+    ],
     origin: Annotated[
         str | None,
         typer.Option("--from", help="The file's format, where it does not tell: rosinality, psp, e4e, ..."),
@@ -37,25 +41,39 @@ def convert(
     """Bring published weights into this library's format, or back. Nothing in the file is executed."""
     if to is not None and (origin is not None or dtype is not StoredType.KEEP):
         raise typer.BadParameter("--to writes every number as it is stored; leave --from and --dtype out")
-    if to is not None and target.suffix.lower() not in (".pt", ".pth"):
-        raise typer.BadParameter(f"{target}: with --to the result is one file and must end in .pt or .pth")
-    if to is None and target.suffix.lower() in (".pt", ".pth", ".pkl", ".safetensors"):
+    if to is not None:
+        _write_back(sources, target, to, overwrite)
+        return
+    if target.suffix.lower() in (".pt", ".pth", ".pkl", ".safetensors"):
         raise typer.BadParameter(f"{target}: the result is a folder; give it another name")
     from stylegan_swap.weights import MODEL_FILE
 
-    written = target / MODEL_FILE if to is None else target
-    if written.exists() and not overwrite:
-        raise typer.BadParameter(f"{written}: exists already; choose another name, or --overwrite")
-    if to is not None:
-        from stylegan_swap.convert.write_foreign import write_foreign
+    _check_free(target / MODEL_FILE, overwrite)
+    from stylegan_swap.convert.detect import convert_files
 
-        write_foreign(source, target, to)
-        typer.echo(f"{target}  ({to})")
-        return
-    from stylegan_swap.convert.detect import convert_file
-
-    converted = convert_file(source, origin)
+    converted = convert_files(sources, origin, mapped=True)
     converted.save(target, dtype=None if dtype is StoredType.KEEP else dtype.value)
     for note in converted.notes:
         typer.secho(f"note: {note}", fg="yellow", err=True)
     typer.echo(f"{target}  ({converted.format}: {', '.join(converted.parts)})")
+
+
+def _write_back(sources: list[Path], target: Path, format_name: str, overwrite: bool) -> None:
+    from stylegan_swap.convert.write_foreign import writable_format, write_foreign
+
+    if len(sources) != 1:
+        raise typer.BadParameter(f"--to writes one folder back, not {len(sources)}")
+    own_names = writable_format(format_name).back_files is not None
+    one_file = target.suffix.lower() in (".pt", ".pth")
+    if own_names and one_file:
+        raise typer.BadParameter(f"{target}: files of {format_name} have their own names; give a folder")
+    if not own_names and not one_file:
+        raise typer.BadParameter(f"{target}: with --to the result is one file and must end in .pt or .pth")
+    _check_free(target, overwrite)
+    for file in write_foreign(sources[0], target, format_name):
+        typer.echo(f"{file}  ({format_name})")
+
+
+def _check_free(file: Path, overwrite: bool) -> None:
+    if file.exists() and not overwrite:
+        raise typer.BadParameter(f"{file}: exists already; choose another name, or --overwrite")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from stylegan_swap.methods.protocol import Method
+    from stylegan_swap.weights import LoadedWeights
 
 Class = TypeVar("Class", bound=type)
 
@@ -31,11 +32,13 @@ class MethodEntry:
         home: ``module:Class``.
         needs_weights: whether it is built from a checkpoint.
         summary: one line for listings.
+        swaps: False for one that only inverts and generates; it is not listed.
     """
 
     home: str
     needs_weights: bool
     summary: str
+    swaps: bool = True
 
 
 _methods: dict[str, MethodEntry] = {
@@ -56,6 +59,12 @@ _methods: dict[str, MethodEntry] = {
         True,
         "RAFSwap (CVPR 2022); its weights are not shipped",
     ),
+    "latents-only": MethodEntry(
+        "stylegan_swap.methods.latents_only:LatentsOnlyMethod",
+        True,
+        "a published generator or encoder, which inverts and generates",
+        swaps=False,
+    ),
     "copy": MethodEntry(
         "stylegan_swap.methods.baselines:CopyMethod", False, "baseline: the attribute photo itself"
     ),
@@ -67,7 +76,7 @@ _methods: dict[str, MethodEntry] = {
 
 def list_methods() -> list[str]:
     """The names that ``swap(method=…)`` knows, sorted."""
-    return sorted(_methods)
+    return sorted(name for name, entry in _methods.items() if entry.swaps)
 
 
 def method_entry(name: str) -> MethodEntry:
@@ -98,25 +107,31 @@ def register_method(name: str, *, needs_weights: bool, summary: str) -> Callable
     return decorate
 
 
-def method_of(weights: Path) -> str:
-    """The method that weights belong to: "method" in the configuration beside them, or "default".
+def method_of(weights: Path | LoadedWeights) -> str:
+    """The method that weights belong to: "method" in their configuration, or "default".
 
-    What is wrong with the configuration is said by the method that reads it.
+    Generators and encoders of other projects belong to "latents-only". What is wrong with the configuration
+    is said by the method that reads it.
     """
     try:
-        network = json.loads(weights.with_name("config.json").read_text(encoding="utf-8"))["network"]
-        name = network.get("method", "default")
+        if isinstance(weights, Path):
+            network = json.loads(weights.with_name("config.json").read_text(encoding="utf-8"))["network"]
+        else:
+            network = weights.config
+        name = network.get("method", "latents-only" if "converted_from" in network else "default")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return "default"
     return name if isinstance(name, str) else "default"
 
 
-def build_method(name: str, weights: Path | None, device: torch.device, dtype: torch.dtype) -> Method:
+def build_method(
+    name: str, weights: Path | LoadedWeights | None, device: torch.device, dtype: torch.dtype
+) -> Method:
     """Import and build a method.
 
     Args:
         name: see ``list_methods``.
-        weights: checkpoint file or folder; None for a method that needs none.
+        weights: checkpoint file or folder, or weights in memory; None for a method that needs none.
         device: where its networks run.
         dtype: the precision they run in.
 

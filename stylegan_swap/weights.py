@@ -15,6 +15,7 @@ import os
 import re
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,24 @@ _SHOWN = 5
 
 # What torch.load raises on a damaged file, depending on where it is damaged.
 _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """Weights in memory, of a file that was converted on the way; stands where a path could.
+
+    Attributes:
+        source: the file they come from, for messages.
+        state: name → tensor, on the CPU.
+        config: what rebuilds the modules.
+    """
+
+    source: str
+    state: dict[str, torch.Tensor]
+    config: dict[str, Any]
+
+    def __str__(self) -> str:
+        return self.source
 
 
 def shipped_folder() -> Path:
@@ -183,12 +202,15 @@ def save_weights(
     return target / MODEL_FILE
 
 
-def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load_weights(
+    path: str | os.PathLike[str] | LoadedWeights,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Loads weights and the config that rebuilds their modules; no code from the file is ever run.
 
     Args:
         path: anything :func:`find_weights` knows: a name, a folder, a .safetensors file with its
-            config.json beside it, or a .pt/.pth file {"state_dict": ..., "config": ...}.
+            config.json beside it, or a .pt/.pth file {"state_dict": ..., "config": ...}; or weights that are
+            in memory already, which are checked for NaN alone.
 
     Returns:
         (state_dict, config): tensors on the CPU in the stored type, and the config as it was saved.
@@ -196,6 +218,8 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor],
     Raises:
         CheckpointError: missing, truncated, unsafe, of a foreign layout, or with NaN inside.
     """
+    if isinstance(path, LoadedWeights):
+        return _finite(path.source, path.state), dict(path.config)
     file = find_weights(path)
     refuse_impostors(file)
     if file.suffix.lower() in (".pt", ".pth", ".ckpt"):
@@ -207,11 +231,7 @@ def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor],
             f"{file}: {file.suffix or 'no suffix'} is not read; only .safetensors, .pt and .pth are; "
             "`stylegan-swap convert` reads the files of other projects"
         )
-    if broken := _not_finite(tensors):
-        raise CheckpointError(
-            f"{file}: {broken} holds NaN or infinity; take an earlier checkpoint or fetch it again"
-        )
-    return tensors, config
+    return _finite(str(file), tensors), config
 
 
 def load_state(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], name: str) -> None:
@@ -341,6 +361,14 @@ def _verify(path: Path, expected: str) -> None:
         raise CheckpointError(
             f"{path}: sha256 is {found}, not {expected.lower()}; install stylegan-swap again"
         )
+
+
+def _finite(source: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    if broken := _not_finite(tensors):
+        raise CheckpointError(
+            f"{source}: {broken} holds NaN or infinity; take an earlier checkpoint or fetch it again"
+        )
+    return tensors
 
 
 def _not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:

@@ -7,7 +7,7 @@ gives the filled networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from inversion import IRSE50, BackboneEncoderIntoW, BackboneEncoderIntoWPlus, E4EEncoder, GradualStyleEncoder
 from inversion.w_discriminator import LatentDiscriminator
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.filled import build_filled
 from stylegan_swap.models.discriminator import Discriminator
 from stylegan_swap.models.generator import Generator
-from stylegan_swap.weights import load_state, load_weights, save_weights
+from stylegan_swap.weights import LoadedWeights, load_state, load_weights, save_weights
 
 State = dict[str, Tensor]
 _LARGEST = 65_536
@@ -86,11 +87,19 @@ class Converted:
         """
         if part not in self.parts:
             raise CheckpointError(f"{self.source}: holds no {part}, only {', '.join(sorted(self.parts))}")
-        # Building draws random weights, which the stored ones replace: the caller's draws stay theirs.
-        with torch.random.fork_rng(devices=[]):
-            network = _build(part, self.config[part], self.latent_avg, self.source)
-        load_state(network, self.parts[part], f"{self.source}, {part}")
+        network = build_filled(
+            lambda: _build(part, self.config[part], self.latent_avg, self.source),
+            self.parts[part],
+            f"{self.source}, {part}",
+        )
         return network.eval()
+
+    def weights(self) -> LoadedWeights:
+        """Everything as it is saved, in memory."""
+        state = {f"{part}.{name}": value for part, own in self.parts.items() for name, value in own.items()}
+        if self.latent_avg is not None:
+            state["latent_avg"] = self.latent_avg
+        return LoadedWeights(self.source, state, {"converted_from": self.format, **self.config})
 
     def save(self, folder: Path, *, dtype: str | None = None) -> Path:
         """Write model.safetensors and config.json.
@@ -105,14 +114,12 @@ class Converted:
         Raises:
             CheckpointError: NaN or infinity in a tensor, overflow, or no space.
         """
-        state = {f"{part}.{name}": value for part, own in self.parts.items() for name, value in own.items()}
-        if self.latent_avg is not None:
-            state["latent_avg"] = self.latent_avg
-        return save_weights(folder, state, {"converted_from": self.format, **self.config}, dtype=dtype)
+        made = self.weights()
+        return save_weights(folder, made.state, made.config, dtype=dtype)
 
 
-def load_converted(path: str | Path) -> Converted:
-    """Load what :meth:`Converted.save` wrote.
+def load_converted(path: str | Path | LoadedWeights) -> Converted:
+    """Load what :meth:`Converted.save` wrote, or take what :meth:`Converted.weights` made.
 
     Args:
         path: the folder, or its model.safetensors.
@@ -151,6 +158,12 @@ def tensors_of(state: Any, source: str, what: str) -> State:
     if all(name.startswith("module.") for name in found):
         found = {name.removeprefix("module."): value for name, value in found.items()}
     return found
+
+
+def left_out(names: Iterable[object]) -> tuple[str, ...]:
+    """The note about what a file holds besides its networks; none where that is nothing."""
+    shown = ", ".join(sorted(name if name.isprintable() else ascii(name) for name in map(str, names)))
+    return (f"left out: {shown[:200]}",) if shown else ()
 
 
 def _build(part: str, config: Mapping[str, Any], latent_avg: Tensor | None, source: str) -> nn.Module:

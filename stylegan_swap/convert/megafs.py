@@ -1,93 +1,96 @@
-"""MegaFS's weights: its two files to one folder of ours, and back.
+"""MegaFS's weights: its two files to one network of ours, and back.
 
-Before the road, once. Theirs: ``{ftm,injection,lcr}_final.pth`` with the encoder under ``e`` and the
-swapper under ``s`` (and training state that is not read), and ``stylegan2-ffhq-config-f.pth`` with the
-generator under ``g_ema``. Ours: the same names behind ``encoder.``, ``swapper.`` and ``generator.``.
+Road: before it, where weights of other projects are converted. Theirs: ``{ftm,injection,lcr}_final.pth``
+with the encoder under ``e`` and the swapper under ``s`` (and training state that is not read), and
+``stylegan2-ffhq-config-f.pth`` with the generator under ``g_ema``. Ours: the same names behind ``encoder.``,
+``swapper.`` and ``generator.``.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from stylegan_swap.convert.converted import left_out
 from stylegan_swap.convert.swap_system import (
+    UNFIT,
+    ConvertedSystem,
     entry,
     fitted,
     generator_numbers,
     numbered,
-    read_checkpoint,
     skeleton,
     without_prefix,
 )
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
-from stylegan_swap.weights import save_weights
+from stylegan_swap.models.megafs import SWAPS, MegaFSConfig, MegaFSNetwork
 
-PARTS = ("encoder", "swapper", "generator")
+NAME = "megafs"
+SUMMARY = 'MegaFS (.pth): {"e", "s"}, with its generator\'s file {"g_ema"} beside it'
+# The transfer module first: it is the paper's method, the others are its ablations.
+SWAP_FILES = tuple(f"{swap}_final.pth" for swap in SWAPS)
+GENERATOR_FILE = "stylegan2-ffhq-config-f.pth"
+_PARTS = ("encoder", "swapper", "generator")
 
 
-def convert_megafs(
-    swap_file: str | os.PathLike[str],
-    generator_file: str | os.PathLike[str],
-    folder: str | os.PathLike[str],
-    *,
-    dtype: str = "float32",
-) -> Path:
-    """Turn MegaFS's two files into a folder that ``swap(method=folder)`` takes.
+def recognises(content: Any) -> bool:
+    """Whether a file's content is of this layout: the file with encoder and swapper."""
+    if not isinstance(content, Mapping) or not isinstance(content.get("s"), Mapping):
+        return False
+    encoder = content.get("e")
+    return isinstance(encoder, Mapping) and any(str(name).startswith("fpn.backbone.") for name in encoder)
+
+
+def convert(
+    content: Mapping[str, Any], source: str, beside: Mapping[str, Any], beside_source: str
+) -> ConvertedSystem:
+    """Take the three networks out of both files.
 
     Args:
-        swap_file: ``ftm_final.pth``, ``injection_final.pth`` or ``lcr_final.pth``.
-        generator_file: ``stylegan2-ffhq-config-f.pth``.
-        folder: created where it does not exist.
-        dtype: see ``save_weights``.
-
-    Returns:
-        The path of model.safetensors.
-
-    Raises:
-        CheckpointError: a file cannot be read, is no file of MegaFS's, or the two do not go together.
-    """
-    state, config = from_megafs(read_checkpoint(swap_file), read_checkpoint(generator_file))
-    return save_weights(folder, state, config.to_dict(), dtype=dtype)
-
-
-def from_megafs(
-    swap_file: Mapping[str, Any], generator_file: Mapping[str, Any]
-) -> tuple[dict[str, Tensor], MegaFSConfig]:
-    """The state dict and configuration of a ``MegaFSNetwork`` for the contents of both files.
+        content: of the file with encoder and swapper.
+        source: that file, for messages.
+        beside: content of the generator's file.
+        beside_source: that file, for messages.
 
     Raises:
         CheckpointError: an entry is missing, or names or shapes are not MegaFS's.
     """
     parts = {
-        "encoder": entry(swap_file, "e", "MegaFS's {ftm,injection,lcr}_final.pth"),
-        "swapper": entry(swap_file, "s", "MegaFS's {ftm,injection,lcr}_final.pth"),
-        "generator": entry(generator_file, "g_ema", "MegaFS's stylegan2-ffhq-config-f.pth"),
+        "encoder": entry(content, "e", source),
+        "swapper": entry(content, "s", source),
+        "generator": entry(beside, "g_ema", beside_source),
     }
+    both = f"{source} and {beside_source}"
     try:
         config = _config_of(parts)
         network = skeleton(MegaFSNetwork, config)
-    except (KeyError, IndexError, ValueError) as error:
+    except UNFIT as error:
         raise CheckpointError(
-            f"MegaFS's weights: not of its published layout ({error}); fetch both files again"
+            f"{both}: not of MegaFS's published layout ({error}); fetch both files again"
         ) from error
     state = {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-    return fitted(state, network, "MegaFS's weights", loose=("generator.",)), config
+    notes = left_out([*(content.keys() - {"e", "s"}), *(beside.keys() - {"g_ema"})])
+    return ConvertedSystem(both, NAME, fitted(state, network, both, loose=("generator.",)), config, notes)
 
 
 def to_megafs(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The contents of MegaFS's two files, swap file first, for a state dict of a ``MegaFSNetwork``."""
-    e, s, g = (without_prefix(state, f"{part}.") for part in PARTS)
+    e, s, g = (without_prefix(state, f"{part}.") for part in _PARTS)
     return {"e": e, "s": s}, {"g_ema": g}
+
+
+def written_files(converted: ConvertedSystem) -> dict[str, Any]:
+    """Published file name → content for ``torch.save``."""
+    assert isinstance(converted.config, MegaFSConfig)
+    swap_file, generator_file = to_megafs(converted.state)
+    return {f"{converted.config.swap}_final.pth": swap_file, GENERATOR_FILE: generator_file}
 
 
 def _config_of(parts: Mapping[str, Mapping[str, Tensor]]) -> MegaFSConfig:
     """Read every number off the shapes."""
-    encoder, swapper, generator = (parts[part] for part in PARTS)
+    encoder, swapper, generator = (parts[part] for part in _PARTS)
     counts = [numbered(encoder, f"mapping{level}.") for level in (1, 2, 3)]
     stages = [f"fpn.backbone.layer{stage}." for stage in range(1, 6)]
     if any(name.startswith("blocks.0.idd_selectors") for name in swapper):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops import setup_filter
-from stylegan_swap.convert.converted import Converted, State
+from stylegan_swap.convert.converted import Converted, State, left_out
 from stylegan_swap.convert.exchange_layout import TAPS, count, discriminator_config, generator_config
 from stylegan_swap.convert.nvlabs_modules import FlatNetwork, flatten
 from stylegan_swap.convert.nvlabs_names import discriminator_pairs, generator_pairs, to_ours, to_theirs
@@ -63,9 +63,7 @@ def convert(content: Mapping[str, Any], source: str) -> Converted:
         else:
             parts[part], config[part], own_average = generator_from(network, source)
             average = own_average if average is None else average
-    left_out = sorted(str(key) for key in content if key not in names and content[key] is not None)
-    if left_out:
-        notes += (f"left out: {', '.join(left_out)[:200]}",)
+    notes += left_out(key for key in content if key not in names and content[key] is not None)
     return Converted(source, NAME, parts, config, average, notes).checked()
 
 

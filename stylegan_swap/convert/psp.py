@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stylegan_swap.convert.converted import Converted, State, tensors_of
+from stylegan_swap.convert.converted import Converted, State, left_out, tensors_of
 from stylegan_swap.convert.exchange_layout import completed_generator, count, generator_config, shape_of
 from stylegan_swap.errors import CheckpointError
 
@@ -41,7 +41,7 @@ def recognises(content: Any) -> bool:
 def is_inversion_checkpoint(content: Any) -> bool:
     """Whether it has the layout that pSp and e4e share."""
     state = content.get("state_dict") if isinstance(content, Mapping) else None
-    return isinstance(state, Mapping) and "encoder.input_layer.0.weight" in state and not _is_rafswap(state)
+    return isinstance(state, Mapping) and "encoder.input_layer.0.weight" in state and not is_rafswap(state)
 
 
 def convert(content: Mapping[str, Any], source: str) -> Converted:
@@ -89,9 +89,7 @@ def convert_inversion(content: Mapping[str, Any], source: str, format_name: str)
     config["encoder"]["adds_latent_avg"] = latent_avg is not None and bool(
         opts.get("start_from_latent_avg", True)
     )
-    left_out = sorted({*unknown, *(str(key) for key in content if key not in ("state_dict", "latent_avg"))})
-    if left_out:
-        notes += (f"left out: {', '.join(left_out)[:200]}",)
+    notes += left_out({*unknown, *(key for key in content if key not in ("state_dict", "latent_avg"))})
     return Converted(source, format_name, states, config, latent_avg, notes).checked()
 
 
@@ -148,6 +146,6 @@ def _encoder_config(
     return {"kind": kind, "n_styles": rows, "style_dim": width, "input_nc": channels}
 
 
-def _is_rafswap(state: Mapping[str, Any]) -> bool:
-    """RAFSwap's checkpoint has the same frame, around an encoder with more parts."""
+def is_rafswap(state: Mapping[str, Any]) -> bool:
+    """Whether the state is of RAFSwap: the same frame, around an encoder with more parts."""
     return any(str(name).startswith(("encoder.token.", "mask.")) for name in state)

@@ -1,70 +1,62 @@
-"""RAFSwap's weights: its file to a folder of ours, and back.
+"""RAFSwap's weights: its file to a network of ours, and back.
 
-Before the road, once. Theirs: one file ``{state_dict, opts, latent_avg}`` with the prefixes ``encoder.``,
-``decoder.`` and ``mask.``. Ours: the same names, with ``generator.`` for ``decoder.``.
+Road: before it, where weights of other projects are converted. Theirs: one file
+``{state_dict, opts, latent_avg}`` with the prefixes ``encoder.``, ``decoder.`` and ``mask.``. Ours: the same
+names, with ``generator.`` for ``decoder.``.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from inversion import as_latent_avg
-from stylegan_swap.convert.fslsd import AVERAGE, trunk_units
+from stylegan_swap.convert.converted import left_out
+from stylegan_swap.convert.psp import is_rafswap
 from stylegan_swap.convert.swap_system import (
+    AVERAGE,
+    UNFIT,
+    ConvertedSystem,
+    average_of,
     entry,
     fitted,
     generator_numbers,
     numbered,
-    read_checkpoint,
     skeleton,
+    trunk_units,
     without_prefix,
 )
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.models.rafswap import RAFSwapConfig, RAFSwapNetwork
-from stylegan_swap.weights import save_weights
 
+NAME = "rafswap"
+SUMMARY = 'RAFSwap (.pt): {"state_dict": {"encoder.*", "decoder.*", "mask.*"}, "latent_avg", "opts"}'
+# The name in the official example; the published file's own is not known.
+FILE = "iteration_200.pt"
 # Their prefix → ours.
 PREFIXES = {"encoder.": "encoder.", "decoder.": "generator.", "mask.": "mask."}
 
 
-def convert_rafswap(
-    checkpoint: str | os.PathLike[str], folder: str | os.PathLike[str], *, dtype: str = "float32"
-) -> Path:
-    """Turn RAFSwap's file into a folder that ``swap(method=folder)`` takes.
+def recognises(content: Any) -> bool:
+    """Whether a file's content is of this layout."""
+    state = content.get("state_dict") if isinstance(content, Mapping) else None
+    return isinstance(state, Mapping) and "encoder.input_layer.0.weight" in state and is_rafswap(state)
+
+
+def convert(content: Mapping[str, Any], source: str) -> ConvertedSystem:
+    """Take the three networks out.
 
     Args:
-        checkpoint: the file, ``iteration_200.pt`` in the official example.
-        folder: created where it does not exist.
-        dtype: see ``save_weights``.
-
-    Returns:
-        The path of model.safetensors.
-
-    Raises:
-        CheckpointError: the file cannot be read or is not RAFSwap's.
-    """
-    state, config = from_rafswap(read_checkpoint(checkpoint))
-    return save_weights(folder, state, config.to_dict(), dtype=dtype)
-
-
-def from_rafswap(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], RAFSwapConfig]:
-    """The state dict and configuration of a ``RAFSwapNetwork`` for the contents of the file.
+        content: of the file.
+        source: the file, for messages.
 
     Raises:
         CheckpointError: an entry is missing, or names or shapes are not RAFSwap's.
     """
-    theirs = entry(checkpoint, "state_dict", "RAFSwap's checkpoint")
-    average = checkpoint.get(AVERAGE)
-    if not isinstance(average, Tensor):
-        raise CheckpointError(
-            f"RAFSwap's checkpoint: holds no {AVERAGE!r}, without which its codes mean nothing; "
-            "take the released file"
-        )
+    theirs = entry(content, "state_dict", source)
+    average = average_of(content, source)
     try:
         encoder = without_prefix(theirs, "encoder.")
         width = encoder["input_layer.0.weight"].shape[0]
@@ -76,17 +68,17 @@ def from_rafswap(checkpoint: Mapping[str, Any]) -> tuple[dict[str, Tensor], RAFS
         )
         state = {AVERAGE: as_latent_avg(average, config.n_latent, config.style_dim)}
         network = skeleton(RAFSwapNetwork, config)
-    except (KeyError, IndexError, ValueError) as error:
+    except UNFIT as error:
         raise CheckpointError(
-            f"RAFSwap's checkpoint: not of the published layout ({error}); fetch it again"
+            f"{source}: not of RAFSwap's published layout ({error}); fetch it again"
         ) from error
-    known = tuple(PREFIXES)
     # What else a training checkpoint may hold, such as its loss networks, is not the swap's.
-    for name, tensor in theirs.items():
-        if name.startswith(known):
-            prefix, _, rest = name.partition(".")
-            state[PREFIXES[prefix + "."] + rest] = tensor
-    return fitted(state, network, "RAFSwap's checkpoint", loose=("generator.",)), config
+    others = {name.split(".")[0] for name in theirs if not name.startswith(tuple(PREFIXES))}
+    for prefix, ours in PREFIXES.items():
+        state |= {ours + name: tensor for name, tensor in without_prefix(theirs, prefix).items()}
+    notes = left_out([*(content.keys() - {"state_dict", AVERAGE}), *others])
+    made = fitted(state, network, source, loose=("generator.",))
+    return ConvertedSystem(source, NAME, made, config, notes)
 
 
 def to_rafswap(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -97,3 +89,8 @@ def to_rafswap(state: Mapping[str, Tensor]) -> dict[str, Any]:
         for name, tensor in without_prefix(state, ours).items()
     }
     return {"state_dict": tensors, "opts": {}, AVERAGE: state[AVERAGE]}
+
+
+def written_files(converted: ConvertedSystem) -> dict[str, Any]:
+    """Published file name → content for ``torch.save``."""
+    return {FILE: to_rafswap(converted.state)}

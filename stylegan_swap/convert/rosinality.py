@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stylegan_swap.convert.converted import Converted, State, tensors_of
+from stylegan_swap.convert.converted import Converted, State, left_out, tensors_of
 from stylegan_swap.convert.exchange_layout import completed_generator, discriminator_config, generator_config
 from stylegan_swap.errors import CheckpointError
 
@@ -58,9 +58,7 @@ def convert(content: Mapping[str, Any], source: str, *, lr_mlp: float = 0.01) ->
             notes += filled
         parts[part] = state
     average = content.get("latent_avg")
-    left_out = sorted(str(key) for key in content if key not in (*names, "latent_avg"))
-    if left_out:
-        notes += (f"left out: {', '.join(left_out)[:200]}",)
+    notes += left_out(key for key in content if key not in (*names, "latent_avg"))
     latent_avg = average.detach() if isinstance(average, Tensor) else None
     return Converted(source, NAME, parts, config, latent_avg, notes).checked()
 

@@ -1,12 +1,13 @@
 """What the files of whole swap systems (MegaFS, FSLSD, RAFSwap) share: entries, counts, a strict fit.
 
-Before the road, once: ``megafs``, ``fslsd`` and ``rafswap`` say which entry is which network.
+Road: before it, where weights of other projects are converted: ``megafs``, ``fslsd`` and ``rafswap`` say
+which entry is which network; the result is a :class:`ConvertedSystem`.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,83 @@ import torch
 from torch import Tensor
 
 from cuda_ops.layers import Blur
-from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.models.fslsd import FSLSDConfig
+from stylegan_swap.models.megafs import MegaFSConfig
+from stylegan_swap.models.published_config import PublishedConfig
+from stylegan_swap.models.rafswap import RAFSwapConfig
+from stylegan_swap.weights import LoadedWeights, load_weights, save_weights
 
 _SHOWN = 5
+AVERAGE = "latent_avg"
+# What reading a network's numbers off its shapes, and building it from them, raises where they are odd.
+UNFIT = (KeyError, IndexError, ValueError, TypeError, RuntimeError, OverflowError)
+
+CONFIGS: dict[str, type[PublishedConfig]] = {
+    config.method: config for config in (MegaFSConfig, FSLSDConfig, RAFSwapConfig)
+}
+
+
+@dataclass(frozen=True)
+class ConvertedSystem:
+    """A whole swap system under this library's names: what ``swap(method=…)`` takes.
+
+    Attributes:
+        source: the file, or both, for messages.
+        format: of that file, a name of ``formats.FORMATS``.
+        state: name → tensor of its network in ``models``.
+        config: what builds that network.
+        notes: what was left out, one line each.
+    """
+
+    source: str
+    format: str
+    state: dict[str, Tensor]
+    config: PublishedConfig
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Its networks: the prefixes of the names, in order."""
+        return tuple(dict.fromkeys(name.split(".")[0] for name in self.state if "." in name))
+
+    def weights(self) -> LoadedWeights:
+        """Everything as it is saved, in memory."""
+        return LoadedWeights(self.source, self.state, self.config.to_dict())
+
+    def save(self, folder: Path, *, dtype: str | None = None) -> Path:
+        """Write model.safetensors and config.json.
+
+        Args:
+            folder: created where it does not exist.
+            dtype: as in ``save_weights``; None keeps every number as it is.
+
+        Returns:
+            The path of model.safetensors.
+
+        Raises:
+            CheckpointError: NaN or infinity in a tensor, overflow, or no space.
+        """
+        made = self.weights()
+        return save_weights(folder, made.state, made.config, dtype=dtype)
+
+
+def load_system(path: Path, format_name: str) -> ConvertedSystem:
+    """Load the weights of a swap system, converted or trained here.
+
+    Args:
+        path: the folder, or its model.safetensors.
+        format_name: which system it should be, a key of ``CONFIGS``.
+
+    Raises:
+        CheckpointError: missing or damaged, or another network's.
+    """
+    state, values = load_weights(path)
+    try:
+        config = CONFIGS[format_name].from_dict(values)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: holds no weights of {format_name} ({error})") from error
+    return ConvertedSystem(str(path), format_name, state, config)
 
 
 def generator_numbers(generator: Mapping[str, Tensor]) -> dict[str, int]:
@@ -34,35 +108,19 @@ def generator_numbers(generator: Mapping[str, Tensor]) -> dict[str, int]:
     }
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """Read another project's file of several networks, as :func:`read_file` does; it must be a dictionary.
-
-    Raises:
-        CheckpointError: it is missing, damaged, would run code, or holds no dictionary.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise CheckpointError(f"{file}: no such file; check the path")
-    # Training state makes these files gigabytes; mapped, only what is used is loaded.
-    content = read_file(file, mapped=True)
-    if not isinstance(content, Mapping):
-        raise CheckpointError(
-            f"{file}: holds {type(content).__name__}, not a dictionary; is it the right file?"
-        )
-    return content
-
-
-def entry(content: Mapping[str, Any], key: str, what: str, prefix: str = "") -> dict[str, Tensor]:
+def entry(content: Mapping[str, Any], key: str, source: str, prefix: str = "") -> dict[str, Tensor]:
     """The tensors under a key of a foreign file, without a prefix that all their names share.
 
     Raises:
         CheckpointError: the key is missing or holds something else.
     """
     tensors = content.get(key)
-    if not isinstance(tensors, Mapping) or not all(isinstance(v, Tensor) for v in tensors.values()):
-        found = ", ".join(map(repr, content)) or "no entries"
+    if not isinstance(tensors, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()
+    ):
+        found = ", ".join(map(repr, content))[:200] or "no entries"
         raise CheckpointError(
-            f"{what}: holds no weights under {key!r} (there are {found}); is it the right file?"
+            f"{source}: holds no weights under {key!r} (there are {found}); is it the right file?"
         )
     if prefix and tensors and all(name.startswith(prefix) for name in tensors):
         return without_prefix(tensors, prefix)
@@ -86,14 +144,14 @@ def skeleton(network_class: type[torch.nn.Module], config: Any) -> dict[str, tor
 
 
 def fitted(
-    state: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], what: str, loose: tuple[str, ...] = ()
+    state: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], source: str, loose: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
     """The state in the order of the network, if it fits.
 
     Args:
         state: converted weights by our names.
         wanted: names and shapes of the network.
-        what: whose weights, for the message.
+        source: the files, for the message.
         loose: prefixes of generators: names that the network lacks are dropped there, and missing filter
             kernels filled in, as the official loaders do.
 
@@ -120,7 +178,27 @@ def fitted(
     if problems:
         rest = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise CheckpointError(
-            f"{what}: not of the published layout: {'; '.join(problems[:_SHOWN])}{rest}; "
+            f"{source}: not of the published layout: {'; '.join(problems[:_SHOWN])}{rest}; "
             "fetch the files again"
         )
     return result
+
+
+def trunk_units(trunk: Mapping[str, Tensor], width: int) -> tuple[int, ...]:
+    """Units per stage of an IR-SE trunk: a stage is what has the same channels."""
+    outputs = [trunk[f"body.{unit}.res_layer.1.weight"].shape[0] for unit in range(numbered(trunk, "body."))]
+    return tuple(outputs.count(width * 2**stage) for stage in range(4))
+
+
+def average_of(content: Mapping[str, Any], source: str) -> Tensor:
+    """The average code of a file, which its encoder's codes are offsets to.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    average = content.get(AVERAGE)
+    if not isinstance(average, Tensor):
+        raise CheckpointError(
+            f"{source}: holds no {AVERAGE!r}, without which its codes mean nothing; take the released file"
+        )
+    return average

@@ -25,7 +25,7 @@ from stylegan_swap.faces.tensors import points_of, to_pixels
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.detail import DetailPhoto
 from stylegan_swap.models.network import IdentityCodes, NetworkConfig, SwapNetwork
-from stylegan_swap.weights import load_state, load_weights
+from stylegan_swap.weights import LoadedWeights, load_state, load_weights
 
 # ITU-R BT.601.
 LUMA = (0.299, 0.587, 0.114)
@@ -45,7 +45,7 @@ class DefaultMethod:
 
     @classmethod
     def from_pretrained(
-        cls, weights: Path | None, *, device: torch.device, dtype: torch.dtype
+        cls, weights: Path | LoadedWeights | None, *, device: torch.device, dtype: torch.dtype
     ) -> DefaultMethod:
         """Rebuild the network from ``config.json`` and fill it, strictly.
 

@@ -63,9 +63,9 @@ class FSLSDMethod(PublishedMethod[FSLSDNetwork, FSLSDPerson]):
     )
     fetch = (
         "fetch CELEBA-HQ-1024.pt from github.com/cnnlstm/FSLSD_HiRes and psp_ffhq_encode.pt from "
-        "github.com/eladrich/pixel2style2pixel, turn them into a folder with "
-        "stylegan_swap.convert.fslsd.convert_fslsd, and build FSLSDMethod.from_pretrained(folder, "
-        "points=...) with a detector of their 106 landmarks"
+        "github.com/eladrich/pixel2style2pixel (or run `stylegan-swap download fslsd-1024 psp-ffhq-encode`), "
+        "bring them into one folder with `stylegan-swap convert`, and build FSLSDMethod.from_pretrained("
+        "folder, points=...) with a detector of their 106 landmarks"
     )
     config_class = FSLSDConfig
     network_class = FSLSDNetwork

@@ -39,8 +39,8 @@ class MegaFSMethod(PublishedMethod[MegaFSNetwork, Tensor]):
     paper = "Zhu et al., One Shot Face Swapping on Megapixels, CVPR 2021"
     fetch = (
         "fetch ftm_final.pth (or injection_final.pth, lcr_final.pth) and stylegan2-ffhq-config-f.pth from "
-        "github.com/zyainfal/One-Shot-Face-Swapping-on-Megapixels (CC BY-NC 4.0), turn them into a folder "
-        "with stylegan_swap.convert.megafs.convert_megafs, and give that folder as the method"
+        "github.com/zyainfal/One-Shot-Face-Swapping-on-Megapixels (CC BY-NC 4.0), or run `stylegan-swap "
+        "download megafs-ftm megafs-generator`; give their folder as the method"
     )
     config_class = MegaFSConfig
     network_class = MegaFSNetwork

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from stylegan_swap.weights import LoadedWeights
+
 
 class AlignedSwap(NamedTuple):
     """The result of a method on aligned faces.
@@ -52,7 +54,9 @@ class Method(Protocol):
         ...
 
     @classmethod
-    def from_pretrained(cls, weights: Path | None, *, device: torch.device, dtype: torch.dtype) -> Method:
+    def from_pretrained(
+        cls, weights: Path | LoadedWeights | None, *, device: torch.device, dtype: torch.dtype
+    ) -> Method:
         """Build it from a checkpoint, or from nothing where it has none."""
         ...
 

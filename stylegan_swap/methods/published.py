@@ -23,10 +23,11 @@ from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
 from stylegan_swap.faces.mask import hull_mask, soft_mask
 from stylegan_swap.faces.parsing import FaceParser, face_mask
 from stylegan_swap.faces.tensors import points_of
+from stylegan_swap.filled import build_filled
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.generator import Generator, Noise
 from stylegan_swap.models.published_config import PublishedConfig
-from stylegan_swap.weights import load_state, load_weights
+from stylegan_swap.weights import LoadedWeights, load_weights
 
 INPUT_SIZE = 256
 Network = TypeVar("Network", bound=nn.Module)
@@ -67,12 +68,12 @@ class PublishedMethod(ABC, Generic[Network, Prepared]):
 
     @classmethod
     def from_pretrained(
-        cls, weights: Path | None, *, device: torch.device, dtype: torch.dtype, **options: Any
+        cls, weights: Path | LoadedWeights | None, *, device: torch.device, dtype: torch.dtype, **options: Any
     ) -> PublishedMethod[Network, Prepared]:
         """Rebuild the network from ``config.json`` beside converted weights and fill it, strictly.
 
         Args:
-            weights: what ``stylegan_swap.convert`` wrote.
+            weights: what ``stylegan_swap.convert`` wrote, or holds in memory.
             device: where it runs.
             dtype: the precision it runs in.
             **options: further arguments of the class.
@@ -86,12 +87,10 @@ class PublishedMethod(ABC, Generic[Network, Prepared]):
             )
         state, values = load_weights(weights)
         try:
-            # Building draws random weights, which the stored ones replace: the caller's draws stay theirs.
-            with torch.random.fork_rng(devices=[]):
-                network = cls.network_class(cls.config_class.from_dict(values))
+            config = cls.config_class.from_dict(values)
+            network = build_filled(lambda: cls.network_class(config), state, str(weights))
         except ValueError as error:
             raise CheckpointError(f"{weights}: {error}") from error
-        load_state(network, state, str(weights))
         return cls(network, device=device, dtype=dtype, **options)  # type: ignore[arg-type]
 
     @functools.cached_property
@@ -140,21 +139,8 @@ class PublishedMethod(ABC, Generic[Network, Prepared]):
         Raises:
             UnsupportedOptionError: the codes are those of another network.
         """
-        generator = self.generator
         with torch.no_grad(), self._precision():
-            if latents is None:
-                # Drawn on the CPU: the same seed gives the same people on every device.
-                z = torch.randn(n, generator.style_dim, generator=torch.Generator().manual_seed(seed))
-                w = generator.mapping(z.to(self.device))
-                latents = Latents(
-                    generator.broadcast(generator.truncate(w, truncation_psi, generator.mean_latent(4096, 0)))
-                )
-            moved = latents.to(self.device)
-            try:
-                output = generator(moved.wplus, structure=moved.structure, return_features=False)
-            except ValueError as error:
-                raise UnsupportedOptionError(f"{error} Give the weights that these codes go with.") from error
-        return output.image.float().clamp(-1, 1)
+            return synthesised(self.generator, latents, n, truncation_psi, seed)
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         if self.dtype == torch.float32:
@@ -184,6 +170,42 @@ class PublishedMethod(ABC, Generic[Network, Prepared]):
         """The library's own edge round the hull, ``[batch, 1, S, S]``."""
         size = x_attr.shape[-1]
         return _stacked([soft_mask(points, size) for points in points_of(x_attr, landmarks)]).to(self.device)
+
+
+def synthesised(
+    generator: Generator,
+    latents: Latents | None,
+    n: int,
+    truncation_psi: float,
+    seed: int,
+    *,
+    latent_avg: Tensor | None = None,
+) -> Tensor:
+    """Faces ``[n, 3, S, S]``, RGB in [-1, 1], from codes or from ``n`` random ones.
+
+    Args:
+        generator: makes them.
+        latents: codes; None draws ``n``.
+        n: how many to draw.
+        truncation_psi: 0 gives the average face, 1 the full variety.
+        seed: of the people drawn.
+        latent_avg: average code that truncation pulls to; None draws it.
+
+    Raises:
+        UnsupportedOptionError: the codes are those of another network.
+    """
+    if latents is None:
+        # Drawn on the CPU: the same seed gives the same people on every device.
+        z = torch.randn(n, generator.style_dim, generator=torch.Generator().manual_seed(seed))
+        average = generator.mean_latent(4096, 0) if latent_avg is None else latent_avg
+        wplus = generator.broadcast(generator.mapping(z))
+        latents = Latents(generator.truncate(wplus, truncation_psi, average))
+    moved = latents.to(generator.input.input.device)
+    try:
+        output = generator(moved.wplus, structure=moved.structure, return_features=False)
+    except ValueError as error:
+        raise UnsupportedOptionError(f"{error} Give the weights that these codes go with.") from error
+    return output.image.float().clamp(-1, 1)
 
 
 def channels_last(network: Network) -> Network:

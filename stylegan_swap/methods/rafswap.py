@@ -41,8 +41,7 @@ class RAFSwapMethod(PublishedMethod[RAFSwapNetwork, RegionIdentity]):
     paper = "Xu et al., Region-Aware Face Swapping, CVPR 2022"
     fetch = (
         "fetch its checkpoint (iteration_200.pt in the official example) from github.com/xc-csc101/RAFSwap, "
-        "turn it into a folder with stylegan_swap.convert.rafswap.convert_rafswap, and give that folder as "
-        "the method"
+        "or run `stylegan-swap download rafswap`; give the file as the method"
     )
     options = frozenset({"seed"})
     config_class = RAFSwapConfig

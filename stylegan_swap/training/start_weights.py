@@ -8,17 +8,16 @@ NVIDIA's pickles (``convert``).
 
 from __future__ import annotations
 
-import argparse
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from stylegan_swap.convert.converted import Converted
 from stylegan_swap.convert.detect import convert_file
+from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.weights import find_weights, load_state, load_weights
 
@@ -26,7 +25,6 @@ State = dict[str, Tensor]
 
 # Names in published files → names here.
 _PARTS = {"decoder": "generator"}
-_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -77,6 +75,10 @@ def read_start(name_or_path: str | Path) -> StartWeights:
     file = find_weights(name_or_path)
     if file.suffix.lower() == ".pkl":
         made = convert_file(file)
+        if not isinstance(made, Converted):
+            raise CheckpointError(
+                f"{file}: is a whole swap system ({made.format}); no training starts from it"
+            )
         return StartWeights(str(file), made.parts, made.latent_avg, dict(made.config))
     if file.suffix.lower() in (".pt", ".pth"):
         published = _published(file)
@@ -89,10 +91,8 @@ def read_start(name_or_path: str | Path) -> StartWeights:
 def _published(file: Path) -> StartWeights | None:
     """The networks of a foreign file, or None where ``load_weights`` has to say what it is."""
     try:
-        # Training checkpoints carry their command line along.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, *_UNREADABLE):
+        content = read_file(file)
+    except CheckpointError:
         return None
     if not isinstance(content, Mapping):
         return None

@@ -6,8 +6,11 @@ import golden
 import pytest
 import torch
 
-from stylegan_swap.convert.fslsd import convert_fslsd, from_fslsd, to_fslsd
+from stylegan_swap.convert import fslsd
+from stylegan_swap.convert.detect import convert_file, convert_files
+from stylegan_swap.convert.fslsd import to_fslsd
 from stylegan_swap.convert.swap_system import skeleton
+from stylegan_swap.convert.write_foreign import write_foreign
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.models.fslsd import FSLSDConfig, FSLSDNetwork
 from stylegan_swap.weights import load_state, load_weights
@@ -23,11 +26,38 @@ def network():
     return network
 
 
-def test_there_and_back(network):
+def converted(checkpoint, psp):
+    made = fslsd.convert(checkpoint, "CELEBA-HQ-1024.pt", psp, "psp.pt")
+    return made.state, made.config
+
+
+def test_every_tensor_goes_there_and_back(network, tmp_path):
+    theirs = dict(
+        zip(("CELEBA-HQ-1024.pt", "psp_ffhq_encode.pt"), to_fslsd(network.state_dict()), strict=True)
+    )
+    for name, content in theirs.items():
+        torch.save(content, tmp_path / name)
+    made = convert_file(tmp_path)
+    assert made.format == "fslsd" and "encoder" in made.parts
+    folder = made.save(tmp_path / "ours").parent
+    written = write_foreign(folder, tmp_path / "back", "fslsd")
+    assert [file.name for file in written] == list(theirs)
+    for file in written:
+        back, old = torch.load(file, weights_only=True), theirs[file.name]
+        assert back.keys() == old.keys()
+        for key, value in old.items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(back[key], value)
+                continue
+            assert back[key].keys() == value.keys()
+            assert all(torch.equal(back[key][name], tensor) for name, tensor in value.items())
+
+
+def test_names_there_and_back(network):
     checkpoint, psp = to_fslsd(network.state_dict())
     assert set(checkpoint) == {"encoder_lmk", "encoder_target", "decoder", "generator", "bald_model"}
     assert all(name.startswith("module.") for part in checkpoint.values() for name in part)
-    state, config = from_fslsd(checkpoint, psp)
+    state, config = converted(checkpoint, psp)
     assert config == TINY
     assert list(state) == list(network.state_dict())
     assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
@@ -41,7 +71,9 @@ def test_files_become_a_folder(network, tmp_path):
     psp["state_dict"] = {**psp["state_dict"], "decoder.input.input": torch.zeros(1)}
     torch.save(checkpoint, tmp_path / "CELEBA-HQ-1024.pt")
     torch.save({**psp, "opts": {"output_size": 1024}}, tmp_path / "psp.pt")
-    convert_fslsd(tmp_path / "CELEBA-HQ-1024.pt", tmp_path / "psp.pt", tmp_path / "ours")
+    made = convert_files([tmp_path / "CELEBA-HQ-1024.pt", tmp_path / "psp.pt"])
+    assert made.notes == ("left out: opts, pSp's generator",)
+    made.save(tmp_path / "ours")
     state, config = load_weights(tmp_path / "ours")
     rebuilt = FSLSDNetwork(FSLSDConfig.from_dict(config))
     load_state(rebuilt, state, "ours")
@@ -68,7 +100,7 @@ def test_the_names_are_the_official_ones():
             for part, table in tables.items()
         }
     encoder = {"encoder." + name.removeprefix("module."): value for name, value in parts.pop("psp").items()}
-    state, config = from_fslsd(parts, {"state_dict": encoder, "latent_avg": torch.zeros(18, 512)})
+    state, config = converted(parts, {"state_dict": encoder, "latent_avg": torch.zeros(18, 512)})
     assert config == FSLSDConfig()
     assert {name: value.shape for name, value in state.items()} == skeleton(FSLSDNetwork, config)
 
@@ -76,12 +108,12 @@ def test_the_names_are_the_official_ones():
 def test_other_files_are_refused(network):
     checkpoint, psp = to_fslsd(network.state_dict())
     with pytest.raises(CheckpointError, match="no weights under 'encoder_target'"):
-        from_fslsd({k: v for k, v in checkpoint.items() if k != "encoder_target"}, psp)
+        converted({k: v for k, v in checkpoint.items() if k != "encoder_target"}, psp)
     with pytest.raises(CheckpointError, match="holds no 'latent_avg'"):
-        from_fslsd(checkpoint, {"state_dict": psp["state_dict"]})
+        converted(checkpoint, {"state_dict": psp["state_dict"]})
     with pytest.raises(CheckpointError, match=r"encoder\.input_layer\.0\.weight is missing"):
-        from_fslsd(checkpoint, {**psp, "state_dict": {}})
-    with pytest.raises(CheckpointError, match="not of the published layout"):
-        from_fslsd({**checkpoint, "encoder_lmk": {}}, psp)
+        converted(checkpoint, {**psp, "state_dict": {}})
+    with pytest.raises(CheckpointError, match="not of FSLSD's published layout"):
+        converted({**checkpoint, "encoder_lmk": {}}, psp)
     with pytest.raises(CheckpointError, match=r"decoder\.more is unknown"):
-        from_fslsd({**checkpoint, "decoder": {**checkpoint["decoder"], "module.more": torch.zeros(1)}}, psp)
+        converted({**checkpoint, "decoder": {**checkpoint["decoder"], "module.more": torch.zeros(1)}}, psp)

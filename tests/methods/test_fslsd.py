@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 class TestFSLSD(PublishedContract):
     name = "fslsd"
-    files = ("CELEBA-HQ-1024.pt", "psp_ffhq_encode.pt", "convert_fslsd", "106 landmarks")
+    files = ("CELEBA-HQ-1024.pt", "psp_ffhq_encode.pt", "stylegan-swap download fslsd-1024", "106")
 
     @pytest.fixture
     def weights(self, folder):

@@ -22,7 +22,12 @@ def folder(tmp_path_factory):
 
 class TestMegaFS(PublishedContract):
     name = "megafs"
-    files = ("ftm_final.pth", "stylegan2-ffhq-config-f.pth", "CC BY-NC 4.0", "convert_megafs")
+    files = (
+        "ftm_final.pth",
+        "stylegan2-ffhq-config-f.pth",
+        "CC BY-NC 4.0",
+        "stylegan-swap download megafs-ftm",
+    )
 
     @pytest.fixture
     def weights(self, folder):

@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
 
 class TestRAFSwap(PublishedContract):
     name = "rafswap"
-    files = ("iteration_200.pt", "github.com/xc-csc101/RAFSwap", "convert_rafswap")
+    files = ("iteration_200.pt", "github.com/xc-csc101/RAFSwap", "stylegan-swap download rafswap")
 
     @pytest.fixture
     def weights(self, folder):
