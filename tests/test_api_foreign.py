@@ -100,7 +100,7 @@ def test_swap_takes_a_file_as_method(tmp_path, astronaut, hopper):
 @pytest.mark.parametrize("kind", ["megafs", "fslsd", "rafswap"])
 def test_downloaded_files_are_found_by_the_methods_name(kind, tmp_path, monkeypatch):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    with pytest.raises(CheckpointError, match="needs weights.*stylegan-swap download"):
+    with pytest.raises(CheckpointError, match=r"needs weights.*stylegan-swap download"):
         Swapper.from_pretrained(kind, device="cpu")
     (tmp_path / "files").mkdir()
     system_file(kind, tmp_path / "files")
@@ -126,9 +126,9 @@ def test_a_generator_generates_and_says_what_it_lacks(exchange_file, generator, 
     # Truncation pulls to the average code in the file.
     assert np.abs(pixels(swapper.generate(truncation_psi=0)[0]) - average[0].numpy()).max() < 0.01
     assert np.abs(pixels(first) - expected[0].numpy()).max() < 0.01
-    with pytest.raises(UnsupportedOptionError, match="a generator alone.*download e4e-ffhq-encode"):
+    with pytest.raises(UnsupportedOptionError, match=r"a generator alone.*download e4e-ffhq-encode"):
         swapper.invert(astronaut)
-    with pytest.raises(UnsupportedOptionError, match="hold a generator and nothing that swaps.*--start FILE"):
+    with pytest.raises(UnsupportedOptionError, match=r"hold a generator and nothing.*--start FILE"):
         swapper(astronaut, hopper)
     # The folder of convert is the same, without the note.
     convert_file(exchange_file).save(tmp_path / "ours")
@@ -171,7 +171,7 @@ def test_an_encoder_with_its_generator_inverts(psp_file, generator, astronaut, h
     # The average code of the file is in the codes.
     raw = swapper.method.encoder.latent_avg
     assert torch.equal(raw, as_latent_avg(torch.full((1, 512), 0.25), 10, 512))
-    with pytest.raises(UnsupportedOptionError, match="an encoder and a generator.*they can invert and gen"):
+    with pytest.raises(UnsupportedOptionError, match=r"an encoder and a generator.*they can invert and gen"):
         swapper.prepare(astronaut)
 
 

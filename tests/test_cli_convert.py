@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 from stylegan_swap.api import Swapper
 from stylegan_swap.cli import app, main
 from stylegan_swap.convert.converted import load_converted
+from stylegan_swap.convert.megafs import to_megafs
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
 from stylegan_swap.models.generator import Generator
+from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
 
 
 @pytest.fixture
@@ -42,10 +44,42 @@ def test_there_and_back(published: Path, tmp_path: Path):
     assert torch.equal(new["latent_avg"], old["latent_avg"])
 
 
-def test_a_converted_generator_is_no_swap_network(published: Path, tmp_path: Path):
+def test_a_converted_generator_is_no_swap_network(published: Path, tmp_path: Path, astronaut):
     assert run(published, tmp_path / "ours").exit_code == 0
-    with pytest.raises(CheckpointError, match=r"converted from rosinality, not a swap network.*--start"):
-        Swapper.from_pretrained(tmp_path / "ours")
+    swapper = Swapper.from_pretrained(tmp_path / "ours", device="cpu")
+    assert swapper.generate()[0].size == (8, 8)
+    with pytest.raises(
+        UnsupportedOptionError, match=r"\(rosinality\) hold a generator and nothing that swaps"
+    ):
+        swapper.prepare(astronaut)
+
+
+def test_systems_of_two_files(tmp_path: Path):
+    config = MegaFSConfig(32, 16, 1, 8, split=(2, 3, 3), blocks=(1, 1, 1, 1, 1), planes=(2, 2, 2, 2, 2))
+    contents = to_megafs(MegaFSNetwork(config).state_dict())
+    files = [tmp_path / "injected.pth", tmp_path / "g.pth"]
+    for file, content in zip(files, contents, strict=True):
+        torch.save(content, file)
+    done = run(*files, tmp_path / "ours")
+    assert done.exit_code == 0, done.output
+    assert "(megafs: encoder, swapper, generator)" in done.output
+    back = run(tmp_path / "ours", tmp_path / "back", "--to", "megafs")
+    assert back.exit_code == 0, back.output
+    written = ["ftm_final.pth", "stylegan2-ffhq-config-f.pth"]
+    assert sorted(path.name for path in (tmp_path / "back").iterdir()) == written
+    # A folder with the published names is enough.
+    assert run(tmp_path / "back", tmp_path / "again").exit_code == 0
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "ours" / name).read_bytes()
+    for wrong in (("OUT.pt", "--to", "megafs"), ("back", "--to", "megafs")):
+        refused = run(tmp_path / "ours", tmp_path / wrong[0], *wrong[1:])
+        assert refused.exit_code == 2, refused.output
+    alone = run(files[0], tmp_path / "alone")
+    assert "stylegan2-ffhq-config-f.pth is not beside it" in str(alone.exception)
+    odd = tmp_path / "odd.pth"
+    torch.save(contents[1], odd)
+    mixed = run(files[1], odd, tmp_path / "mixed")
+    assert "make no system together (g.pth is rosinality, odd.pth is rosinality)" in str(mixed.exception)
 
 
 def test_types_and_overwriting(published: Path, tmp_path: Path):
