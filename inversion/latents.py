@@ -78,8 +78,9 @@ def as_latent_avg(latent_avg: Tensor | None, n_latent: int, style_dim: int) -> T
     """
     if latent_avg is None:
         return torch.zeros(n_latent, style_dim)
-    rows = latent_avg.detach().float().reshape(-1, latent_avg.shape[-1])
-    if rows.shape[1] != style_dim or 1 < rows.shape[0] < n_latent:
+    width = latent_avg.shape[-1] if latent_avg.ndim else 0
+    rows = latent_avg.detach().float().reshape(-1, max(width, 1))
+    if width != style_dim or not len(rows) or 1 < len(rows) < n_latent:
         raise ValueError(
             f"latent_avg has shape {tuple(latent_avg.shape)}; expected [{style_dim}], [1, {style_dim}] "
             f"or at least [{n_latent}, {style_dim}]."

@@ -48,7 +48,8 @@ def recorded(folder: Path) -> dict[str, bool]:
     return {name: f"{name}.safetensors" in files for name in sorted(names) if name.startswith(PREFIXES)}
 
 
-@dataclass
+# pluggy keeps plugins in sets.
+@dataclass(eq=False)
 class Record:
     """Plugin of the process that prints: what each test used, and how it ended."""
 

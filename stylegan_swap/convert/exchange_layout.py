@@ -20,8 +20,9 @@ from stylegan_swap.errors import CheckpointError
 
 TAPS = (1, 3, 3, 1)
 _NOISE_SEED = 0
-# 4096 pixels; a damaged file could ask for any size.
+# A damaged file could ask for any size.
 _MOST_BLOCKS = 10
+LARGEST_SIDE = 4 * 2**_MOST_BLOCKS
 
 
 def generator_config(

@@ -10,6 +10,7 @@ Source: the layouts of NVlabs/stylegan2-ada-pytorch and NVlabs/stylegan3.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,13 @@ from torch import Tensor
 
 from cuda_ops import setup_filter
 from stylegan_swap.convert.converted import Converted, State, left_out
-from stylegan_swap.convert.exchange_layout import TAPS, count, discriminator_config, generator_config
+from stylegan_swap.convert.exchange_layout import (
+    LARGEST_SIDE,
+    TAPS,
+    count,
+    discriminator_config,
+    generator_config,
+)
 from stylegan_swap.convert.nvlabs_modules import FlatNetwork, flatten
 from stylegan_swap.convert.nvlabs_names import discriminator_pairs, generator_pairs, to_ours, to_theirs
 from stylegan_swap.convert.restricted_pickle import PickledModule
@@ -26,6 +33,8 @@ from stylegan_swap.errors import CheckpointError
 
 NAME = "nvlabs"
 SUMMARY = 'StyleGAN2 of NVIDIA, PyTorch (.pkl): {"G", "D", "G_ema"} of stylegan2-ada-pytorch and stylegan3'
+# A NaN, infinity or number beyond what float32 holds is a damaged file.
+_LARGEST_LIMIT = 1e30
 _PARTS = {"G_ema": "generator", "G": "training_generator", "D": "discriminator"}
 
 
@@ -120,7 +129,8 @@ def discriminator_from(network: FlatNetwork, source: str) -> tuple[State, dict[s
         raise CheckpointError(
             f"{source}: its discriminator is not residual; only residual ones are converted"
         )
-    sizes = [int(r) for r in (name.split(".")[0][1:] for name in theirs if name.endswith(".fromrgb.weight"))]
+    matches = [re.fullmatch(r"b(\d{1,4})\.fromrgb\.weight", name) for name in theirs]
+    sizes = [int(match[1]) for match in matches if match is not None]
     if len(sizes) != 1 or sizes[0] < 8 or sizes[0] & (sizes[0] - 1):
         raise CheckpointError(f"{source}: its discriminator does not say its size; give a complete file")
     fir = setup_filter(TAPS, separable=False)
@@ -182,7 +192,7 @@ def _check_generator(network: FlatNetwork, source: str) -> None:
 def _size(theirs: Mapping[str, Tensor]) -> int:
     """Side of the image: the blocks b4, b8, ... without a gap."""
     side = 4
-    while f"synthesis.b{2 * side}.conv0.weight" in theirs:
+    while side < LARGEST_SIDE and f"synthesis.b{2 * side}.conv0.weight" in theirs:
         side *= 2
     return side
 
@@ -203,8 +213,9 @@ def _limit(path: str, settings: Mapping[str, Any]) -> list[float | None]:
         return []
     limit = settings["conv_clamp"]
     # A text or a truth value would only fail in the first image.
-    return [limit if type(limit) in (int, float) and limit > 0 else None]
+    return [float(limit) if type(limit) in (int, float) and 0 < limit <= _LARGEST_LIMIT else None]
 
 
 def _is_mapping_layer(path: str, settings: Mapping[str, Any]) -> bool:
-    return path.startswith("mapping.fc") and isinstance(settings.get("bias_gain"), float | int)
+    factor = settings.get("bias_gain")
+    return path.startswith("mapping.fc") and isinstance(factor, float | int) and 0 < factor <= _LARGEST_LIMIT

@@ -18,7 +18,9 @@ from stylegan_swap.errors import CheckpointError
 
 # Official networks have a few hundred modules, five levels deep; a damaged file could refer to itself.
 _MOST_MODULES = 10_000
+_MOST_TENSORS = 100_000
 _DEEPEST = 16
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,14 @@ def flatten(module: PickledModule, source: str) -> FlatNetwork:
             for key, value in state.items()
             if isinstance(value, bool | int | float | str | None)
         }
-        unsaved = state.get("_non_persistent_buffers_set") or ()
+        unsaved = state.get("_non_persistent_buffers_set")
+        unsaved = unsaved if isinstance(unsaved, set) else set()
         for kind in ("_parameters", "_buffers"):
             for name, value in _dict(state.get(kind), source).items():
                 if isinstance(value, Tensor) and name not in unsaved:
-                    tensors[f"{prefix}{name}"] = value.detach()
+                    tensors[f"{prefix}{_name(name, source)}"] = value.detach()
+                if len(tensors) > _MOST_TENSORS:
+                    raise CheckpointError(f"{source}: its networks refer to themselves; fetch the file again")
     return FlatNetwork(tensors, settings)
 
 
@@ -79,7 +84,17 @@ def _walk(module: PickledModule, source: str) -> Iterator[tuple[str, Mapping[str
             raise CheckpointError(f"{source}: its networks refer to themselves; fetch the file again")
         yield path, current.state
         for name, child in _dict(current.state.get("_modules"), source).items():
-            waiting.append((f"{path}.{name}" if path else str(name), depth + 1, child))
+            own = _name(name, source)
+            waiting.append((f"{path}.{own}" if path else own, depth + 1, child))
+            if len(waiting) > _MOST_MODULES:
+                raise CheckpointError(f"{source}: its networks refer to themselves; fetch the file again")
+
+
+def _name(name: Any, source: str) -> str:
+    """A part's name, of which paths are made at every depth."""
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
+        raise CheckpointError(f"{source}: a part of its networks has no usable name; fetch the file again")
+    return name
 
 
 def _dict(value: Any, source: str) -> Mapping[Any, Any]:

@@ -3,7 +3,9 @@
 Road: before it, where weights of other projects are converted (``restricted_pickle`` gives it its names).
 Python's own unpickler imports what a file names, calls what it finds, and reserves the memory a file asks
 for. This one knows lists, dicts, texts, numbers and bytes; a name means what the caller's table says, or is
-refused; nothing of a file is ever imported, called or set as an attribute.
+refused; nothing of a file is ever imported, called or set as an attribute. What a short program could blow
+up is bounded: instructions, the nesting of tuples, whole numbers, and what is handed to functions over and
+over.
 """
 
 from __future__ import annotations
@@ -15,8 +17,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 _NAME_SHOWN = 200
-# Dictionary keys and set members: hashing anything nested could be made to run out of stack.
+# Dictionary keys and set members: hashing anything nested could be made to run out of stack or of time.
 _HASHABLE = (str, int, float, bytes, bool, type(None))
+# The longest published checkpoints take some hundred thousand; each may cost a container.
+_MOST_INSTRUCTIONS = 4_000_000
+_DEEPEST_TUPLE = 32
+# Longer whole numbers (of bytes) would make arithmetic a matter of hours.
+_LONGEST_NUMBER = 64
+# Texts and bytes shorter than this may be handed to functions as often as the program likes.
+_LONG = 256
 
 
 class ForbiddenPickle(Exception):
@@ -53,7 +62,13 @@ class Buildable:
 
 
 class PlainDict(dict[Any, Any], Buildable):
-    """Stands in for dict-like and attribute-holding classes: a state becomes entries."""
+    """Stands in for dict-like and attribute-holding classes: a state becomes entries.
+
+    It begins empty: entries given at once would be hashed unchecked.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def take_state(self, state: Any) -> None:
         """Add the entries of a dict; None adds nothing."""
@@ -92,6 +107,11 @@ class PickleMachine:
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._instructions = 0
+        # What functions were handed, in bytes.
+        self._handed = 0
+        # Tuples that hold tuples, by id, with their depth; kept, so that no id is used twice.
+        self._nested: dict[int, tuple[tuple[Any, ...], int]] = {}
 
     def load(self) -> Any:
         """Run up to the next STOP and return the value; ``position`` is then behind it.
@@ -103,6 +123,9 @@ class PickleMachine:
         self._stack, self._marks, self._memo = [], [], {}
         while True:
             code = self.take(1)[0]
+            self._instructions += 1
+            if self._instructions > _MOST_INSTRUCTIONS:
+                raise ValueError(f"a program of more than {_MOST_INSTRUCTIONS} instructions")
             if code == _STOP:
                 return self._stack.pop()
             run = self._RUN.get(code)
@@ -149,7 +172,16 @@ class PickleMachine:
         self._stack.append(self.take(self._number(layout)))
 
     def _long(self, layout: str) -> None:
-        self._stack.append(int.from_bytes(self.take(self._number(layout)), "little", signed=True))
+        raw = self.take(self._number(layout))
+        if len(raw) > _LONGEST_NUMBER:
+            raise ValueError(f"a whole number of {len(raw)} bytes")
+        self._stack.append(int.from_bytes(raw, "little", signed=True))
+
+    def _written_number(self) -> int:
+        line = self._line()
+        if len(line) > _LONGEST_NUMBER:
+            raise ValueError(f"a whole number of {len(line)} digits")
+        return int(line)
 
     # Containers ---------------------------------------------------------------------------------------
 
@@ -157,7 +189,17 @@ class PickleMachine:
         split = len(self._stack) - count
         if split < 0:
             raise IndexError("a tuple of more values than there are")
-        self._stack[split:] = [tuple(self._stack[split:])]
+        self._stack[split:] = [self._checked(tuple(self._stack[split:]))]
+
+    def _checked(self, made: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The tuple, if it is not nested deeply: hashing, comparing and freeing it recurse."""
+        inner = [self._nested.get(id(item), (item, 1))[1] for item in made if type(item) is tuple]
+        if inner:
+            depth = 1 + max(inner)
+            if depth > _DEEPEST_TUPLE:
+                raise ValueError(f"tuples nested more than {_DEEPEST_TUPLE} times")
+            self._nested[id(made)] = (made, depth)
+        return made
 
     def _append(self, items: list[Any]) -> None:
         if type(self._stack[-1]) is not list:
@@ -211,6 +253,7 @@ class PickleMachine:
             raise ForbiddenPickle(f"{how} of a {type(function).__name__}")
         if type(arguments) is not tuple:
             raise ValueError(f"{how} of {function.name} without arguments")
+        self._hand_over(arguments)
         self._stack.append(function.make(*arguments))
 
     def _build(self) -> None:
@@ -220,7 +263,18 @@ class PickleMachine:
             return
         if not isinstance(target, Buildable):
             raise ForbiddenPickle(f"a state (BUILD) for a {type(target).__name__}")
+        self._hand_over(state if type(state) is tuple else ())
         target.take_state(state)
+
+    def _hand_over(self, values: tuple[Any, ...]) -> None:
+        """Count what a function may copy: one text could otherwise be copied any number of times."""
+        self._handed += sum(
+            len(value)
+            for value in values
+            if isinstance(value, str | bytes | memoryview) and len(value) > _LONG
+        )
+        if self._handed > len(self.data):
+            raise ValueError("it uses the same bytes over and over")
 
     def _instance(self) -> None:
         found = self._lookup(self._line(), self._line())
@@ -258,7 +312,7 @@ class PickleMachine:
             "M": lambda m: m._push(m._number("<H")),
             "\x8a": lambda m: m._long("<B"),
             "\x8b": lambda m: m._long("<I"),
-            "I": lambda m: m._push(int(m._line())),
+            "I": lambda m: m._push(m._written_number()),
             "G": lambda m: m._push(m._number(">d")),
             "X": lambda m: m._text("<I"),
             "\x8c": lambda m: m._text("<B"),
@@ -276,7 +330,7 @@ class PickleMachine:
             "}": lambda m: m._push({}),
             "\x8f": lambda m: m._push(set()),
             "l": lambda m: m._push(m._since_mark()),
-            "t": lambda m: m._push(tuple(m._since_mark())),
+            "t": lambda m: m._push(m._checked(tuple(m._since_mark()))),
             "\x85": lambda m: m._tuple(1),
             "\x86": lambda m: m._tuple(2),
             "\x87": lambda m: m._tuple(3),
@@ -291,11 +345,11 @@ class PickleMachine:
             "0": lambda m: m._stack.pop(),
             "1": _since_mark,
             "2": lambda m: m._push(m._stack[-1]),
-            "p": lambda m: m._put(int(m._line())),
+            "p": lambda m: m._put(m._written_number()),
             "q": lambda m: m._put(m._number("<B")),
             "r": lambda m: m._put(m._number("<I")),
             "\x94": lambda m: m._put(len(m._memo)),
-            "g": lambda m: m._push(m._memo[int(m._line())]),
+            "g": lambda m: m._push(m._memo[m._written_number()]),
             "h": lambda m: m._push(m._memo[m._number("<B")]),
             "j": lambda m: m._push(m._memo[m._number("<I")]),
             "c": _global,
@@ -324,13 +378,15 @@ _STOP = ord(".")
 
 
 def plain_key(key: Any) -> Any:
-    """A value that may be a dictionary's key or in a set.
+    """A value that may be a dictionary's key or in a set: a plain one, or a tuple of plain ones.
 
     Raises:
-        ForbiddenPickle: it is a container or an object.
+        ForbiddenPickle: it is another container or an object.
     """
     if isinstance(key, memoryview):
         return bytes(key)
+    if type(key) is tuple and all(type(item) in _HASHABLE for item in key):
+        return key
     if type(key) not in _HASHABLE:
         raise ForbiddenPickle(f"a {type(key).__name__} as the key of a dict")
     return key

@@ -68,7 +68,7 @@ def convert_inversion(content: Mapping[str, Any], source: str, format_name: str)
     Raises:
         CheckpointError: as there.
     """
-    states: dict[str, State] = {}
+    states: dict[str, State] = {"encoder": {}}
     unknown = set()
     for name, value in tensors_of(content["state_dict"], source, "state_dict").items():
         prefix, _, rest = name.partition(".")

@@ -117,7 +117,8 @@ def persistent_object(meta: Any) -> PickledModule:
     """
     if not isinstance(meta, dict) or meta.get("type") != "class" or not isinstance(meta.get("state"), dict):
         raise ValueError("a network that does not say what it is")
-    return PickledModule(str(meta.get("class_name")), meta["state"])
+    name = meta.get("class_name")
+    return PickledModule(name if isinstance(name, str) else "unnamed", meta["state"])
 
 
 def _ordered_dict(items: Any = ()) -> OrderedDict[Any, Any]:

@@ -24,7 +24,8 @@ from stylegan_swap.errors import CheckpointError
 
 NAME = "tflib"
 SUMMARY = "StyleGAN2 of NVIDIA, TensorFlow (.pkl): (G, D, Gs)"
-_DEEPEST = 4
+# Official ones: two components, two levels, about a hundred variables.
+_DEEPEST, _MOST_COMPONENTS, _MOST_VARIABLES = 4, 4, 2000
 
 Rule = tuple[str, str, Callable[[Tensor], Tensor]]
 
@@ -121,12 +122,14 @@ def _generator(network: PickledNetwork, source: str) -> FlatNetwork:
         raise CheckpointError(f"{source}: is of the first StyleGAN; only StyleGAN2 networks are converted")
     tensors = _renamed(variables, _GENERATOR, source)
     for name, value in variables.items():
-        if match := re.fullmatch(r"synthesis/noise(\d+)", name):
+        if match := re.fullmatch(r"synthesis/noise(\d{1,2})", name):
             number = int(match[1])
             layer = "b4.conv1" if not number else f"b{2 ** ((number + 5) // 2)}.conv{1 - number % 2}"
+            if value.ndim != 4 or value.shape[:2] != (1, 1):
+                raise _misshapen(name, value, source)
             tensors[f"synthesis.{layer}.noise_const"] = value[0, 0]
     settings = _settings(network, source)
-    own = {"bias_gain": float(settings.get("mapping_lrmul", 0.01))}
+    own = {"bias_gain": settings.get("mapping_lrmul", 0.01)}
     return FlatNetwork(tensors, {"": settings, "mapping.fc0": own})
 
 
@@ -137,11 +140,8 @@ def _settings(network: PickledNetwork, source: str) -> dict[str, Any]:
         raise CheckpointError(f"{source}: a network in it has no description; fetch the file again")
     if given.get("label_size"):
         raise CheckpointError(f"{source}: its networks take labels; only networks without are converted")
-    settings = {
-        key: given[key]
-        for key in ("mapping_lrmul", "architecture")
-        if isinstance(given.get(key), int | float | str)
-    }
+    kinds = {"mapping_lrmul": int | float, "architecture": str}
+    settings = {key: given[key] for key, kind in kinds.items() if isinstance(given.get(key), kind)}
     return settings | ({"group_size": given["mbstd_group_size"]} if "mbstd_group_size" in given else {})
 
 
@@ -149,16 +149,19 @@ def _variables(network: PickledNetwork, source: str, depth: int = 0) -> dict[str
     """All variables, those of components under ``component/``."""
     version, own = network.get("version"), network.get("variables")
     components = network.get("components") or {}
+    layout = f"layout {version}" if isinstance(version, int) else "an unknown layout"
     if not isinstance(version, int) or version < 4 or depth > _DEEPEST or not isinstance(components, Mapping):
-        raise CheckpointError(
-            f"{source}: a TensorFlow network of layout {str(version)[:20]}; from version 4 on they are read"
-        )
+        raise CheckpointError(f"{source}: a TensorFlow network of {layout}; from version 4 on they are read")
+    if len(components) > _MOST_COMPONENTS or (isinstance(own, list) and len(own) > _MOST_VARIABLES):
+        raise CheckpointError(f"{source}: a network in it has too many parts; fetch the file again")
     found: dict[str, Tensor] = {}
     for item in own if isinstance(own, list) else ():
-        if not isinstance(item, tuple) or len(item) != 2 or not isinstance(item[1], PickledArray):
+        if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)) or not isinstance(
+            item[1], PickledArray
+        ):
             raise CheckpointError(f"{source}: a network in it has variables without numbers; fetch it again")
         if item[1].tensor is not None:
-            found[str(item[0])] = item[1].tensor
+            found[item[0]] = item[1].tensor
     for name, component in components.items():
         if not isinstance(component, PickledNetwork):
             raise CheckpointError(f"{source}: a part of a network is no network; fetch the file again")
@@ -175,9 +178,12 @@ def _renamed(variables: Mapping[str, Tensor], rules: list[Rule], source: str) ->
                 try:
                     made[theirs.format(*match.groups())] = change(value)
                 except (RuntimeError, IndexError) as error:
-                    raise CheckpointError(
-                        f"{source}: {name} has the shape {list(value.shape)}, which does not fit; "
-                        "it is of another network"
-                    ) from error
+                    raise _misshapen(name, value, source) from error
                 break
     return made
+
+
+def _misshapen(name: str, value: Tensor, source: str) -> CheckpointError:
+    return CheckpointError(
+        f"{source}: {name} has the shape {list(value.shape)}, which does not fit; it is of another network"
+    )

@@ -12,6 +12,7 @@ import re
 import struct
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from stylegan_swap.convert.pickle_machine import ForbiddenPickle
 from stylegan_swap.convert.restricted_pickle import read_pickle, refusal, stand_ins
+from stylegan_swap.convert.torch_program import check_older_program, check_zip_program
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.weights import refuse_impostors
 
@@ -52,8 +54,10 @@ def read_file(file: Path, *, mapped: bool = False) -> Any:
         head = stream.read(len(_LEGACY))
     if head.startswith(_ZIP):
         _check_zip(file)
+        _check_program(file, check_zip_program)
         return _load(file, mapped)
     if head == _LEGACY:
+        _check_program(file, check_older_program)
         return _load(file)
     # Protocols 0 and 1 have no mark at the start; the reader refuses what they could ask for as well.
     if head.startswith(_PICKLE) or file.suffix.lower() == ".pkl":
@@ -80,6 +84,17 @@ def _load(file: Path, mapped: bool = False) -> Any:
         raise _damaged(file, error) from error
     _check_tensors(file, content)
     return content
+
+
+def _check_program(file: Path, check: Callable[[Path], None]) -> None:
+    try:
+        check(file)
+    except ForbiddenPickle as error:
+        raise refusal(file, str(error)) from None
+    except MemoryError as error:
+        raise CheckpointError(f"{file}: not enough memory to read it; close other programs") from error
+    except _UNREADABLE as error:
+        raise _damaged(file, error) from error
 
 
 def _check_zip(file: Path) -> None:

@@ -89,7 +89,7 @@ def test_missing_own_and_misnamed_files(tmp_path: Path):
         convert_file(tmp_path)
     own = save_weights(tmp_path / "own", {"a": torch.ones(1)}, {})
     for path in (own, own.parent):
-        with pytest.raises(CheckpointError, match="needs? no converting"):
+        with pytest.raises(CheckpointError, match=r"needs? no converting"):
             convert_file(path)
     with pytest.raises(UnsupportedOptionError, match="choose one of rosinality"):
         convert_file(write(tmp_path, {}), "stylegan9")

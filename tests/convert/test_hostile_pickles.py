@@ -123,7 +123,7 @@ def programs(command: bytes) -> dict[str, tuple[bytes, str]]:
         "call of a result": (PROTO + EASY + call + b".", "a call (REDUCE) of a PlainDict"),
         "state of a list": (PROTO + b"]}b.", "a state (BUILD) for a list"),
         "state of a name": (PROTO + b"cdnnlib.util\nEasyDict\n}b.", "a state (BUILD) for a StandIn"),
-        "nested key": (PROTO + b"})" + b"\x85" * 20_000 + b"Ns.", "a tuple as the key"),
+        "nested key": (PROTO + b"})" + b"\x85" * 3 + b"Ns.", "a tuple as the key"),
         "objects": (PROTO + b"cnumpy\ndtype\n" + text("O8") + b"\x85R.", "numpy.dtype of O8"),
         "records": (
             PROTO
