@@ -151,7 +151,8 @@ class Swapper:
         known = isinstance(name, str) and name in list_methods()
         if not known and _is_no_path(name) and name not in {*registered_weights(), *published_weights()}:
             method_entry(str(name))  # raises, and says which methods there are
-        weights, place = None, name if not known or name in registered_weights() else None
+        weights = None
+        place = name if not known or name in registered_weights() else None
         if place is None and method_entry(str(name)).needs_weights:
             # Others publish them; where they were not downloaded the method says what to fetch.
             place = downloaded_weights(str(name))

@@ -39,7 +39,7 @@ _SHOWN = 5
 _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedWeights:
     """Weights in memory, of a file that was converted on the way; stands where a path could.
 

@@ -52,6 +52,8 @@ def convert_files(
     """
     if format_name is not None and format_name not in FORMATS:
         raise UnsupportedOptionError(f"unknown format {format_name!r}: choose one of {', '.join(FORMATS)}")
+    if not paths:
+        raise CheckpointError("no file was given to convert; give one, or a folder")
     located = [_located(path) for path in paths]
     notes = tuple(note for _, note in located if note)
     known = contents or {}
@@ -149,7 +151,12 @@ def _in_folder(folder: Path) -> tuple[Path, str | None]:
         first, *rest = systems[found[0]]
         others = ", ".join(file.name for file in rest)
         return first, f"{first.name} was taken; to take {others}, give that file" if rest else None
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
+    try:
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
     if len(files) == 1:
         return files[0], None
     if not files:

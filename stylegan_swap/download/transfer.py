@@ -187,6 +187,9 @@ def _write(job: Job, response: requests.Response, offset: int, total: int | None
                 stream.write(piece)
                 here += len(piece)
                 job.progress(here, total)
+                if total is not None and here > total:
+                    # The caller throws it away; an endless answer would fill the disk.
+                    break
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise _full(job, f"{error.strerror} after {_human(_size(job))}") from error
