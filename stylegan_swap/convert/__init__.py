@@ -1,5 +1,6 @@
 """Weights of other projects in this library's format and back: one file per foreign format.
 
-Road: before it, once. ``detect`` reads a file and chooses the format, ``converted`` holds and saves the
-result; nothing in a foreign file is ever executed (``restricted_pickle``, ``torch_file``).
+Road: before it, once. ``formats`` is the table, ``detect`` finds and reads the files that belong together,
+``converted`` and ``swap_system`` hold and save the result, ``direct`` hands it to a method without saving;
+nothing in a foreign file is ever executed (``restricted_pickle``, ``torch_file``, ``torch_program``).
 """

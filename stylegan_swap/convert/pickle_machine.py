@@ -26,6 +26,8 @@ _DEEPEST_TUPLE = 32
 _LONGEST_NUMBER = 64
 # Texts and bytes shorter than this may be handed to functions as often as the program likes.
 _LONG = 256
+# Protocol 2 hands a text to be encoded, and the bytes that come of it to what makes numbers of them.
+_MOST_HANDED = 3
 
 
 class ForbiddenPickle(Exception):
@@ -273,7 +275,7 @@ class PickleMachine:
             for value in values
             if isinstance(value, str | bytes | memoryview) and len(value) > _LONG
         )
-        if self._handed > len(self.data):
+        if self._handed > _MOST_HANDED * len(self.data):
             raise ValueError("it uses the same bytes over and over")
 
     def _instance(self) -> None:

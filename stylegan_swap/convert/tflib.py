@@ -135,10 +135,12 @@ def _generator(network: PickledNetwork, source: str) -> FlatNetwork:
 
 def _settings(network: PickledNetwork, source: str) -> dict[str, Any]:
     """What the network was built with; the architecture is seen in the tensors."""
-    given = network.get("static_kwargs") or {}
+    given = network.get("static_kwargs")
+    given = {} if given is None else given
     if not isinstance(given, Mapping):
         raise CheckpointError(f"{source}: a network in it has no description; fetch the file again")
-    if given.get("label_size"):
+    labels = given.get("label_size")
+    if not isinstance(labels, int | None) or labels:
         raise CheckpointError(f"{source}: its networks take labels; only networks without are converted")
     kinds = {"mapping_lrmul": int | float, "architecture": str}
     settings = {key: given[key] for key, kind in kinds.items() if isinstance(given.get(key), kind)}
@@ -148,7 +150,8 @@ def _settings(network: PickledNetwork, source: str) -> dict[str, Any]:
 def _variables(network: PickledNetwork, source: str, depth: int = 0) -> dict[str, Tensor]:
     """All variables, those of components under ``component/``."""
     version, own = network.get("version"), network.get("variables")
-    components = network.get("components") or {}
+    components = network.get("components")
+    components = {} if components is None else components
     layout = f"layout {version}" if isinstance(version, int) else "an unknown layout"
     if not isinstance(version, int) or version < 4 or depth > _DEEPEST or not isinstance(components, Mapping):
         raise CheckpointError(f"{source}: a TensorFlow network of {layout}; from version 4 on they are read")

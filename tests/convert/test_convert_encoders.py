@@ -211,6 +211,16 @@ def test_wrong_way_back():
         arcface.to_arcface(e4e.convert(content, "e4e.pt"))
 
 
+def test_recogniser_round_trip():
+    state = on_meta(IRSE50)
+    converted = arcface.convert(state, "model_ir_se50.pth")
+    assert converted.notes == ()
+    back = arcface.to_arcface(converted)
+    assert back.keys() == state.keys()
+    assert all(back[name].shape == value.shape for name, value in state.items())
+    assert recognise(back, "back.pth").name == "arcface"
+
+
 def test_recogniser_without_counters():
     state = on_meta(IRSE50)
     short = {n: v for n, v in state.items() if not n.endswith("tracked")}
