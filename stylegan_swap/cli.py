@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 an error (one line on stderr, no traceback), 2 wrong usage
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from enum import Enum
@@ -298,10 +299,12 @@ def _face_choice(text: str) -> Any:
 
 def _with_weights(weights: str, device: str) -> Any:
     from stylegan_swap.api import Swapper
-    from stylegan_swap.weights import find_weights
+    from stylegan_swap.registry import list_methods
+    from stylegan_swap.weights import find_weights, published_weights
 
-    if weights == "default":
-        # Unlike swap, these need a generator: no falling back to a method without one.
+    known = weights in {*list_methods(), *published_weights()} or os.path.exists(weights)
+    if weights == "default" or not known:
+        # Unlike swap, these need a generator: no falling back to a method without one. A wrong name is told.
         find_weights(weights)
     swapper = Swapper.from_pretrained(weights, device=device)
     for note in swapper.notes:

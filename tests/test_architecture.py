@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_study": {"errors", "study"},
     "cli_train": {"errors", "models", "training"},
     "cli": {
-        *("errors", "_version", "images", "provenance", "weights", "codes", "result"),
+        *("errors", "_version", "images", "provenance", "registry", "weights", "codes", "result"),
         *("api", "cli_convert", "cli_download", "cli_evaluate", "cli_study", "cli_train"),
         *("demo", "doctor", "stylegan_swap"),
     },
