@@ -32,6 +32,7 @@ from stylegan_swap.fine_detail import FinePhoto, add_fine_detail
 from stylegan_swap.images import Photo, PhotoSource, read_photo
 from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.photo_editing import Edits, EditsPhotos
 from stylegan_swap.registry import build_method, list_methods, method_entry, method_of
 from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
 from stylegan_swap.weights import (
@@ -59,6 +60,7 @@ def swap(
     seed: int | None = None,
     match_colour: bool = False,
     detail: float = 1.0,
+    edit: Edits | None = None,
     device: str = "auto",
     dtype: str = "auto",
     landmarks: str = "dlib",
@@ -78,6 +80,7 @@ def swap(
         seed: draws fresh noise maps for the generator; None keeps the stored ones.
         match_colour: bring the result's skin to the photo's in Lab before pasting; ``warp`` does so anyway.
         detail: 0..1, how much of the detail finer than the network's pixels is added from both photos.
+        edit: what to change in the swapped face, as ``{"smile": 1.5}``; see ``Swapper.with_edits``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: ``"auto"``, ``"float32"``, ``"bfloat16"``, ``"float16"``.
         landmarks: ``"dlib"`` or ``"face-alignment"``.
@@ -87,6 +90,7 @@ def swap(
     """
     build = _cached_swapper if method in list_methods() else Swapper.from_pretrained
     swapper = build(method, device=device, dtype=dtype, landmarks=landmarks)
+    swapper = swapper if edit is None else swapper.with_edits(edit)
     # Read first: a wrong path is told before the work on the identity.
     photo = read_photo(attribute)
     person = swapper.prepare(identity, face=identity_face)
@@ -102,7 +106,7 @@ def swap(
     )
 
 
-class Swapper:
+class Swapper(EditsPhotos):
     """A method on a device, with everything round it. Safe to share between threads.
 
     Args:
