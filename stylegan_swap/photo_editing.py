@@ -77,7 +77,7 @@ class EditsPhotos:
             face: ``"largest"``, ``"all"``, a number from the left, or a photo of the person.
 
         Returns:
-            As of a swap: ``faces[i].wplus`` are the edited codes, ``faces[i].distance`` is to the photo itself.
+            As of a swap: ``faces[i].wplus`` are the edited codes, ``faces[i].distance`` is to the photo.
 
         Raises:
             StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.

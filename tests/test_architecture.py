@@ -42,13 +42,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "faces": {"errors"},
     "models": {"cuda_ops", "inversion", "errors", "atomic"},
     "methods": {"cuda_ops", "inversion", "errors", "weights", "faces", "models"},
+    "editing": {"inversion", "errors", "atomic", "weights", "convert", "models"},
     "fine_detail": {"faces", "models"},
     "result": {"errors", "images", "faces", "fine_detail", "models"},
+    "photo_editing": {"inversion", "errors", "images", "faces", "methods", "editing", "result"},
     "dials": {"errors", "methods"},
     "api": {
         *("inversion", "errors", "device", "dials", "registry", "images", "weights"),
-        *("faces", "fine_detail", "models", "methods", "result"),
+        *("faces", "fine_detail", "models", "methods", "result", "photo_editing"),
     },
+    "edit_sheet": {"codes", "images", "editing"},
     "metrics": {
         *("inversion", "errors", "_version", "atomic", "images"),
         *("faces", "models", "methods", "result", "api"),
@@ -58,11 +61,21 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("cuda_ops", "inversion", "errors", "_version", "atomic", "images", "provenance", "weights"),
         *("faces", "models", "losses", "metrics", "convert"),
     },
+    "direction_fit": {
+        *("inversion", "errors", "faces", "metrics", "training", "editing"),
+    },
     "demo": {"errors", "images", "api"},
     "doctor": {"cuda_ops", "errors", "_version", "device", "cache", "weights", "faces"},
     # The package's own names; all but the version are resolved on first use.
     "stylegan_swap": {"_version"},
     "study": {"errors", "_version", "atomic", "images"},
+    "cli_edit": {
+        *("errors", "images", "provenance", "weights", "codes"),
+        *("api", "editing", "photo_editing", "edit_sheet"),
+    },
+    "cli_directions": {
+        *("errors", "weights", "models", "training", "editing", "api", "direction_fit", "cli_edit"),
+    },
     "cli_convert": {"weights", "convert"},
     "cli_download": {"cache", "weights", "download"},
     "cli_evaluate": {"_version", "atomic", "images", "metrics"},
@@ -70,7 +83,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_train": {"errors", "models", "training"},
     "cli": {
         *("errors", "_version", "images", "provenance", "weights", "codes", "result"),
-        *("api", "cli_convert", "cli_download", "cli_evaluate", "cli_study", "cli_train"),
+        *(
+            "api",
+            "cli_convert",
+            "cli_edit",
+            "cli_directions",
+            "cli_download",
+            "cli_evaluate",
+            "cli_study",
+            "cli_train",
+        ),
         *("demo", "doctor", "stylegan_swap"),
     },
 }

@@ -188,8 +188,4 @@ def _collections(photos: Photos) -> np.ndarray:
     sources = np.array([crop.source for crop in photos.crops])
     names, counts = np.unique(sources, return_counts=True)
     large = names[counts >= _SMALL_COLLECTION][:-1]
-    return (
-        np.column_stack([sources == name for name in large]).astype(float)
-        if len(large)
-        else np.zeros((len(sources), 0))
-    )
+    return (sources[:, None] == large[None]).astype(float)

@@ -1,7 +1,7 @@
 """A direction in W or W+, and moving codes along it.
 
 Road: photo → detect → align → encoder → **codes** → generator → paste. A direction is what InterFaceGAN calls
-a boundary's normal, GANSpace a component and SeFa an eigenvector; the files of all three become this one class.
+a boundary's normal, GANSpace a component and SeFa an eigenvector; the files of all three become one class.
 """
 
 from __future__ import annotations

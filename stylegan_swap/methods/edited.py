@@ -95,7 +95,11 @@ class EditedMethod:
         if landmarks is not None:
             points = (landmarks.to(whole.device) + 0.5) * (whole.shape[-1] / x_attr.shape[-1]) - 0.5
         edited = edited_face(self.method, whole, points, self._edit)
-        return AlignedSwap(edited.image, torch.maximum(mask, edited.mask), edited.wplus)
+        # Pasted once, each picture keeps the weight it has: e for the edited face, (1 − e)·m for the swapped.
+        kept = (1 - edited.mask) * mask
+        union = edited.mask + kept
+        image = (edited.mask * edited.image + kept * swapped.image) / union.clamp_min(1e-6)
+        return AlignedSwap(image, union, edited.wplus)
 
 
 class PhotoEditor(EditedMethod):
