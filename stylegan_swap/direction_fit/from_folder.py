@@ -69,6 +69,7 @@ def fit_folder(
     identity: Any,
     folder: Path,
     *,
+    attributes: Sequence[str] = tuple(MEASURED),
     columns: Sequence[str] = (),
     split: str = "train",
     validation: str | None = "val",
@@ -81,6 +82,7 @@ def fit_folder(
         method: with ``invert``, ``generate`` and ``generator``.
         identity: dlib's recognition network, ``DlibIdentity``.
         folder: the photographs; see ``training.photo_folder``.
+        attributes: which of ``labels.MEASURED``.
         columns: of manifest.csv, numbers or two words; see ``manifest_labels``.
         split: the photographs to fit on.
         validation: those of other people to measure on; None for none.
@@ -94,7 +96,7 @@ def fit_folder(
     for what in ("invert", "generate"):
         if not hasattr(method, what):
             raise UnsupportedOptionError(f"method {method.name!r} has no codes: give weights of a network")
-    train = _labelled(method, identity, folder, split, columns, progress)
+    train = _labelled(method, identity, folder, split, attributes, columns, progress)
     directions = fit_directions(
         train.codes,
         train.labels,
@@ -120,7 +122,7 @@ def fit_folder(
         found[name] = scaled
     validations = {}
     if validation is not None and found:
-        others = _labelled(method, identity, folder, validation, (), progress)
+        others = _labelled(method, identity, folder, validation, (), (), progress)
         unseen = _spread(others.codes, _VALIDATING)
         baseline = judge.measure(unseen)
         for name, direction in found.items():
@@ -154,6 +156,7 @@ def _labelled(
     identity: Any,
     folder: Path,
     split: str,
+    attributes: Sequence[str],
     columns: Sequence[str],
     progress: Callable[[str], None],
 ) -> Labelled:
@@ -170,7 +173,7 @@ def _labelled(
         descriptors.append(describe(identity, faces))
         colours.append(faces.mean((2, 3)))
     rows = [measure_face(photos.landmarks(i)) for i in range(len(photos))]
-    labels = {name: np.array([row[name] for row in rows]) for name in MEASURED}
+    labels = {name: np.array([row[name] for row in rows]) for name in attributes}
     if columns:
         if not (folder / MANIFEST).is_file():
             raise ImageReadError(f"{folder / MANIFEST}: missing; columns are read from it")

@@ -99,6 +99,8 @@ class EditedMethod:
         kept = (1 - edited.mask) * mask
         union = edited.mask + kept
         image = (edited.mask * edited.image + kept * swapped.image) / union.clamp_min(1e-6)
+        # Pasting reads a little beyond the mask.
+        image = torch.where(union > 1e-6, image, swapped.image)
         return AlignedSwap(image, union, edited.wplus)
 
 
