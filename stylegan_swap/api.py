@@ -80,7 +80,7 @@ def swap(
         seed: draws fresh noise maps for the generator; None keeps the stored ones.
         match_colour: bring the result's skin to the photo's in Lab before pasting; ``warp`` does so anyway.
         detail: 0..1, how much of the detail finer than the network's pixels is added from both photos.
-        edit: what to change in the swapped face, as ``{"smile": 1.5}``; see ``Swapper.with_edits``.
+        edit: what to change in the swapped face, as ``{"smile": 1.5}``; see ``Swapper.edit``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: ``"auto"``, ``"float32"``, ``"bfloat16"``, ``"float16"``.
         landmarks: ``"dlib"`` or ``"face-alignment"``.
@@ -90,7 +90,6 @@ def swap(
     """
     build = _cached_swapper if method in list_methods() else Swapper.from_pretrained
     swapper = build(method, device=device, dtype=dtype, landmarks=landmarks)
-    swapper = swapper if edit is None else swapper.with_edits(edit)
     # Read first: a wrong path is told before the work on the identity.
     photo = read_photo(attribute)
     person = swapper.prepare(identity, face=identity_face)
@@ -103,6 +102,7 @@ def swap(
         seed=seed,
         match_colour=match_colour,
         detail=detail,
+        edit=edit,
     )
 
 
@@ -212,6 +212,7 @@ class Swapper(EditsPhotos):
         seed: int | None = None,
         match_colour: bool = False,
         detail: float = 1.0,
+        edit: Edits | None = None,
     ) -> SwapResult:
         """Swap; arguments as in ``swap``, with a prepared person or a photo.
 
@@ -219,6 +220,7 @@ class Swapper(EditsPhotos):
             StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
         """
         dials = checked_dials(self.method, structure, appearance, seed, detail)
+        apply = None if edit is None else self._usable(edit)
         photo = read_photo(attribute)
         if not isinstance(person, Person):
             person = self.prepare(person)
@@ -236,6 +238,8 @@ class Swapper(EditsPhotos):
             pixels, changed = self._pasted(person, pixels, found, alignment, swapped, detail, match_colour)
             mask = np.maximum(mask, changed)
             done.append((found, alignment, swapped))
+        if apply is not None:
+            pixels, mask, done = self._edit_swapped(apply, pixels, mask, done)
         faces = [self._swapped_face(person, pixels, *parts) for parts in done]
         image = Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
         return SwapResult(

@@ -109,7 +109,7 @@ def edit(
             result = swapper.edit(source, apply, face=_face(face))
         else:
             person = swapper.prepare(source)
-            result = swapper.with_edits(apply)(person, swap_into, face=_face(face))
+            result = swapper(person, swap_into, face=_face(face), edit=apply)
         result.save(output, overwrite=overwrite)
         for note in result.notes:
             typer.secho(f"note: {note}", fg="yellow", err=True)

@@ -1,26 +1,33 @@
-"""``Swapper.edit`` and ``Swapper.with_edits``: a face in a photograph, edited in latent space.
+"""``Swapper.edit``, and ``edit=`` of a swap: faces in a photograph, edited in latent space.
 
-Road: photo → detect → align → **edit** → paste, or photo → … → swap → **edit** → paste. What happens between
+Road: photo → detect → **align → edit → paste**, for a swap once more after its paste. What happens between
 align and paste is ``methods.edited``; here edits get their names, and the network its directions.
 """
 
 from __future__ import annotations
 
-import copy
 import difflib
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+import numpy as np
+import torch
+from PIL import Image
+
 from inversion import Latents
 from stylegan_swap.editing.direction import Direction, edit
 from stylegan_swap.editing.direction_file import DIRECTIONS_FILE, check_network, load_own_directions
 from stylegan_swap.errors import UnsupportedOptionError
+from stylegan_swap.faces.align import Alignment, ffhq_alignment, ffhq_side
+from stylegan_swap.faces.detect import Face
+from stylegan_swap.faces.paste import paste_back
+from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.images import PhotoSource, read_photo
-from stylegan_swap.methods.edited import EditedMethod, PhotoEditor
-from stylegan_swap.methods.protocol import Method
-from stylegan_swap.result import SwapResult
+from stylegan_swap.methods.edited import edited_face
+from stylegan_swap.methods.protocol import AlignedSwap, Method
+from stylegan_swap.result import SwappedFace, SwapResult, describe_face
 
 if TYPE_CHECKING:
     from stylegan_swap.api import Swapper
@@ -28,6 +35,9 @@ if TYPE_CHECKING:
 CodeEdit: TypeAlias = Callable[[Latents], Latents]
 #: {"smile": 1.5}, {direction: 1.5}, or any function from codes to codes.
 Edits: TypeAlias = "Mapping[str | Direction, float] | CodeEdit"
+Done: TypeAlias = tuple[Face, Alignment, AlignedSwap]
+# Sides of the crop: the smallest that keeps three quarters of the photo's detail.
+_SIZES = (256, 512, 1024)
 
 
 class EditsPhotos:
@@ -50,17 +60,6 @@ class EditsPhotos:
         check_network(found, cast(Any, self.method).generator, file)
         return found
 
-    def with_edits(self, edits: Edits) -> Swapper:
-        """This swapper, with every result edited: the person is swapped in first, then smiles, turns, ages.
-
-        Args:
-            edits: strength by name of ``directions`` or by ``Direction``, or a function from codes to codes.
-
-        Raises:
-            UnsupportedOptionError: there is no such direction, or the method has no latent space.
-        """
-        return self._with(EditedMethod(self.method, self.code_edit(edits)))
-
     def edit(
         self, photo: PhotoSource, edits: Edits, *, face: str | int | PhotoSource = "largest"
     ) -> SwapResult:
@@ -73,19 +72,51 @@ class EditsPhotos:
 
         Args:
             photo: a path, PIL image or uint8 RGB array.
-            edits: as in ``with_edits``.
+            edits: strength by name of ``directions`` or by ``Direction``, or a function from codes to codes.
             face: ``"largest"``, ``"all"``, a number from the left, or a photo of the person.
 
         Returns:
             As of a swap: ``faces[i].wplus`` are the edited codes, ``faces[i].distance`` is to the photo.
 
         Raises:
-            StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
+            UnsupportedOptionError: there is no such direction, or the method has no latent space.
+            StyleganSwapError: others, with the cause and the remedy; see ``stylegan_swap.errors``.
         """
-        editor = self._with(PhotoEditor(self.method, self.code_edit(edits)))
-        source = read_photo(photo)
-        person = editor.prepare(source, face="largest" if isinstance(face, str) and face == "all" else face)
-        return editor(person, source, face=face)
+        apply = self._usable(edits)
+        swapper, source = cast("Swapper", self), read_photo(photo)
+        chosen = swapper._select(source, face)
+        pixels, mask, done = _edit_faces(self.method, apply, source.pixels, chosen)
+        faces = [
+            SwappedFace(
+                found.box,
+                found.landmarks,
+                edited.image[0],
+                edited.mask[0],
+                None if edited.wplus is None else edited.wplus[0],
+                alignment,
+                pixels,
+                swapper._identity,
+                describe_face(swapper._identity, source.pixels, alignment),
+            )
+            for found, alignment, edited in done
+        ]
+        image = Image.fromarray(pixels if source.alpha is None else np.dstack([pixels, source.alpha]))
+        notes = [*source.notes, *swapper._notes]
+        return SwapResult(image, faces, mask, self.method.name, None, notes, source.credit, (source.name,))
+
+    def _edit_swapped(
+        self, apply: CodeEdit, pixels: np.ndarray, mask: np.ndarray, done: list[Done]
+    ) -> tuple[np.ndarray, np.ndarray, list[Done]]:
+        """Edit the faces of a swap that is pasted already; as it was, but edited."""
+        pixels, changed, edited = _edit_faces(self.method, apply, pixels, [found for found, _, _ in done])
+        return pixels, np.maximum(mask, changed), edited
+
+    def _usable(self, edits: Edits) -> CodeEdit:
+        if not hasattr(self.method, "invert") or not hasattr(self.method, "generate"):
+            raise UnsupportedOptionError(
+                f"method {self.method.name!r} cannot edit, it has no generator: give weights of a network"
+            )
+        return self.code_edit(edits)
 
     def code_edit(self, edits: Edits) -> CodeEdit:
         """One function from codes to codes for named edits.
@@ -109,10 +140,24 @@ class EditsPhotos:
             return key
         return named_direction(self.directions, key)
 
-    def _with(self, method: Method) -> Swapper:
-        other = copy.copy(cast("Swapper", self))
-        other.method = method
-        return other
+
+def _edit_faces(
+    method: Method, apply: CodeEdit, pixels: np.ndarray, faces: list[Face]
+) -> tuple[np.ndarray, np.ndarray, list[Done]]:
+    """Edit faces of a photo one after the other; the new photo, what changed, and the crops."""
+    mask, done = np.zeros(pixels.shape[:2], np.float32), []
+    for found in faces:
+        side = ffhq_side(found.landmarks)
+        size = next((size for size in _SIZES if size >= 0.75 * side), _SIZES[-1])
+        alignment = ffhq_alignment(found.landmarks, size)
+        points = torch.from_numpy(alignment.to_crop(found.landmarks))[None]
+        edited = edited_face(method, from_pixels(alignment.crop(pixels)), points, apply)
+        pixels, changed = paste_back(
+            pixels, to_pixels(edited.image)[0], edited.mask[0, 0].cpu().numpy(), alignment
+        )
+        mask = np.maximum(mask, changed)
+        done.append((found, alignment, edited))
+    return pixels, mask, done
 
 
 def named_direction(known: Mapping[str, Direction], name: str) -> Direction:

@@ -1,4 +1,4 @@
-"""``Swapper.edit`` and ``with_edits``: what changes in a photo, what does not, and where directions are."""
+"""``Swapper.edit`` and ``edit=`` of a swap: what changes, what does not, and where directions are."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from stylegan_swap import Swapper, swap
 from stylegan_swap.editing import Direction, generator_fingerprint, save_directions
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.methods.edited import EditedMethod, PhotoEditor, edited_face
-from stylegan_swap.methods.protocol import Method
+from stylegan_swap.methods.edited import edited_face
 from stylegan_swap.models.landmark_warp import warp_to_landmarks
 
 
@@ -115,34 +114,29 @@ def test_a_swap_is_edited_after_it_was_made(with_directions, astronaut, hopper):
     swapper = Swapper.from_pretrained(with_directions, device="cpu", dtype="float32")
     person = swapper.prepare(hopper)
     plain = swapper(person, astronaut)
-    # A person prepared before serves the edited swapper as well.
-    edited = swapper.with_edits({"colour": 5.0})(person, astronaut)
-    nothing = swapper.with_edits({"colour": 0.0})(person, astronaut)
-    assert np.abs(np.asarray(nothing.image).astype(int) - np.asarray(plain.image)).max() <= 1
+    edited = swapper(person, astronaut, edit={"colour": 5.0})
+    nothing = swapper(person, astronaut, edit={"colour": 0.0})
+    assert np.array_equal(np.asarray(nothing.image), np.asarray(plain.image))
     assert np.any(np.asarray(edited.image) != np.asarray(plain.image))
     assert not np.any((np.asarray(edited.image) != astronaut).any(2) & (edited.mask == 0))
-    once = swap(
-        hopper, astronaut, method=str(with_directions), edit={"colour": 5.0}, device="cpu", dtype="float32"
-    )
+    # Editing the finished swap is the same.
+    after = swapper.edit(plain.image, {"colour": 5.0})
+    assert np.abs(np.asarray(after.image).astype(int) - np.asarray(edited.image)).mean() < 1
+    # Whom it is compared with is the person swapped in.
+    assert torch.equal(edited.faces[0]._wanted, plain.faces[0]._wanted)
+    options = {"method": str(with_directions), "device": "cpu", "dtype": "float32"}
+    once = swap(hopper, astronaut, edit={"colour": 5.0}, **options)
     assert np.array_equal(np.asarray(once.image), np.asarray(edited.image))
-    # The swapper itself stays as it was.
-    assert not isinstance(swapper.method, EditedMethod)
 
 
 def test_methods_without_codes_are_refused(astronaut):
     warp = Swapper.from_pretrained("warp")
-    for edit in (warp.edit, lambda photo, edits: warp.with_edits(edits)):
+    for call in (
+        lambda: warp.edit(astronaut, lambda latents: latents),
+        lambda: warp(astronaut, astronaut, edit={"smile": 1.0}),
+    ):
         with pytest.raises(UnsupportedOptionError, match="'warp' cannot edit"):
-            edit(astronaut, lambda latents: latents)
-
-
-def test_edited_methods_are_methods(swapper):
-    for kind in (EditedMethod, PhotoEditor):
-        method = kind(swapper.method, lambda latents: latents)
-        assert isinstance(method, Method)
-        assert method.fingerprint == swapper.method.fingerprint
-    with pytest.raises(UnsupportedOptionError, match="with_edits"):
-        EditedMethod.from_pretrained(None, device=torch.device("cpu"), dtype=torch.float32)
+            call()
 
 
 class Painter:

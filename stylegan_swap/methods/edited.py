@@ -1,8 +1,8 @@
-"""Latent edits brought into a picture: two methods that edit the result of another, or the photo itself.
+"""Latent edits brought into a picture of a face: what the generator changes is carried over to it.
 
-Road: photo → detect → align → (swap →) **invert → edit → generate → carry over** → paste. A generator draws
-an inverted face softer than the photo and not quite as the same person. So its pictures are not pasted; what
-differs between the one before and the one after the edit is carried over to the face.
+Road: photo → detect → align → **invert → edit → generate → carry over** → paste; called by ``photo_editing``.
+A generator draws an inverted face softer than the photo and not quite as the same person. So its pictures are
+not pasted; what differs between the one before and the one after the edit is carried over to the face.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inversion import Latents
-from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.landmarks import landmarks_of_crop
 from stylegan_swap.faces.mask import reach_mask
 from stylegan_swap.faces.tensors import to_pixels
-from stylegan_swap.methods.protocol import AlignedSwap, Method
+from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.landmark_warp import warp_to_landmarks
 
 # Landmarks are found at this side at least: dlib's trees are trained on faces of some hundred pixels.
@@ -29,109 +28,6 @@ _SEEN_AT = 256
 _MOTION_REACH, _APPEARANCE_REACH = 0.14, 0.06
 # Changes below the first (in 1/255) leave the photo's own pixels, from the second on the edit counts fully.
 _UNSEEN, _SEEN = 1.0, 4.0
-
-
-class EditedMethod:
-    """A method whose results are edited. It understands the same prepared people.
-
-    Args:
-        method: swaps; must offer ``invert`` and ``generate``.
-        edit: from codes to codes.
-
-    Raises:
-        UnsupportedOptionError: the method has no latent space.
-    """
-
-    def __init__(self, method: Method, edit: Callable[[Latents], Latents]) -> None:
-        if not hasattr(method, "invert") or not hasattr(method, "generate"):
-            raise UnsupportedOptionError(
-                f"method {method.name!r} cannot edit, it has no generator: give weights of a network"
-            )
-        self.method, self._edit = method, edit
-        self.name, self.paper, self.options = method.name, method.paper, method.options
-        self.size: int | None = method.size
-
-    def __getattr__(self, name: str) -> Any:
-        # The network and what else only some methods have. Called only for what is not found here.
-        if name == "method":
-            raise AttributeError(name)
-        return getattr(self.method, name)
-
-    @property
-    def fingerprint(self) -> str:
-        """That of the method itself."""
-        return self.method.fingerprint
-
-    @classmethod
-    def from_pretrained(cls, weights: Any, *, device: torch.device, dtype: torch.dtype) -> EditedMethod:
-        """Always raises UnsupportedOptionError: it is made of a method and an edit."""
-        raise UnsupportedOptionError("an edited method is made with Swapper.with_edits or Swapper.edit")
-
-    def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> Any:
-        """See ``Method.prepare``."""
-        return self.method.prepare(x_id, landmarks)
-
-    def combine(self, prepared: list[Any]) -> Any:
-        """See ``Method.combine``."""
-        return self.method.combine(prepared)
-
-    def swap_aligned(
-        self,
-        prepared: Any,
-        x_attr: Tensor,
-        landmarks: Tensor | None = None,
-        *,
-        structure: float = 1.0,
-        appearance: float = 0.0,
-        seed: int | None = None,
-    ) -> AlignedSwap:
-        """See ``Method.swap_aligned``; ``wplus`` are the edited codes of the swapped face."""
-        swapped = self.method.swap_aligned(
-            prepared, x_attr, landmarks, structure=structure, appearance=appearance, seed=seed
-        )
-        mask = swapped.mask.to(swapped.image)
-        whole = swapped.image * mask + _at(x_attr, swapped.image) * (1 - mask)
-        points = None
-        if landmarks is not None:
-            points = (landmarks.to(whole.device) + 0.5) * (whole.shape[-1] / x_attr.shape[-1]) - 0.5
-        edited = edited_face(self.method, whole, points, self._edit)
-        # Pasted once, each picture keeps the weight it has: e for the edited face, (1 − e)·m for the swapped.
-        kept = (1 - edited.mask) * mask
-        union = edited.mask + kept
-        image = (edited.mask * edited.image + kept * swapped.image) / union.clamp_min(1e-6)
-        # Pasting reads a little beyond the mask.
-        image = torch.where(union > 1e-6, image, swapped.image)
-        return AlignedSwap(image, union, edited.wplus)
-
-
-class PhotoEditor(EditedMethod):
-    """Edits the attribute photo itself; who the person is does not matter. Takes crops of any side."""
-
-    def __init__(self, method: Method, edit: Callable[[Latents], Latents]) -> None:
-        super().__init__(method, edit)
-        self.options = frozenset()
-        self.size = None
-
-    def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> Any:
-        """Nothing is needed."""
-        return None
-
-    def combine(self, prepared: list[Any]) -> Any:
-        """Nothing is needed."""
-        return None
-
-    def swap_aligned(
-        self,
-        prepared: Any,
-        x_attr: Tensor,
-        landmarks: Tensor | None = None,
-        *,
-        structure: float = 1.0,
-        appearance: float = 0.0,
-        seed: int | None = None,
-    ) -> AlignedSwap:
-        """The edited faces; masks are 0 where the edit changed nothing."""
-        return edited_face(self.method, x_attr, landmarks, self._edit)
 
 
 def edited_face(
@@ -183,10 +79,6 @@ def _resized(x: Tensor, side: int) -> Tensor:
     return F.interpolate(
         x, (side, side), mode="bicubic", align_corners=False, antialias=x.shape[-1] > side
     ).clamp(-1, 1)
-
-
-def _at(x: Tensor, like: Tensor) -> Tensor:
-    return _resized(x.detach().to(like), like.shape[-1])
 
 
 def _reach(before: Tensor, after: Tensor, side: int, margin: float) -> Tensor:
