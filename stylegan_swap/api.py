@@ -33,6 +33,7 @@ from stylegan_swap.fine_detail import FinePhoto, add_fine_detail
 from stylegan_swap.images import Photo, PhotoSource, read_photo
 from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.photo_editing import Edits, EditsPhotos
 from stylegan_swap.registry import build_method, list_methods, method_entry, method_of
 from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
 from stylegan_swap.weights import default_weights_available, published_weights, registered_weights
@@ -55,6 +56,7 @@ def swap(
     seed: int | None = None,
     match_colour: bool = False,
     detail: float = 1.0,
+    edit: Edits | None = None,
     device: str = "auto",
     dtype: str = "auto",
     landmarks: str = "dlib",
@@ -74,6 +76,7 @@ def swap(
         seed: draws fresh noise maps for the generator; None keeps the stored ones.
         match_colour: bring the result's skin to the photo's in Lab before pasting; ``warp`` does so anyway.
         detail: 0..1, how much of the detail finer than the network's pixels is added from both photos.
+        edit: what to change in the swapped face, as ``{"smile": 1.5}``; see ``Swapper.edit``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: ``"auto"``, ``"float32"``, ``"bfloat16"``, ``"float16"``.
         landmarks: ``"dlib"`` or ``"face-alignment"``.
@@ -95,10 +98,11 @@ def swap(
         seed=seed,
         match_colour=match_colour,
         detail=detail,
+        edit=edit,
     )
 
 
-class Swapper:
+class Swapper(EditsPhotos):
     """A method on a device, with everything round it. Safe to share between threads.
 
     Args:
@@ -215,6 +219,7 @@ class Swapper:
         seed: int | None = None,
         match_colour: bool = False,
         detail: float = 1.0,
+        edit: Edits | None = None,
     ) -> SwapResult:
         """Swap; arguments as in ``swap``, with a prepared person or a photo.
 
@@ -222,6 +227,7 @@ class Swapper:
             StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
         """
         dials = checked_dials(self.method, structure, appearance, seed, detail)
+        apply = None if edit is None else self._usable(edit)
         photo = read_photo(attribute)
         if not isinstance(person, Person):
             person = self.prepare(person)
@@ -239,6 +245,8 @@ class Swapper:
             pixels, changed = self._pasted(person, pixels, found, alignment, swapped, detail, match_colour)
             mask = np.maximum(mask, changed)
             done.append((found, alignment, swapped))
+        if apply is not None:
+            pixels, mask, done = self._edit_swapped(apply, pixels, mask, done)
         faces = [self._swapped_face(person, pixels, *parts) for parts in done]
         image = Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
         return SwapResult(

@@ -16,7 +16,9 @@ import typer
 
 from stylegan_swap._version import __version__
 from stylegan_swap.cli_convert import convert
+from stylegan_swap.cli_directions import directions_app
 from stylegan_swap.cli_download import download
+from stylegan_swap.cli_edit import edit
 from stylegan_swap.cli_evaluate import evaluate
 from stylegan_swap.cli_study import study_app
 from stylegan_swap.cli_train import convert_identity, pack, train
@@ -237,6 +239,8 @@ def generate(
         typer.echo(str(path))
 
 
+app.command()(edit)
+app.add_typer(directions_app)
 app.command()(evaluate)
 app.add_typer(study_app)
 app.command()(train)

@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 
 from stylegan_swap import Swapper, swap
+from stylegan_swap.direction_fit.labels import measure_face
+from stylegan_swap.faces.detect import detect_faces, largest_face
 from stylegan_swap.weights import registered_weights, shipped_folder
 
 FOLDER = shipped_folder() / "default"
@@ -31,10 +33,29 @@ def default() -> Swapper:
 
 def test_files():
     assert {path.name for path in FOLDER.iterdir()} == {
-        *("model.safetensors", "config.json", "MODEL_CARD.md", "samples.png")
+        *("model.safetensors", "config.json", "MODEL_CARD.md", "samples.png", "directions.safetensors")
     }
     assert (FOLDER / "model.safetensors").stat().st_size <= LARGEST
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= LARGEST + 2e6
+
+
+def test_the_directions_are_those_of_these_weights(default):
+    """After a training: stylegan-swap directions fit FOLDER -o checkpoints/default/directions.safetensors."""
+    assert {"yaw", "pitch", "smile", "mouth_open"} <= set(default.directions)
+    assert (FOLDER / "directions.safetensors").stat().st_size < 2e5
+    for direction in default.directions.values():
+        assert direction.network
+        assert direction.measured["correlation"] > 0.3
+
+
+def test_a_smile_is_edited_in(default, hopper):
+    """Measured on the edited photo, not on what the generator draws: the corners rise and sink."""
+    lifts = []
+    for strength in (-2.0, 0.0, 2.0):
+        result = default.edit(hopper, {"smile": strength})
+        face = largest_face(detect_faces(np.asarray(result.image)))
+        lifts.append(measure_face(face.landmarks)["smile"])
+    assert lifts[0] + 0.3 < lifts[1] < lifts[2] - 0.3
 
 
 def test_the_list_names_licence_and_hash():

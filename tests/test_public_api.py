@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 SNAPSHOT = Path(__file__).with_name("public_api.json")
-MODULES = ("stylegan_swap", "stylegan_swap.errors", "stylegan_swap.registry", "inversion", "cuda_ops")
+MODULES = (
+    *("stylegan_swap", "stylegan_swap.errors", "stylegan_swap.registry", "stylegan_swap.editing"),
+    *("stylegan_swap.photo_editing", "inversion", "cuda_ops"),
+)
 
 
 def signature(function: Any) -> str:

@@ -24,6 +24,7 @@ from stylegan_swap.faces.readable import readable_face
 from stylegan_swap.faces.tensors import points_of, to_pixels
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.detail import DetailPhoto
+from stylegan_swap.models.generator import Generator
 from stylegan_swap.models.network import IdentityCodes, NetworkConfig, SwapNetwork
 from stylegan_swap.weights import LoadedWeights, load_state, load_weights
 
@@ -38,9 +39,11 @@ class DefaultMethod:
     paper = "this project"
     options = frozenset({"structure", "appearance", "seed", "detail"})
 
-    def __init__(self, network: SwapNetwork, *, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, network: SwapNetwork, *, device: torch.device, dtype: torch.dtype, weights: Path | None = None
+    ) -> None:
         self.network = network.to(device).channels_last().eval().requires_grad_(False)
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype, self.weights = device, dtype, weights
         self.size: int | None = network.config.size
 
     @classmethod
@@ -69,7 +72,12 @@ class DefaultMethod:
                 f"({' '.join(str(error).split())[:200]}); use a smaller one"
             ) from error
         load_state(network, state, str(weights))
-        return cls(network, device=device, dtype=dtype)
+        return cls(network, device=device, dtype=dtype, weights=weights)
+
+    @property
+    def generator(self) -> Generator:
+        """The StyleGAN2 generator inside."""
+        return self.network.generator
 
     @functools.cached_property
     def fingerprint(self) -> str:
