@@ -12,6 +12,7 @@ import functools
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -19,27 +20,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from inversion import Latents
-from stylegan_swap.device import choose_device, choose_dtype
-from stylegan_swap.dials import checked_dials, checked_seed
+from inversion import Inversion, Latents
+from stylegan_swap.dials import checked_dials, checked_refine, checked_seed, checked_steps, latent_space
 from stylegan_swap.errors import StyleganSwapWarning, UnsupportedOptionError
 from stylegan_swap.faces.align import Alignment, ffhq_alignment, ffhq_side
 from stylegan_swap.faces.detect import Face
 from stylegan_swap.faces.paste import paste_back
 from stylegan_swap.faces.select import select_faces
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
+from stylegan_swap.find_method import find_method
 from stylegan_swap.fine_detail import FinePhoto, add_fine_detail
 from stylegan_swap.images import Photo, PhotoSource, read_photo
+from stylegan_swap.invert import invert_face, quality_note, redraw
 from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.models.identity import DlibIdentity
-from stylegan_swap.registry import build_method, list_methods, method_entry, method_of
+from stylegan_swap.registry import list_methods
 from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
-from stylegan_swap.weights import (
-    default_weights_available,
-    find_weights,
-    published_weights,
-    registered_weights,
-)
 
 FaceChoice: TypeAlias = "str | int | PhotoSource"
 # Sides of the crop for methods that take any: the smallest that keeps three quarters of the photo's detail.
@@ -59,6 +55,7 @@ def swap(
     seed: int | None = None,
     match_colour: bool = False,
     detail: float = 1.0,
+    refine: int = 0,
     device: str = "auto",
     dtype: str = "auto",
     landmarks: str = "dlib",
@@ -78,6 +75,8 @@ def swap(
         seed: draws fresh noise maps for the generator; None keeps the stored ones.
         match_colour: bring the result's skin to the photo's in Lab before pasting; ``warp`` does so anyway.
         detail: 0..1, how much of the detail finer than the network's pixels is added from both photos.
+        refine: steps in which a copy of the network is tuned to this person; see docs/inversion.md for what
+            it gives and costs.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: ``"auto"``, ``"float32"``, ``"bfloat16"``, ``"float16"``.
         landmarks: ``"dlib"`` or ``"face-alignment"``.
@@ -89,7 +88,7 @@ def swap(
     swapper = build(method, device=device, dtype=dtype, landmarks=landmarks)
     # Read first: a wrong path is told before the work on the identity.
     photo = read_photo(attribute)
-    person = swapper.prepare(identity, face=identity_face)
+    person = swapper.prepare(identity, face=identity_face, refine=refine, seed=seed or 0)
     return swapper(
         person,
         photo,
@@ -141,34 +140,24 @@ class Swapper:
             CheckpointError: the weights are missing, damaged or do not fit.
             UnsupportedOptionError: the name, device or dtype is not to be had.
         """
-        where, precision = choose_device(device), choose_dtype(dtype)
-        notes: list[str] = []
-        if name == "default" and not default_weights_available():
-            notes.append(
-                "the default weights are missing from this installation: the classical 'warp' method was "
-                "used; install stylegan-swap again"
-            )
-            warnings.warn(notes[0], StyleganSwapWarning, stacklevel=2)
-            name = "warp"
-        known = isinstance(name, str) and name in list_methods()
-        if not known and _is_no_path(name) and name not in {*registered_weights(), *published_weights()}:
-            method_entry(str(name))  # raises, and says which methods there are
-        if known and (not method_entry(str(name)).needs_weights or name not in registered_weights()):
-            # A method whose weights are not this library's says which they are.
-            method = build_method(str(name), None, where, precision)
-        else:
-            weights = find_weights(name)
-            method = build_method(str(name) if known else method_of(weights), weights, where, precision)
+        method, notes = find_method(name, device, dtype)
         return cls(method, landmarks=landmarks, notes=notes)
 
     def prepare(
-        self, identity: PhotoSource | Sequence[PhotoSource], *, face: FaceChoice = "largest"
+        self,
+        identity: PhotoSource | Sequence[PhotoSource],
+        *,
+        face: FaceChoice = "largest",
+        refine: int = 0,
+        seed: int = 0,
     ) -> Person:
         """Do once what depends on the identity alone.
 
         Args:
             identity: one photo, or several of the same person.
             face: which face of the photo; see ``swap``.
+            refine: steps in which a copy of the network is tuned to this person, kept with the person.
+            seed: of that tuning.
 
         Raises:
             NoFaceError, FaceSelectionError, FaceTooSmallError, ImageReadError: see ``stylegan_swap.errors``.
@@ -177,6 +166,7 @@ class Swapper:
             raise UnsupportedOptionError(
                 "one identity is one face: choose 'largest', a number or a reference photo"
             )
+        refine = checked_refine(self.method, refine)
         sources = identity if isinstance(identity, (list, tuple)) else [cast("PhotoSource", identity)]
         if not sources:
             raise UnsupportedOptionError("no identity photo was given: give one, or several of one person")
@@ -192,6 +182,8 @@ class Swapper:
             names.append(photo.name)
             notes += [f"{photo.name}: {note}" for note in photo.notes]
         whole = prepared[0] if len(prepared) == 1 else self.method.combine(prepared)
+        if refine:
+            whole = cast(Any, self.method).refine(whole, refine, checked_seed(seed))
         each = torch.cat(embeddings)
         embedding = each.mean(0, keepdim=True)
         typical = fine[int((each - embedding).square().sum(1).argmin())]
@@ -208,13 +200,17 @@ class Swapper:
         seed: int | None = None,
         match_colour: bool = False,
         detail: float = 1.0,
+        refine: int = 0,
     ) -> SwapResult:
         """Swap; arguments as in ``swap``, with a prepared person or a photo.
+
+        ``refine`` here tunes for this one call; ``prepare(..., refine=n)`` does so once for all.
 
         Raises:
             StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
         """
         dials = checked_dials(self.method, structure, appearance, seed, detail)
+        refine = checked_refine(self.method, refine)
         photo = read_photo(attribute)
         if not isinstance(person, Person):
             person = self.prepare(person)
@@ -223,6 +219,9 @@ class Swapper:
                 f"the person was prepared by {person.method!r}, this is {self.method.fingerprint!r}: "
                 "prepare it again with this swapper"
             )
+        if refine:
+            refined = cast(Any, self.method).refine(person.prepared, refine, dials["seed"] or 0)
+            person = replace(person, prepared=refined)
         pixels, mask = photo.pixels, np.zeros(photo.pixels.shape[:2], np.float32)
         done: list[tuple[Face, Alignment, AlignedSwap]] = []
         for found in self._select(photo, face):
@@ -272,16 +271,32 @@ class Swapper:
         result = self.method.swap_aligned(self.method.prepare(x_id), x_attr, landmarks, **dials)
         return result.image, result.mask
 
-    def invert(self, image: PhotoSource, *, face: FaceChoice = "largest") -> Latents:
-        """The W+ codes of a face in a photo, ``[1, L, D]``.
+    def invert(
+        self, image: PhotoSource, *, face: FaceChoice = "largest", steps: int = 0, pti: int = 0, seed: int = 0
+    ) -> Inversion:
+        """The W+ codes of a face in a photo, ``[1, L, D]``, and how well they redraw it.
+
+        Args:
+            image: the photo.
+            face: which face; see ``swap``.
+            steps: of projection that go on from the encoder's codes (StyleGAN2, appendix D).
+            pti: steps of pivotal tuning after that; the codes then go with ``tuned`` weights.
+            seed: of both.
 
         Raises:
-            UnsupportedOptionError: the method has no latent space.
+            UnsupportedOptionError: the method has no latent space, or a number of steps is none.
         """
-        invert = self._latent_space("invert")
+        invert, seed = latent_space(self.method, "invert"), checked_seed(seed)
+        steps, pti = checked_steps("steps", steps), checked_steps("pti", pti)
         photo = read_photo(image)
         found = self._select(photo, face)[0]
-        return invert(from_pixels(ffhq_alignment(found.landmarks, self._crop_side(found)).crop(photo.pixels)))
+        crop = from_pixels(ffhq_alignment(found.landmarks, self._crop_side(found)).crop(photo.pixels))
+        done = invert_face(
+            cast(Any, self.method), invert(crop), crop, self._identity, steps=steps, pti=pti, seed=seed
+        )
+        if note := quality_note(done):
+            warnings.warn(f"{photo.name}: {note}", StyleganSwapWarning, stacklevel=2)
+        return done
 
     def generate(
         self, latents: Latents | None = None, *, n: int = 1, truncation_psi: float = 0.7, seed: int = 0
@@ -299,7 +314,11 @@ class Swapper:
         """
         if n < 1:
             raise UnsupportedOptionError(f"n must be at least 1, got {n}")
-        faces = self._latent_space("generate")(latents, n, truncation_psi, checked_seed(seed))
+        generate = latent_space(self.method, "generate")
+        if isinstance(latents, Inversion):
+            faces = redraw(cast(Any, self.method), latents)
+        else:
+            faces = generate(latents, n, truncation_psi, checked_seed(seed))
         return [Image.fromarray(np.rint(pixels).astype(np.uint8)) for pixels in to_pixels(faces)]
 
     @functools.cached_property
@@ -360,23 +379,10 @@ class Swapper:
             person.embedding,
         )
 
-    def _latent_space(self, what: str) -> Any:
-        function = getattr(self.method, what, None)
-        if function is None:
-            raise UnsupportedOptionError(
-                f"method {self.method.name!r} cannot {what}, it has no generator: give weights of a network"
-            )
-        return function
-
 
 @functools.lru_cache(maxsize=2)
 def _cached_swapper(method: str, device: str, dtype: str, landmarks: str) -> Swapper:
     return Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks)
-
-
-def _is_no_path(name: str | os.PathLike[str]) -> bool:
-    """Whether it can only have been meant as a name: one word, and nothing of that name lies here."""
-    return isinstance(name, str) and name.replace("-", "").isidentifier() and not os.path.exists(name)
 
 
 def _points(alignment: Alignment, found: Face) -> Tensor:
