@@ -33,10 +33,10 @@ WARM_UP = 5
 FACES, VARIETY = 12, 1.0
 # Every so many steps the person's own photo is the answer.
 OWN_PHOTO_EVERY = 3
-IDENTITY, KEEP, PIXELS, FEATURES = 6.0, 5.0, 5.0, 2.0
-# What is coarser than this side, light and shape, is kept twice as strictly as the rest. Without the rest the
-# recogniser is content with speckles.
-COARSE_SIDE = 32
+IDENTITY, PIXELS, FEATURES = 6.0, 5.0, 2.0
+# What is coarser than this side, light and shape, is kept more strictly than the rest. With nothing to keep the
+# rest the recogniser is content with speckles; with as much as for the coarse it stays as it was.
+COARSE_SIDE, KEEP_COARSE, KEEP_FINE = 32, 5.0, 2.0
 # The mapping network has no part in a swap, and louder noise is no likeness.
 UNTOUCHED = ("style.", "noise.weight")
 MOVE, SCALE, TURN = 0.04, 0.05, 0.08
@@ -142,11 +142,9 @@ class _Tuning:
         output, composite = self._swapped(tuned, face, points)
         embedding = tuned.identity.embed(self._view()(composite))
         moved = (output.image - untuned.image) * untuned.mask
-        kept = sum(
-            F.adaptive_avg_pool2d(moved, side).abs().mean() / untuned.mask.mean().clamp_min(1e-3)
-            for side in (COARSE_SIDE, moved.shape[-1])
-        )
-        return IDENTITY * identity_loss(tuned.identity, embedding, self._wanted).mean() + KEEP * kept
+        coarse = F.adaptive_avg_pool2d(moved, COARSE_SIDE).abs().mean()
+        kept = (KEEP_COARSE * coarse + KEEP_FINE * moved.abs().mean()) / untuned.mask.mean().clamp_min(1e-3)
+        return IDENTITY * identity_loss(tuned.identity, embedding, self._wanted).mean() + kept
 
     def own_photo(self, tuned: SwapNetwork) -> Tensor:
         """The person in a moved, perhaps mirrored view of their own photo, which is the answer."""
