@@ -1,4 +1,4 @@
-"""GAN inversion: encoders that turn an aligned photograph into codes of a StyleGAN2 generator.
+"""GAN inversion: encoders, projection and pivotal tuning, from a photograph to codes of StyleGAN2.
 
 On the road photo → detect → align → **encoder** → swapper → generator → paste. The package takes
 generators and trunks as arguments and imports only ``cuda_ops``.
@@ -6,10 +6,13 @@ generators and trunks as arguments and imports only ``cuda_ops``.
 
 from inversion.e4e import E4EEncoder, progressive_stage
 from inversion.hierfe import HieRFE
+from inversion.inverted import Inversion, peak_signal_to_noise
 from inversion.irse import IRSE50, IRSE50Trunk, crop_identity
 from inversion.landmark_encoder import LandmarkEncoder
 from inversion.latents import Encoder, Latents, as_latent_avg
 from inversion.light import FaceTrunk, LightEncoder
+from inversion.pivotal import pivotal_tuning, with_tuned
+from inversion.projector import code_statistics, project
 from inversion.psp import BackboneEncoderIntoW, BackboneEncoderIntoWPlus, GradualStyleEncoder
 from inversion.region_encoder import RegionEncoder, RegionIdentity
 
@@ -23,12 +26,18 @@ __all__ = [
     "GradualStyleEncoder",
     "HieRFE",
     "IRSE50Trunk",
+    "Inversion",
     "LandmarkEncoder",
     "Latents",
     "LightEncoder",
     "RegionEncoder",
     "RegionIdentity",
     "as_latent_avg",
+    "code_statistics",
     "crop_identity",
+    "peak_signal_to_noise",
+    "pivotal_tuning",
     "progressive_stage",
+    "project",
+    "with_tuned",
 ]

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import os
-import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -19,24 +19,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from inversion import Latents
-from stylegan_swap.convert.direct import downloaded_weights, open_weights
-from stylegan_swap.device import choose_device, choose_dtype
-from stylegan_swap.dials import checked_dials, checked_seed
-from stylegan_swap.errors import StyleganSwapWarning, UnsupportedOptionError
+from stylegan_swap.dials import checked_dials, checked_refine, checked_seed
+from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.align import Alignment, ffhq_alignment, ffhq_side
 from stylegan_swap.faces.detect import Face
 from stylegan_swap.faces.paste import paste_back
 from stylegan_swap.faces.select import select_faces
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
+from stylegan_swap.find_method import find_method
 from stylegan_swap.fine_detail import FinePhoto, add_fine_detail
 from stylegan_swap.images import Photo, PhotoSource, read_photo
+from stylegan_swap.latent_faces import InvertsAndGenerates
 from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.models.identity import DlibIdentity
 from stylegan_swap.photo_editing import Edits, EditsPhotos
-from stylegan_swap.registry import build_method, list_methods, method_entry, method_of
+from stylegan_swap.registry import list_methods
 from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
-from stylegan_swap.weights import default_weights_available, published_weights, registered_weights
 
 FaceChoice: TypeAlias = "str | int | PhotoSource"
 # Sides of the crop for methods that take any: the smallest that keeps three quarters of the photo's detail.
@@ -57,6 +55,7 @@ def swap(
     match_colour: bool = False,
     detail: float = 1.0,
     edit: Edits | None = None,
+    refine: int = 0,
     device: str = "auto",
     dtype: str = "auto",
     landmarks: str = "dlib",
@@ -77,6 +76,8 @@ def swap(
         match_colour: bring the result's skin to the photo's in Lab before pasting; ``warp`` does so anyway.
         detail: 0..1, how much of the detail finer than the network's pixels is added from both photos.
         edit: what to change in the swapped face, as ``{"smile": 1.5}``; see ``Swapper.edit``.
+        refine: steps in which a copy of the network is tuned to this person; see docs/inversion.md for what
+            it gives and costs.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: ``"auto"``, ``"float32"``, ``"bfloat16"``, ``"float16"``.
         landmarks: ``"dlib"`` or ``"face-alignment"``.
@@ -88,7 +89,7 @@ def swap(
     swapper = build(method, device=device, dtype=dtype, landmarks=landmarks)
     # Read first: a wrong path is told before the work on the identity.
     photo = read_photo(attribute)
-    person = swapper.prepare(identity, face=identity_face)
+    person = swapper.prepare(identity, face=identity_face, refine=refine, seed=seed or 0)
     return swapper(
         person,
         photo,
@@ -102,7 +103,7 @@ def swap(
     )
 
 
-class Swapper(EditsPhotos):
+class Swapper(InvertsAndGenerates, EditsPhotos):
     """A method on a device, with everything round it. Safe to share between threads.
 
     Args:
@@ -143,28 +144,7 @@ class Swapper(EditsPhotos):
             CheckpointError: the weights are missing, damaged or do not fit, or make no faces.
             UnsupportedOptionError: the name, device or dtype is not to be had.
         """
-        where, precision = choose_device(device), choose_dtype(dtype)
-        notes: list[str] = []
-        if name == "default" and not default_weights_available():
-            notes.append(
-                "the default weights are missing from this installation: the classical 'warp' method was "
-                "used; install stylegan-swap again"
-            )
-            warnings.warn(notes[0], StyleganSwapWarning, stacklevel=2)
-            name = "warp"
-        known = isinstance(name, str) and name in list_methods()
-        if not known and _is_no_path(name) and name not in {*registered_weights(), *published_weights()}:
-            method_entry(str(name))  # raises, and says which methods there are
-        weights = None
-        place = name if not known or name in registered_weights() else None
-        if place is None and method_entry(str(name)).needs_weights:
-            # Others publish them; where they were not downloaded the method says what to fetch.
-            place = downloaded_weights(str(name))
-        if place is not None:
-            weights, found = open_weights(place)
-            notes += found
-        wanted = str(name) if known or weights is None else method_of(weights)
-        method = build_method(wanted, weights, where, precision)
+        method, notes = find_method(name, device, dtype)
         return cls(method, landmarks=landmarks, notes=notes)
 
     @property
@@ -173,13 +153,20 @@ class Swapper(EditsPhotos):
         return self._notes
 
     def prepare(
-        self, identity: PhotoSource | Sequence[PhotoSource], *, face: FaceChoice = "largest"
+        self,
+        identity: PhotoSource | Sequence[PhotoSource],
+        *,
+        face: FaceChoice = "largest",
+        refine: int = 0,
+        seed: int = 0,
     ) -> Person:
         """Do once what depends on the identity alone.
 
         Args:
             identity: one photo, or several of the same person.
             face: which face of the photo; see ``swap``.
+            refine: steps in which a copy of the network is tuned to this person, kept with the person.
+            seed: of that tuning.
 
         Raises:
             NoFaceError, FaceSelectionError, FaceTooSmallError, ImageReadError: see ``stylegan_swap.errors``.
@@ -188,6 +175,7 @@ class Swapper(EditsPhotos):
             raise UnsupportedOptionError(
                 "one identity is one face: choose 'largest', a number or a reference photo"
             )
+        refine = checked_refine(self.method, refine)
         sources = identity if isinstance(identity, (list, tuple)) else [cast("PhotoSource", identity)]
         if not sources:
             raise UnsupportedOptionError("no identity photo was given: give one, or several of one person")
@@ -203,6 +191,8 @@ class Swapper(EditsPhotos):
             names.append(photo.name)
             notes += [f"{photo.name}: {note}" for note in photo.notes]
         whole = prepared[0] if len(prepared) == 1 else self.method.combine(prepared)
+        if refine:
+            whole = cast(Any, self.method).refine(whole, refine, checked_seed(seed))
         each = torch.cat(embeddings)
         embedding = each.mean(0, keepdim=True)
         typical = fine[int((each - embedding).square().sum(1).argmin())]
@@ -220,14 +210,18 @@ class Swapper(EditsPhotos):
         match_colour: bool = False,
         detail: float = 1.0,
         edit: Edits | None = None,
+        refine: int = 0,
     ) -> SwapResult:
         """Swap; arguments as in ``swap``, with a prepared person or a photo.
+
+        ``refine`` here tunes for this one call; ``prepare(..., refine=n)`` does so once for all.
 
         Raises:
             StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
         """
         dials = checked_dials(self.method, structure, appearance, seed, detail)
         apply = None if edit is None else self._usable(edit)
+        refine = checked_refine(self.method, refine)
         photo = read_photo(attribute)
         if not isinstance(person, Person):
             person = self.prepare(person)
@@ -236,6 +230,9 @@ class Swapper(EditsPhotos):
                 f"the person was prepared by {person.method!r}, this is {self.method.fingerprint!r}: "
                 "prepare it again with this swapper"
             )
+        if refine:
+            refined = cast(Any, self.method).refine(person.prepared, refine, dials["seed"] or 0)
+            person = replace(person, prepared=refined)
         pixels, mask = photo.pixels, np.zeros(photo.pixels.shape[:2], np.float32)
         done: list[tuple[Face, Alignment, AlignedSwap]] = []
         for found in self._select(photo, face):
@@ -286,36 +283,6 @@ class Swapper(EditsPhotos):
         dials = checked_dials(self.method, structure, appearance, seed)
         result = self.method.swap_aligned(self.method.prepare(x_id), x_attr, landmarks, **dials)
         return result.image, result.mask
-
-    def invert(self, image: PhotoSource, *, face: FaceChoice = "largest") -> Latents:
-        """The W+ codes of a face in a photo, ``[1, L, D]``.
-
-        Raises:
-            UnsupportedOptionError: the method has no latent space.
-        """
-        invert = self._latent_space("invert")
-        photo = read_photo(image)
-        found = self._select(photo, face)[0]
-        return invert(from_pixels(ffhq_alignment(found.landmarks, self._crop_side(found)).crop(photo.pixels)))
-
-    def generate(
-        self, latents: Latents | None = None, *, n: int = 1, truncation_psi: float = 0.7, seed: int = 0
-    ) -> list[Image.Image]:
-        """Synthesise faces: from codes, or new people.
-
-        Args:
-            latents: codes, as ``invert`` returns them; None draws ``n`` people.
-            n: how many.
-            truncation_psi: 0 gives the average face, 1 the full variety.
-            seed: of the people drawn.
-
-        Raises:
-            UnsupportedOptionError: the method has no generator.
-        """
-        if n < 1:
-            raise UnsupportedOptionError(f"n must be at least 1, got {n}")
-        faces = self._latent_space("generate")(latents, n, truncation_psi, checked_seed(seed))
-        return [Image.fromarray(np.rint(pixels).astype(np.uint8)) for pixels in to_pixels(faces)]
 
     @functools.cached_property
     def _identity(self) -> DlibIdentity:
@@ -375,23 +342,10 @@ class Swapper(EditsPhotos):
             person.embedding,
         )
 
-    def _latent_space(self, what: str) -> Any:
-        function = getattr(self.method, what, None)
-        if function is None:
-            raise UnsupportedOptionError(
-                f"method {self.method.name!r} cannot {what}, it has no generator: give weights of a network"
-            )
-        return function
-
 
 @functools.lru_cache(maxsize=2)
 def _cached_swapper(method: str, device: str, dtype: str, landmarks: str) -> Swapper:
     return Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks)
-
-
-def _is_no_path(name: str | os.PathLike[str]) -> bool:
-    """Whether it can only have been meant as a name: one word, and nothing of that name lies here."""
-    return isinstance(name, str) and name.replace("-", "").isidentifier() and not os.path.exists(name)
 
 
 def _points(alignment: Alignment, found: Face) -> Tensor:

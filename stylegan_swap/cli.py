@@ -20,6 +20,7 @@ from stylegan_swap.cli_directions import directions_app
 from stylegan_swap.cli_download import download
 from stylegan_swap.cli_edit import edit
 from stylegan_swap.cli_evaluate import evaluate
+from stylegan_swap.cli_invert import invert
 from stylegan_swap.cli_study import study_app
 from stylegan_swap.cli_train import convert_identity, pack, train
 from stylegan_swap.errors import ImageWriteError, StyleganSwapError, StyleganSwapWarning
@@ -90,6 +91,9 @@ def swap(
     detail: Annotated[
         float, typer.Option(help="0..1: detail finer than the network's pixels, from both photos.")
     ] = 1.0,
+    refine: Annotated[
+        int, typer.Option(min=0, help="Steps of tuning a copy of the network to the person; 30 is a start.")
+    ] = 0,
     device: Device = "auto",
     dtype: Precision = "auto",
     landmarks: Annotated[Landmarks, typer.Option(help="Landmark backend.")] = Landmarks.DLIB,
@@ -116,7 +120,7 @@ def swap(
     swapper = Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks.value)
     # Both are read before the work on either, so that a wrong path is told at once.
     who, where = [read_photo(path) for path in identities], read_photo(target)
-    person = swapper.prepare(who, face=_face_choice(identity_face))
+    person = swapper.prepare(who, face=_face_choice(identity_face), refine=refine, seed=seed or 0)
     result = swapper(
         person,
         where,
@@ -157,46 +161,7 @@ def demo(
     typer.echo(f"Look at {sheet.resolve()}")
 
 
-@app.command()
-def invert(
-    photo: Annotated[Path, typer.Argument(help="A photo with a face.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Codes: .safetensors.")] = Path(
-        "codes.safetensors"
-    ),
-    weights: Weights = "default",
-    preview: Annotated[Path | None, typer.Option(help="Also write what the codes look like.")] = None,
-    face: FaceOption = "largest",
-    device: Device = "auto",
-    overwrite: Overwrite = False,
-) -> None:
-    """Find the W+ codes of a face."""
-    from stylegan_swap.images import check_writable
-    from stylegan_swap.weights import MODEL_FILE
-
-    if output.suffix != ".safetensors":
-        raise ImageWriteError(f"{output}: codes are written as .safetensors: change the suffix")
-    if output.exists() and not overwrite:
-        raise ImageWriteError(
-            f"{output}: exists already; choose another name or allow overwriting (--overwrite)"
-        )
-    if output.exists() and output.resolve() in (
-        Path(weights).resolve(),
-        Path(weights).resolve() / MODEL_FILE,
-    ):
-        raise ImageWriteError(f"{output}: holds the weights; choose another name for the codes")
-    if not output.resolve().parent.is_dir():
-        raise ImageWriteError(f"{output}: the folder does not exist; create it first")
-    if preview is not None:
-        check_writable(preview, overwrite, inputs=[photo])
-    swapper = _with_weights(weights, device)
-    latents = swapper.invert(photo, face=_face_choice(face))
-    from stylegan_swap.codes import save_codes
-
-    save_codes(output, latents)
-    typer.echo(f"{output}  (wplus {list(latents.wplus.shape)})")
-    if preview is not None:
-        _write_image(preview, swapper.generate(latents)[0], overwrite)
-        typer.echo(f"{preview}")
+app.command()(invert)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.methods.protocol import Method
 
 _LARGEST_SEED = 2**63 - 1
+_MOST_STEPS = 100_000
 
 
 def checked_dials(
@@ -55,3 +56,42 @@ def checked_seed(seed: int) -> int:
         raise UnsupportedOptionError(f"seed is a whole number from 0 to {_LARGEST_SEED}, got {seed}")
     # torch takes no numpy integers.
     return int(seed)
+
+
+def checked_steps(name: str, steps: int) -> int:
+    """A number of steps of an optimisation; 0 leaves it out.
+
+    Raises:
+        UnsupportedOptionError: it is no whole number from 0 to 100,000.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or not 0 <= steps <= _MOST_STEPS:
+        raise UnsupportedOptionError(f"{name} is a whole number from 0 to {_MOST_STEPS}, got {steps!r}")
+    return int(steps)
+
+
+def checked_refine(method: Method, steps: int) -> int:
+    """A number of steps of tuning to one person.
+
+    Raises:
+        UnsupportedOptionError: it is none, or the method cannot be tuned.
+    """
+    steps = checked_steps("refine", steps)
+    if steps and "refine" not in method.options:
+        raise UnsupportedOptionError(
+            f"method {method.name!r} has no option 'refine': leave it out, or use method 'default'"
+        )
+    return steps
+
+
+def latent_space(method: Method, what: str) -> Any:
+    """The function of a method that reads or draws from codes: ``"invert"`` or ``"generate"``.
+
+    Raises:
+        UnsupportedOptionError: it has none.
+    """
+    function = getattr(method, what, None)
+    if function is None:
+        raise UnsupportedOptionError(
+            f"method {method.name!r} cannot {what}, it has no generator: give weights of a network"
+        )
+    return function

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import cv2
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from inversion import peak_signal_to_noise
 from stylegan_swap import Latents, Swapper
-from stylegan_swap.errors import UnsupportedOptionError
+from stylegan_swap.errors import StyleganSwapWarning, UnsupportedOptionError
 from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.methods.default import DefaultMethod
 from stylegan_swap.models.network import NetworkConfig, SwapNetwork
 from stylegan_swap.weights import save_weights
@@ -128,6 +131,38 @@ def test_inversion_and_generation(tiny, astronaut, hopper):
     assert np.array_equal(np.asarray(image), np.asarray(tiny.generate(codes)[0]))
     moved = Latents(codes.wplus + 1.0, codes.structure)
     assert np.abs(np.asarray(image).astype(int) - np.asarray(tiny.generate(moved)[0])).max() > 2
+
+
+def test_inversion_says_how_good_it_is(tiny, astronaut):
+    with pytest.warns(StyleganSwapWarning, match=r"redraw the face poorly .*steps=, pti="):
+        plain = tiny.invert(astronaut)
+    assert plain.photo.shape == plain.reconstruction.shape == (1, 3, 64, 64)
+    assert plain.distance > 0.6 and plain.noise is None and plain.tuned is None
+    [image] = tiny.generate(plain)
+    drawn = from_pixels(np.asarray(image))
+    assert peak_signal_to_noise(drawn, plain.photo) == pytest.approx(plain.psnr, abs=0.05)
+    before = {name: value.clone() for name, value in tiny.method.network.state_dict().items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StyleganSwapWarning)
+        projected, tuned, both, again = (
+            tiny.invert(astronaut, **chosen)
+            for chosen in ({"steps": 12}, {"pti": 12}, {"steps": 6, "pti": 6}, {"steps": 12})
+        )
+    assert min(projected.psnr, tuned.psnr, both.psnr) > plain.psnr + 2
+    assert torch.equal(tuned.wplus, plain.wplus) and tuned.noise is None and tuned.tuned
+    assert not torch.equal(projected.wplus, plain.wplus) and projected.tuned is None
+    assert len(both.noise) == 9 and both.tuned
+    assert torch.equal(projected.wplus, again.wplus)
+    assert all(torch.equal(value, before[name]) for name, value in tiny.method.network.state_dict().items())
+    for one in (projected, tuned, both):
+        redrawn = from_pixels(np.asarray(tiny.generate(one)[0]))
+        assert peak_signal_to_noise(redrawn, one.photo) == pytest.approx(one.psnr, abs=0.05)
+
+
+@pytest.mark.parametrize("chosen", [{"steps": -1}, {"pti": 0.5}, {"seed": -1}])
+def test_impossible_inversions_are_refused_before_reading_anything(tiny, chosen):
+    with pytest.raises(UnsupportedOptionError, match=next(iter(chosen))):
+        tiny.invert("missing.png", **chosen)
 
 
 def test_new_people(tiny):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,9 +14,13 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from inversion import peak_signal_to_noise
 from stylegan_swap import __version__, cli, swap
 from stylegan_swap.codes import load_codes
 from stylegan_swap.errors import StyleganSwapError, StyleganSwapWarning
+from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.detect import detect_faces, largest_face
+from stylegan_swap.faces.tensors import from_pixels
 
 runner = CliRunner()
 
@@ -199,11 +204,46 @@ def test_invert_and_generate_round_trip(tmp_path, astronaut_path, hopper_path, t
     result = run("generate", "--codes", codes, "--weights", tiny_checkpoint, "-o", again)
     assert result.exit_code == 0, result.output
     assert picture(again).shape == (64, 64, 3)
-    assert np.array_equal(picture(again), picture(preview))
+    # Photo and reconstruction side by side, enlarged to 256 pixels, and a line of text.
+    shown = picture(preview)
+    assert shown.shape == (280, 512, 3)
+    large = Image.fromarray(picture(again)).resize((256, 256), Image.Resampling.BICUBIC)
+    assert np.array_equal(shown[:256, 256:], np.asarray(large))
+    assert shown[256:].max() == 255 and np.abs(shown[:256, :256].astype(int) - shown[:256, 256:]).mean() > 5
     other = tmp_path / "h.safetensors"
     assert run("invert", hopper_path, "-w", tiny_checkpoint, "-o", other).exit_code == 0
     assert not torch.equal(load_codes(codes).wplus, load_codes(other).wplus)
     assert listing(tmp_path) == ["a.safetensors", "again.png", "h.safetensors", "preview.png"]
+
+
+def test_invert_with_projection_and_tuning(tmp_path, astronaut_path, tiny_checkpoint):
+    plain, better, again = (tmp_path / name for name in ("p.safetensors", "b.safetensors", "again.png"))
+    base = ("invert", astronaut_path, "-w", tiny_checkpoint, "-o")
+    first = run(*base, plain)
+    second = run(*base, better, "--steps", 8, "--pti", 8)
+    assert (first.exit_code, second.exit_code) == (0, 0), second.output
+    # Random weights draw nobody: the user is told, on the other stream.
+    assert "the codes redraw the face poorly" in first.stderr and "--pti" in first.stderr
+    decibels = [float(re.search(r"PSNR ([\d.-]+) dB", each.stdout).group(1)) for each in (first, second)]
+    assert decibels[1] > decibels[0] + 2
+    codes = load_codes(better)
+    assert len(codes.noise) == 9 and "convs.0.conv.weight" in codes.tuned
+    assert run("generate", "--codes", better, "-w", tiny_checkpoint, "-o", again).exit_code == 0
+    drawn = from_pixels(picture(again))
+    alignment = ffhq_alignment(largest_face(detect_faces(picture(astronaut_path))).landmarks, 64)
+    told = peak_signal_to_noise(drawn, from_pixels(alignment.crop(picture(astronaut_path))))
+    assert told == pytest.approx(decibels[1], abs=0.1)
+    # Of another network they are refused in words.
+    result = run("generate", "--codes", better, "-o", tmp_path / "wrong.png")
+    assert result.exit_code == 1 and "another generator" in str(result.exception)
+
+
+def test_swap_can_refine(tmp_path, astronaut_path, hopper_path, tiny_checkpoint):
+    files = [tmp_path / "plain.png", tmp_path / "refined.png"]
+    for file, options in zip(files, ((), ("--refine", 3)), strict=True):
+        result = run("swap", astronaut_path, hopper_path, "--method", tiny_checkpoint, "-o", file, *options)
+        assert result.exit_code == 0, result.output
+    assert np.abs(picture(files[0]).astype(int) - picture(files[1])).max() > 1
 
 
 def test_generate_numbers_its_pictures_by_seed(tmp_path, tiny_checkpoint):
@@ -236,6 +276,9 @@ def test_version_and_help():
         ("swap", "-s", "a.png"),
         ("swap", "a.png", "b.png", "--structure", "much"),
         ("swap", "a.png", "b.png", "--quality", "101"),
+        ("swap", "a.png", "b.png", "--refine", "-1"),
+        ("invert", "a.png", "--steps", "-1"),
+        ("invert", "a.png", "--pti", "few"),
         ("swap", "a.png", "b.png", "--landmarks", "openpose"),
         ("swap", "a.png", "b.png", "--no-such-option"),
         ("generate", "-n", "0"),

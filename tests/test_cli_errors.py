@@ -317,7 +317,7 @@ def test_wrong_outputs_and_names_are_told_before_the_work(refused, no_work, fold
 
 
 def test_dials_of_warp_are_told(refused):
-    for option in (("--structure", "0.5"), ("--appearance", "1"), ("--seed", "3")):
+    for option in (("--structure", "0.5"), ("--appearance", "1"), ("--seed", "3"), ("--refine", "3")):
         says(refused(*SWAP, *option), "'warp'", option[0].strip("-"), "leave it out")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stylegan_swap.metrics.expression import SPREAD
+from stylegan_swap.faces.landmarks import EXPRESSION_SPREAD
 
 # Openings and the lift of the corners depend least on whose face it is, brows and widths most.
 WEIGHTS = (1.0, 1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.5, 0.5)
@@ -67,7 +67,7 @@ def expression_loss(points: Tensor, target: Tensor) -> Tensor:
         target: of the attribute photo, ``[batch, 68, 2]``; any unit, since the measures have none.
     """
     weights = points.new_tensor(WEIGHTS)
-    spread = torch.as_tensor(SPREAD).to(points)
+    spread = points.new_tensor(EXPRESSION_SPREAD)
     difference = (expression_features(points) - expression_features(target)).abs() / spread
     # Beyond three spreads a landmark is usually wrong, and its pull would tear the mouth.
     capped = difference.clamp_max(WRONG) + 0.2 * (difference - WRONG).clamp_min(0)

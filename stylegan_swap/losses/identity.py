@@ -21,18 +21,22 @@ BLUR = (0.25, 0.5, 0.25)
 class RandomView:
     """Another camera's look at aligned faces: moved, scaled, turned, mirrored, soft, grey.
 
-    Draws once from torch's global random stream, per image: shift up to 1/32 of the side, scale up to 4 %,
+    Draws once, per image: shift up to 1/32 of the side, scale up to 4 %,
     turn up to 4°, mirrored in half, blurred in half, grey in a quarter. Applied to result and target alike,
     the two can be compared.
 
     Args:
         batch: number of images.
         device: where they are.
+        generator: random stream; None is torch's global one.
     """
 
-    def __init__(self, batch: int, device: torch.device) -> None:
+    def __init__(self, batch: int, device: torch.device, generator: torch.Generator | None = None) -> None:
+        source = device if generator is None else generator.device
+
         def draw(low: float, high: float) -> Tensor:
-            return torch.rand(batch, device=device) * (high - low) + low
+            drawn = torch.rand(batch, device=source, generator=generator).to(device)
+            return drawn * (high - low) + low
 
         scale, angle = 1 + draw(-SCALE, SCALE), draw(-TURN, TURN)
         mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)

@@ -26,6 +26,8 @@ from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.detail import DetailPhoto
 from stylegan_swap.models.generator import Generator
 from stylegan_swap.models.network import IdentityCodes, NetworkConfig, SwapNetwork
+from stylegan_swap.models.prior import CodePrior
+from stylegan_swap.refine import RefinedPerson, refine_person
 from stylegan_swap.weights import LoadedWeights, load_state, load_weights
 
 # ITU-R BT.601.
@@ -37,7 +39,7 @@ class DefaultMethod:
 
     name = "default"
     paper = "this project"
-    options = frozenset({"structure", "appearance", "seed", "detail"})
+    options = frozenset({"structure", "appearance", "seed", "detail", "refine"})
 
     def __init__(
         self, network: SwapNetwork, *, device: torch.device, dtype: torch.dtype, weights: Path | None = None
@@ -72,12 +74,18 @@ class DefaultMethod:
                 f"({' '.join(str(error).split())[:200]}); use a smaller one"
             ) from error
         load_state(network, state, str(weights))
-        return cls(network, device=device, dtype=dtype, weights=weights)
+        place = None if isinstance(weights, LoadedWeights) else weights
+        return cls(network, device=device, dtype=dtype, weights=place)
 
     @property
     def generator(self) -> Generator:
         """The StyleGAN2 generator inside."""
         return self.network.generator
+
+    @property
+    def prior(self) -> CodePrior | None:
+        """The distribution of codes that random people are drawn from, where the network stores one."""
+        return self.network.prior if self.network.config.prior_rank else None
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -109,6 +117,10 @@ class DefaultMethod:
         photo = DetailPhoto.joined(photos) if len(photos) == len(prepared) else None
         return IdentityCodes(embedding, torch.cat(wplus) if wplus else None, photo).mean()
 
+    def refine(self, prepared: IdentityCodes, steps: int, seed: int = 0) -> RefinedPerson:
+        """Tune a copy of the network to one person; see ``stylegan_swap.refine``."""
+        return refine_person(self.network, prepared, steps, seed=seed)
+
     def swap_aligned(
         self,
         prepared: IdentityCodes,
@@ -122,7 +134,8 @@ class DefaultMethod:
         """See ``Method.swap_aligned``; without landmarks they are predicted on the crops."""
         points = torch.from_numpy(np.stack(points_of(x_attr, landmarks)))
         with torch.no_grad(), self._precision():
-            output = self.network(
+            own = prepared.network if isinstance(prepared, RefinedPerson) else None
+            output = (own or self.network)(
                 prepared,
                 x_attr.to(self.device),
                 points.to(self.device),

@@ -38,7 +38,8 @@ class Method(Protocol):
         paper: what to cite.
         size: side S of the crops it works on; None if any side will do.
         options: the dials it understands, of ``structure``, ``appearance``, ``seed``, and ``detail``: whether
-            what is finer than its crops is to be added from the photos.
+            what is finer than its crops is to be added from the photos. With ``refine`` it has a function
+            ``refine(prepared, steps, seed)`` that returns the person better met.
         fingerprint: equal for two methods that understand each other's prepared people: the name, and a
             hash of the weights where there are some.
     """

@@ -108,6 +108,11 @@ class PublishedMethod(ABC, Generic[Network, Prepared]):
         assert isinstance(generator, Generator)
         return generator
 
+    @property
+    def prior(self) -> None:
+        """Random people come from the generator's mapping network."""
+        return None
+
     @abstractmethod
     def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> Prepared:
         """See ``Method.prepare``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from skimage.transform import SimilarityTransform
 
-from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.landmarks import EXPRESSION_SPREAD, LEFT_EYE, RIGHT_EYE
 from stylegan_swap.metrics.pose import MEAN_FACE
 from stylegan_swap.metrics.sample import Column, Sample
 
@@ -24,9 +24,7 @@ FEATURES = (
     "right_brow_height",
     "brow_gap",
 )
-# How much each feature differs between the neutral faces of different people (standard deviation over
-# 102 people of the Face Research Lab London Set).
-SPREAD = np.array([0.040, 0.040, 0.059, 0.017, 0.058, 0.037, 0.046, 0.045, 0.052])
+SPREAD = np.array(EXPRESSION_SPREAD)
 # Bridge of the nose and corners of the eyes: no muscle of the face moves them.
 STABLE = np.array([27, 28, 29, 30, 36, 39, 42, 45])
 # Strangers of whom one smiles reach 5.7. Errors are cut off here, so that losing the face never helps.

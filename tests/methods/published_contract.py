@@ -9,6 +9,8 @@ from method_contract import MethodContract
 from inversion import Latents
 from stylegan_swap import Swapper, swap
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
+from stylegan_swap.invert import invert_face, redraw
+from stylegan_swap.models.identity import DlibIdentity
 from stylegan_swap.registry import build_method, method_of
 from stylegan_swap.weights import save_weights
 
@@ -82,6 +84,19 @@ class PublishedContract(MethodContract):
         assert torch.equal(first, again) and not torch.allclose(first, other, atol=1e-3)
         with pytest.raises(UnsupportedOptionError, match="weights that these codes go with"):
             method.generate(Latents(torch.zeros(1, 3, 5)), 1, 0.7, 0)
+
+    def test_its_generator_can_be_tuned_to_a_photo_but_a_swap_not_refined(self, method, pair):
+        face = pair[0][:1]
+        codes, identity = method.invert(face), DlibIdentity()
+        plain = invert_face(method, codes, face, identity)
+        tuned = invert_face(method, codes, face, identity, pti=6)
+        assert tuned.psnr > plain.psnr + 1 and torch.equal(tuned.wplus, codes.wplus)
+        assert (tuned.structure is None) == (codes.structure is None)
+        again = redraw(method, tuned)
+        torch.testing.assert_close(again, tuned.reconstruction, atol=1e-5, rtol=0)
+        assert (redraw(method, plain) - plain.reconstruction).abs().max() < 1e-5
+        with pytest.raises(UnsupportedOptionError, match="no option 'refine'"):
+            Swapper(method).prepare("missing.png", refine=1)
 
     def test_bfloat16_stays_close_and_returns_float32(self, weights, pair, swapped):
         half = build_method(self.name, weights, torch.device("cpu"), torch.bfloat16)
