@@ -22,6 +22,7 @@ MODULES = (
     *("stylegan_swap", "stylegan_swap.errors", "stylegan_swap.registry", "stylegan_swap.editing"),
     *("stylegan_swap.photo_editing", "inversion", "cuda_ops"),
 )
+PARTS = ("stylegan_swap.latent_faces", "stylegan_swap.photo_editing")
 
 
 def signature(function: Any) -> str:
@@ -61,7 +62,9 @@ def describe(thing: Any) -> Any:
     if dataclasses.is_dataclass(thing):
         for field in (field for field in dataclasses.fields(thing) if not field.name.startswith("_")):
             members[field.name] = annotation(field.type)
-    for name, member in vars(thing).items():
+    # What a class has of base classes that are exported nowhere is its own.
+    parts = [base for base in reversed(thing.__mro__) if base is thing or base.__module__ in PARTS]
+    for name, member in {name: member for part in parts for name, member in vars(part).items()}.items():
         if name.startswith("_") and name != "__call__":
             continue
         if isinstance(member, classmethod | staticmethod):
