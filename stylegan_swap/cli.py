@@ -92,7 +92,7 @@ def swap(
         float, typer.Option(help="0..1: detail finer than the network's pixels, from both photos.")
     ] = 1.0,
     refine: Annotated[
-        int, typer.Option(min=0, help="Steps of tuning a copy of the network to the person; 30 is a start.")
+        int, typer.Option(min=0, help="Steps of tuning a copy of the network to the person; 10 is a start.")
     ] = 0,
     device: Device = "auto",
     dtype: Precision = "auto",

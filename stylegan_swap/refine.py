@@ -34,9 +34,9 @@ FACES, VARIETY = 12, 1.0
 # Every so many steps the person's own photo is the answer.
 OWN_PHOTO_EVERY = 3
 IDENTITY, PIXELS, FEATURES = 6.0, 5.0, 2.0
-# What is coarser than this side, light and shape, is kept more strictly than the rest. With nothing to keep
-# the rest the recogniser is content with speckles; with as much as for the coarse it stays as it was.
-COARSE_SIDE, KEEP_COARSE, KEEP_FINE = 32, 5.0, 2.0
+# What is coarser than this side, light and shape, is kept twice: as such and with everything finer. With
+# nothing to keep the finer, the recogniser is content with speckles.
+COARSE_SIDE, KEEP_COARSE, KEEP_FINE = 32, 5.0, 5.0
 # The mapping network has no part in a swap, and louder noise is no likeness.
 UNTOUCHED = ("style.", "noise.weight")
 MOVE, SCALE, TURN = 0.04, 0.05, 0.08
