@@ -93,9 +93,10 @@ def fit_folder(
         ImageReadError: photographs, landmarks or the manifest are missing.
         UnsupportedOptionError: the network has no latent space, or there are too few photographs.
     """
-    for what in ("invert", "generate"):
-        if not hasattr(method, what):
-            raise UnsupportedOptionError(f"method {method.name!r} has no codes: give weights of a network")
+    if getattr(method, "generator", None) is None or not hasattr(method, "invert"):
+        raise UnsupportedOptionError(
+            f"method {method.name!r} lacks a generator or an encoder: give weights that hold both"
+        )
     train = _labelled(method, identity, folder, split, attributes, columns, progress)
     directions = fit_directions(
         train.codes,
