@@ -127,7 +127,7 @@ def sefa_command(
 
     find_weights(weights)
     method: Any = Swapper.from_pretrained(weights, device="cpu").method
-    if not hasattr(method, "generator"):
+    if getattr(method, "generator", None) is None:
         raise UnsupportedOptionError(f"method {method.name!r} has no generator: give weights of a network")
     found = factorise(method.generator, chosen, count)
     save_directions(output, found)

@@ -185,8 +185,9 @@ def _known(swapper: Any, files: list[Path] | None) -> dict[str, Any]:
     known: dict[str, Any] = {}
     for file in files:
         found = load_directions(file)
-        if hasattr(swapper.method, "generator"):
-            check_network(found, swapper.method.generator, file)
+        # A lone encoder has none.
+        if (generator := getattr(swapper.method, "generator", None)) is not None:
+            check_network(found, generator, file)
         known |= found
     return known
 

@@ -21,7 +21,6 @@ from stylegan_swap.editing.direction import Direction
 from stylegan_swap.editing.direction_file import generator_fingerprint
 from stylegan_swap.editing.fit import FitMethod, fit_directions
 from stylegan_swap.errors import ImageReadError, UnsupportedOptionError
-from stylegan_swap.faces.mask import hull_mask
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.training.photo_folder import MANIFEST
 from stylegan_swap.training.photos import Photos
@@ -41,7 +40,7 @@ class Labelled:
         codes: ``[n, L, D]``.
         descriptors: dlib's, ``[n, 128]``.
         labels: by name, ``[n]``, NaN where unknown.
-        held: ``[n, k]``, what is to stay: the mean colours of picture and face, and the collection.
+        held: ``[n, k]``, what is to stay: the picture's mean colour and the collection.
     """
 
     codes: Tensor
@@ -94,9 +93,10 @@ def fit_folder(
         ImageReadError: photographs, landmarks or the manifest are missing.
         UnsupportedOptionError: the network has no latent space, or there are too few photographs.
     """
-    for what in ("invert", "generate"):
-        if not hasattr(method, what):
-            raise UnsupportedOptionError(f"method {method.name!r} has no codes: give weights of a network")
+    if getattr(method, "generator", None) is None or not hasattr(method, "invert"):
+        raise UnsupportedOptionError(
+            f"method {method.name!r} lacks a generator or an encoder: give weights that hold both"
+        )
     train = _labelled(method, identity, folder, split, attributes, columns, progress)
     directions = fit_directions(
         train.codes,
@@ -172,10 +172,7 @@ def _labelled(
         )
         codes.append(method.invert(faces).wplus.float().cpu())
         descriptors.append(describe(identity, faces))
-        hulls = [hull_mask(photos.landmarks(i), size) for i in range(start, start + len(faces))]
-        skin = torch.from_numpy(np.stack(hulls))[:, None]
-        inside = (faces * skin).sum((2, 3)) / skin.sum((2, 3)).clamp_min(1)
-        colours.append(torch.cat([faces.mean((2, 3)), inside], 1))
+        colours.append(faces.mean((2, 3)))
     rows = [measure_face(photos.landmarks(i)) for i in range(len(photos))]
     labels = {name: np.array([row[name] for row in rows]) for name in attributes}
     if columns:
