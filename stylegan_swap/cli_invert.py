@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stylegan_swap.errors import ImageWriteError
+from stylegan_swap.errors import ImageWriteError, UnsupportedOptionError
 
 
 def invert(
@@ -60,11 +60,14 @@ def invert(
     # Unlike swap, this needs a generator: no falling back to a method without one.
     find_weights(weights)
     swapper = Swapper.from_pretrained(weights, device=device)
+    if preview is not None and getattr(swapper.method, "generator", None) is None:
+        raise UnsupportedOptionError("a preview needs a generator, and these weights hold none: leave it out")
     found = swapper.invert(photo, face=_face_choice(face), steps=steps, pti=pti, seed=seed)
     save_codes(output, found)
     if note := quality_note(found):
         typer.secho(f"note: {photo}: {note}", fg="yellow", err=True)
-    typer.echo(f"PSNR {found.psnr:.1f} dB, distance {found.distance:.2f} (below 0.6: the same person)")
+    if found.psnr is not None:
+        typer.echo(f"PSNR {found.psnr:.1f} dB, distance {found.distance:.2f} (below 0.6: the same person)")
     typer.echo(f"{output}  (wplus {list(found.wplus.shape)})")
     if preview is not None:
         _write_preview(preview, found, overwrite)

@@ -44,12 +44,12 @@ class LatentMethod(Protocol):
     """A method with a latent space, as seen from here.
 
     Attributes:
-        generator: its StyleGAN2.
+        generator: its StyleGAN2; None for an encoder alone, whose codes cannot be judged.
         prior: distribution of the codes, where the network stores one; None: the generator's mapping network.
     """
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> Generator | None:
         """See the attributes."""
         ...
 
@@ -83,8 +83,18 @@ def invert_face(
         pti: steps of pivotal tuning after that; 0: none.
         seed: of the noise of projection; pivotal tuning draws nothing.
         on_step: called with the number of steps done and the loss.
+
+    Raises:
+        UnsupportedOptionError: steps are asked for and there is no generator.
     """
     generator, prior = method.generator, method.prior
+    if generator is None:
+        if steps or pti:
+            raise UnsupportedOptionError(
+                "projection and pivotal tuning (steps=, pti=) draw the face, and these weights are an "
+                "encoder without its generator: give a file that holds both"
+            )
+        return Inversion(latents.wplus, latents.structure, photo=photo.detach().cpu().float())
     device = generator.input.input.device
     photo = photo.detach().to(device, torch.float32)
     found = Inversion(latents.wplus, latents.structure).to(device).to(torch.float32)
@@ -137,6 +147,8 @@ def redraw(method: LatentMethod, inversion: Inversion) -> Tensor:
         UnsupportedOptionError: it belongs to another network.
     """
     generator = method.generator
+    if generator is None:
+        raise UnsupportedOptionError("these weights have no generator: give the file of one")
     here = inversion.to(generator.input.input.device)
     try:
         network = generator if here.tuned is None else with_tuned(generator, here.tuned)

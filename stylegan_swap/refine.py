@@ -69,7 +69,7 @@ def refine_person(
         person: one, ``[1, …]``, from ``identity_codes``; tuned already: tuned further. Without a photo
             only the recogniser is asked.
         steps: how many.
-        seed: of the faces, views and noise; the same gives the same person on one machine.
+        seed: of the faces, views and noise; the same gives the same person up to rounding.
         lr: of Adam.
         on_step: called with the number of steps done and the person so far, whose network goes on changing.
 

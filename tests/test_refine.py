@@ -54,7 +54,8 @@ def test_a_seed_repeats_it(network, person):
     once, again, other = (refine_person(network, person, 3, seed=seed) for seed in (1, 1, 2))
     name = "generator.convs.0.conv.weight"
     weights = [each.network.state_dict()[name] for each in (once, again, other)]
-    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    # Sums of gradients are rounded as memory happens to lie, and Adam enlarges that: equal to a thousandth.
+    assert (weights[0] - weights[1]).abs().max() < 1e-3 < (weights[0] - weights[2]).abs().max()
 
 
 def test_it_leaves_the_random_stream_alone(network, person):
@@ -129,7 +130,8 @@ def test_through_the_library(tiny, astronaut, hopper):
     assert np.array_equal(before.mask, after.mask)
     assert np.array_equal(np.asarray(after.image)[after.mask == 0], hopper[after.mask == 0])
     at_once = tiny(plain, hopper, refine=3, seed=1)
-    assert torch.equal(at_once.faces[0].aligned, tiny(refined, hopper, seed=1).faces[0].aligned)
+    again = tiny(refined, hopper, seed=1).faces[0].aligned
+    assert (at_once.faces[0].aligned - again).abs().max() < 0.02
     # The person given is not changed by refining for one call.
     assert np.array_equal(np.asarray(tiny(plain, hopper).image), np.asarray(before.image))
 

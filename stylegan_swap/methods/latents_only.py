@@ -75,6 +75,11 @@ class LatentsOnlyMethod:
         self.latent_avg = latent_avg
         self.size: int | None = INPUT_SIZE if generator is None else generator.size
 
+    @property
+    def prior(self) -> None:
+        """Random people come from the generator's mapping network."""
+        return None
+
     @classmethod
     def from_pretrained(
         cls, weights: Path | LoadedWeights | None, *, device: torch.device, dtype: torch.dtype
