@@ -1,11 +1,14 @@
-"""How often the watermark is found again after attacks, how often where there is none, how visible and how fast.
+"""How often the watermark is found again after attacks, how often where there is none, how visible and how
+fast.
 
-Usage: ``python benchmarks/watermark.py FACES_FOLDER [--out benchmarks/results/watermark.csv] [--minutes 30]``.
+Usage: ``python benchmarks/watermark.py FACES_FOLDER [--out benchmarks/results/watermark.csv] [--minutes
+30]``.
 
-Every photograph (and skimage's astronaut, matplotlib's grace_hopper) is marked at its own size, at the area of 225 ×
-275 pixels, and, one in twenty, enlarged and cropped to 4000 × 3000. The side that is cropped changes from photo to
-photo. Unmarked, every photograph is read as it is and after one of the attacks in turn. Photos come in a fixed
-random order, so that a run that ``--minutes`` ends early is a fair sample. Seconds are CPU seconds of one core.
+Every photograph (and skimage's astronaut, matplotlib's grace_hopper) is marked at its own size, at the area
+of 225 × 275 pixels, and, one in twenty, enlarged and cropped to 4000 × 3000. The side that is cropped
+changes from photo to photo. Unmarked, every photograph is read as it is and after one of the attacks in
+turn. Photos come in a fixed random order, so that a run that ``--minutes`` ends early is a fair sample.
+Seconds are CPU seconds of one core.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from stylegan_swap.cli_evaluate import evaluate
 from stylegan_swap.cli_invert import invert
 from stylegan_swap.cli_study import study_app
 from stylegan_swap.cli_train import convert_identity, pack, train
+from stylegan_swap.cli_verify import verify
 from stylegan_swap.errors import ImageWriteError, StyleganSwapError, StyleganSwapWarning
 
 app = typer.Typer(
@@ -55,11 +56,16 @@ FaceOption = Annotated[
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Leave the notice of the first use out.")] = False,
 ) -> None:
     if version:
         typer.echo(f"stylegan-swap {__version__}")
         raise typer.Exit
+    from stylegan_swap.notice import show_once
+
+    show_once(context.invoked_subcommand, quiet=quiet)
 
 
 @app.command()
@@ -99,7 +105,8 @@ def swap(
     landmarks: Annotated[Landmarks, typer.Option(help="Landmark backend.")] = Landmarks.DLIB,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
     mark: Annotated[
-        bool, typer.Option("--mark/--no-mark", help="Say in the metadata that AI was used.")
+        bool,
+        typer.Option("--mark/--no-mark", help="Say in metadata, watermark and manifest that AI was used."),
     ] = True,
     save_mask: Annotated[Path | None, typer.Option(help="Also write the mask, as a picture.")] = None,
     overwrite: Overwrite = False,
@@ -213,6 +220,7 @@ app.command()(pack)
 app.command()(convert)
 app.command()(convert_identity)
 app.command()(download)
+app.command()(verify)
 
 
 @app.command()
@@ -286,8 +294,9 @@ def _write_image(path: Path, image: Any, overwrite: bool) -> None:
 
     from stylegan_swap.images import write_photo
     from stylegan_swap.provenance import TRAINED
+    from stylegan_swap.watermark import Kind
 
-    write_photo(path, np.asarray(image), source_type=TRAINED, overwrite=overwrite)
+    write_photo(path, np.asarray(image), source_type=TRAINED, result=Kind.GENERATED, overwrite=overwrite)
 
 
 def _write_mask(path: Path, mask: Any, overwrite: bool) -> None:

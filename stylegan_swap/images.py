@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,10 @@ from PIL import Image
 from stylegan_swap import decode, provenance
 from stylegan_swap.atomic import replacing
 from stylegan_swap.errors import ImageReadError, ImageWriteError
+
+if TYPE_CHECKING:
+    from stylegan_swap.content_credentials import Credentials
+    from stylegan_swap.watermark import Kind
 
 #: Suffixes that can be written, and the format each stands for.
 WRITABLE = {
@@ -173,6 +177,9 @@ def write_photo(
     mark: bool = True,
     source_type: str = provenance.COMPOSITE_WITH_TRAINED,
     software: str | None = None,
+    result: Kind | None = None,
+    parent: Path | None = None,
+    credentials: Credentials | None = None,
     overwrite: bool = False,
     inputs: Iterable[object] = (),
     quality: int = 95,
@@ -187,6 +194,11 @@ def write_photo(
         mark: whether the file says in its metadata that it was made with AI.
         source_type: the IPTC term of the mark, see :mod:`stylegan_swap.provenance`.
         software: name and version in the mark; None for this library's.
+        result: what the picture is, if it is to be published: then `mark` also puts the watermark into its
+            pixels and, with `credentials`, a signed C2PA manifest into the file. None for contact sheets and
+            other working pictures.
+        parent: the photograph that was edited, an ingredient of the manifest.
+        credentials: who signs the manifest; None asks the environment.
         overwrite: whether an existing file may be replaced.
         inputs: sources that must not be overwritten.
         quality: 1 to 100, for JPEG (always without chroma subsampling) and WebP.
@@ -212,6 +224,15 @@ def write_photo(
         raise ImageWriteError(f"{target}: quality {quality} is out of range; give 1 to 100")
 
     notes = []
+    signer = None
+    if mark and result is not None:
+        from stylegan_swap.content_credentials import Credentials
+        from stylegan_swap.watermark import SMALLEST_SIDE, embed_watermark
+
+        signer = credentials or Credentials.from_environment()
+        pixels = embed_watermark(pixels, result)
+        if min(pixels.shape[:2]) < SMALLEST_SIDE:
+            notes.append(f"no watermark: a side is under {SMALLEST_SIDE} pixels; the metadata are marked")
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if alpha is not None and kind == "JPEG":
         notes.append("transparency dropped: JPEG has none; write a PNG to keep it")
@@ -222,6 +243,10 @@ def write_photo(
     try:
         with replacing(target) as temporary:
             image.save(temporary, format=kind, **options)
+            if signer is not None and result is not None:
+                from stylegan_swap.content_credentials import sign_picture
+
+                sign_picture(temporary, kind, signer, result=result, source_type=source_type, parent=parent)
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageWriteError(

@@ -1,8 +1,9 @@
-"""The mark that tells a result from a photograph: written into every file, read by :func:`read_marks`.
+"""The metadata that tell a result from a photograph: written into every file, read by :func:`read_marks`.
 
 Where it sits on the road: read photo → detect → align → encoder → swapper → generator → paste → **write**.
 The mark is metadata in the IPTC vocabulary, which search engines, archives and the EU's rules on
-synthetic media refer to. It survives copying, not a screenshot: it informs, it does not prove.
+synthetic media refer to. It survives copying, not a screenshot: it informs, it does not prove. The two other
+marks are ``watermark``, in the pixels, and ``content_credentials``, signed; ``verify`` reads all three.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ TRAINED = _TERMS + "trainedAlgorithmicMedia"
 #: The TIFF tag that holds an XMP packet.
 TIFF_TAG = 700
 
-# Terms under which a picture counts as synthetic, whoever wrote them.
-_SYNTHETIC = {
+#: Terms under which a picture counts as synthetic, whoever wrote them.
+SYNTHETIC = {
     COMPOSITE_WITH_TRAINED,
     TRAINED,
     _TERMS + "algorithmicMedia",
@@ -64,7 +65,7 @@ class Marks:
     @property
     def synthetic(self) -> bool:
         """Whether the file says that it was made or changed by an algorithm."""
-        return self.source_type in _SYNTHETIC
+        return self.source_type in SYNTHETIC
 
 
 def software_name() -> str:

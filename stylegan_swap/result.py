@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +19,10 @@ from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.fine_detail import FinePhoto
 from stylegan_swap.images import write_photo
 from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.watermark import Kind
+
+if TYPE_CHECKING:
+    from stylegan_swap.content_credentials import Credentials
 
 # Side of the crop that identity descriptors are computed on.
 IDENTITY_SIZE = 256
@@ -104,7 +110,13 @@ class SwapResult:
     _sources: tuple[str, ...] = field(default=(), repr=False)
 
     def save(
-        self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95, mark: bool = True
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        quality: int = 95,
+        mark: bool = True,
+        credentials: Credentials | None = None,
     ) -> None:
         """Write the picture; the suffix chooses the format. Written completely or not at all.
 
@@ -112,10 +124,16 @@ class SwapResult:
             path: .png, .jpg, .webp or .tif.
             overwrite: replace an existing file (never one of the input photos).
             quality: of JPEG and WebP, 1 to 100.
-            mark: say in the file's metadata that it was made with AI (IPTC digital source type).
+            mark: say that it was made with AI: in the metadata (IPTC digital source type), by an invisible
+                watermark in the pixels of the file (`image` stays as it is), and in a signed C2PA manifest
+                where there are credentials.
+            credentials: certificate and key that sign the manifest; None asks the environment variables of
+                ``content_credentials``, and without them nothing is signed.
 
         Raises:
-            ImageWriteError: the file exists, the folder is missing or read-only, the disk is full.
+            ImageWriteError: the file exists, the folder is missing or read-only, the disk is full, or the
+                credentials are no usable ones.
+            MissingDependencyError: there are credentials, but c2pa-python is not installed.
         """
         pixels = np.asarray(self.image)
         notes = write_photo(
@@ -124,11 +142,21 @@ class SwapResult:
             alpha=np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
             credit=self._credit,
             mark=mark,
+            result=Kind.SWAP,
+            parent=self._photo(),
+            credentials=credentials,
             overwrite=overwrite,
             inputs=self._sources,
             quality=quality,
         )
         self.notes += [note for note in notes if note not in self.notes]
+
+    def _photo(self) -> Path | None:
+        """The file of the attribute photo, where it came from one that is still there."""
+        photo = Path(self._sources[0]) if self._sources else None
+        with contextlib.suppress(OSError, ValueError):
+            return photo if photo is not None and photo.is_file() else None
+        return None
 
 
 def describe_face(identity: DlibIdentity, pixels: np.ndarray, alignment: Alignment) -> Tensor:

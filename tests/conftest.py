@@ -19,6 +19,9 @@ from stylegan_swap.faces.detect import Face, detect_faces, largest_face
 from stylegan_swap.models.network import NetworkConfig, SwapNetwork
 from stylegan_swap.weights import save_weights
 
+# The notice of a first use has tests of its own; elsewhere it would be written into the user's cache.
+os.environ["STYLEGAN_SWAP_QUIET"] = "1"
+
 FACES_ENVIRONMENT = "STYLEGAN_SWAP_FACES"
 _LOOPBACK = ("127.", "::1", "localhost")
 

@@ -1,8 +1,8 @@
 """The message of the watermark: 32 bits with a checksum, and the error-correcting code around them.
 
-Convolutional code of rate 1/4 and constraint length 9, generators 463, 535, 733, 745 (octal), free distance 24
-(Proakis, *Digital Communications*, 4th ed., table 8.2-3), tail-biting, so that no bit is spent on its end; decoded
-from soft values by the algorithm of Viterbi, run round the circle three times.
+Convolutional code of rate 1/4 and constraint length 9, generators 463, 535, 733, 745 (octal), free distance
+24 (Proakis, *Digital Communications*, 4th ed., table 8.2-3), tail-biting, so that no bit is spent on its
+end; decoded from soft values by the algorithm of Viterbi, run round the circle three times.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _CONSTRAINT = 9
 _STATES = 1 << (_CONSTRAINT - 1)
 _ROUNDS = 3
 
-# CRC-24 of OpenPGP (RFC 4880, section 6.1); its start value is not zero, so the word of all zeros is no message.
+# CRC-24 of OpenPGP (RFC 4880, section 6.1); its start value is not zero, so the word of all zeros is no
+# message.
 _CRC_START = 0xB704CE
 _CRC_POLYNOMIAL = 0x864CFB
 

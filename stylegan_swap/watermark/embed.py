@@ -25,7 +25,8 @@ SMALLEST_SIDE = 64
 
 # The lowest peak signal-to-noise ratio of the whole picture, in dB, before rounding takes another 0.1 to 0.2.
 _PSNR = 40.35
-# Root mean square of the mark in grey levels: on a plain surface, and by the square root of what surrounds it.
+# Root mean square of the mark in grey levels: on a plain surface, and by the square root of what surrounds
+# it.
 _ON_PLAIN, _BY_ACTIVITY, _STRONGEST = 0.3, 0.85, 5.0
 # Black shows the mark more than grey does: its share there, and the level from which on it is whole.
 _ON_BLACK, _GREY = 0.45, 70.0
@@ -84,6 +85,8 @@ def _mark(picture: npt.NDArray[np.float32], kind: Kind) -> npt.NDArray[np.float3
 def _strength(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """How strong the mark may be at each canonical pixel, in grey levels."""
     detail = np.abs(picture - cv2.GaussianBlur(picture, (0, 0), 4.0))
+    # What is below half a level is rounding, as in the gradient of a clear sky, and hides nothing.
+    detail *= detail / (detail + 0.5)
     # A mean of roots: a lone edge beside a plain surface hides little.
     activity = cv2.GaussianBlur(np.sqrt(detail), (0, 0), 3.0)
     shade = np.clip(cv2.GaussianBlur(picture, (0, 0), 3.0) / _GREY, 0, 1)
@@ -100,9 +103,7 @@ def _tile(marks: Layout, word: npt.NDArray[np.float32]) -> npt.NDArray[np.float3
     return (tile / np.sqrt((tile * tile).mean())).astype(np.float32)
 
 
-def _add(
-    pixels: npt.NDArray[np.uint8], mark: npt.NDArray[np.float32], scale: float
-) -> npt.NDArray[np.uint8]:
+def _add(pixels: npt.NDArray[np.uint8], mark: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.uint8]:
     """Picture and enlarged mark, block by block: memory beyond the result's stays below 40 MB."""
     height, width = pixels.shape[:2]
     result = np.empty_like(pixels, order="C")

@@ -141,19 +141,21 @@ def at_scale(luminance: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np
     height, width = luminance.shape
     size = (max(1, int(width * scale + 1e-6)), max(1, int(height * scale + 1e-6)))
     if scale < 1:
-        luminance = cv2.GaussianBlur(luminance, (0, 0), 0.45 * np.sqrt(scale**-2 - 1) + 1e-3)
+        blur = 0.45 * float(np.sqrt(scale**-2 - 1)) + 1e-3
+        luminance = cv2.GaussianBlur(luminance, (0, 0), blur).astype(np.float32, copy=False)
     offset = 0.5 / scale - 0.5
     back = np.array([[1 / scale, 0, offset], [0, 1 / scale, offset]])
-    return cv2.warpAffine(
-        luminance, back, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
-    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    scaled = cv2.warpAffine(luminance, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return scaled.astype(np.float32, copy=False)
 
 
 def features(luminance: npt.NDArray[np.float32]) -> npt.NDArray[np.complex64]:
     """What a picture at canonical scale shows at the frequencies of the layout.
 
     Slow changes are taken away, the rest is divided by its local size (the mark was made stronger where the
-    picture is busy), all tiles are averaged into one, and every ring of frequencies is brought to the same size.
+    picture is busy), all tiles are averaged into one, and every ring of frequencies is brought to the same
+    size.
 
     Args:
         luminance: float32 ``[h, w]``, 0..255.
