@@ -1,4 +1,4 @@
-"""The watermark in real pictures: found after what happens to pictures, invisible by number, absent elsewhere."""
+"""The watermark in pictures: found after what happens to pictures, invisible by number, absent elsewhere."""
 
 import hashlib
 import io
