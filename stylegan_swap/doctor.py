@@ -33,6 +33,7 @@ _PACKAGES = (
     ("requests", False, "downloads"),
     ("gdown", False, "downloads"),
     ("ninja", False, "building CUDA ops"),
+    ("c2pa-python", False, "signed C2PA manifests"),
 )
 
 
@@ -56,6 +57,7 @@ def report() -> Iterator[tuple[str, str]]:
         yield name, version or missing
     yield from _torch_lines()
     yield from _weight_lines()
+    yield "C2PA signing", _signing()
 
 
 def _version(distribution: str) -> str | None:
@@ -63,6 +65,18 @@ def _version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _signing() -> str:
+    from stylegan_swap.content_credentials import CERTIFICATES_VARIABLE, KEY_VARIABLE, Credentials
+
+    try:
+        credentials = Credentials.from_environment()
+    except StyleganSwapError as error:
+        return f"ERROR: {error}"
+    if credentials is None:
+        return f"off: {CERTIFICATES_VARIABLE} and {KEY_VARIABLE} are not set"
+    return f"with {credentials.certificates}"
 
 
 def _torch_lines() -> Iterator[tuple[str, str]]:

@@ -83,7 +83,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "direction_fit": {"editing", "errors", "faces", "inversion", "metrics", "training"},
     "demo": {"errors", "images", "api"},
-    "doctor": {"cuda_ops", "errors", "_version", "device", "cache", "weights", "faces"},
+    "doctor": {
+        "cuda_ops",
+        "errors",
+        "_version",
+        "device",
+        "cache",
+        "weights",
+        "faces",
+        "content_credentials",
+    },
     # The package's own names; all but the version are resolved on first use.
     "stylegan_swap": {"_version"},
     "study": {"errors", "_version", "atomic", "images"},
