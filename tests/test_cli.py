@@ -21,6 +21,7 @@ from stylegan_swap.errors import StyleganSwapError, StyleganSwapWarning
 from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.detect import detect_faces, largest_face
 from stylegan_swap.faces.tensors import from_pixels
+from stylegan_swap.watermark import embed_watermark
 
 runner = CliRunner()
 
@@ -142,12 +143,13 @@ def test_demo_writes_its_pictures(tmp_path, method, astronaut, hopper):
     assert f"Look at {folder / 'demo.png'}" in result.stdout
     assert picture(folder / "demo.png").shape == (1024, 1536, 3)
     assert picture(folder / "demo.jpg").shape == (768, 1152, 3)
-    # The very pictures that swap() makes, in both directions.
+    # The very pictures that swap() makes, in both directions, with the watermark of save().
     for name, pair in (
         ("astronaut_as_hopper", (astronaut, hopper)),
         ("hopper_as_astronaut", (hopper, astronaut)),
     ):
-        assert np.array_equal(picture(folder / f"{name}.png"), np.asarray(swap(*pair, method=method).image))
+        made = np.asarray(swap(*pair, method=method).image)
+        assert np.array_equal(picture(folder / f"{name}.png"), embed_watermark(made))
     # A second demo replaces the first.
     assert run(*arguments).exit_code == 0
     assert listing(folder) == expected
