@@ -254,5 +254,6 @@ def _write_image(path: Path, image: Any, overwrite: bool) -> None:
 
     from stylegan_swap.images import write_photo
     from stylegan_swap.provenance import TRAINED
+    from stylegan_swap.watermark import Kind
 
-    write_photo(path, np.asarray(image), source_type=TRAINED, overwrite=overwrite)
+    write_photo(path, np.asarray(image), source_type=TRAINED, result=Kind.GENERATED, overwrite=overwrite)

@@ -28,6 +28,7 @@ from stylegan_swap.images import PhotoSource, read_photo
 from stylegan_swap.methods.edited import edited_face
 from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.result import SwappedFace, SwapResult, describe_face
+from stylegan_swap.watermark import Kind
 
 if TYPE_CHECKING:
     from stylegan_swap.api import Swapper
@@ -102,7 +103,9 @@ class EditsPhotos:
         ]
         image = Image.fromarray(pixels if source.alpha is None else np.dstack([pixels, source.alpha]))
         notes = [*source.notes, *swapper._notes]
-        return SwapResult(image, faces, mask, self.method.name, None, notes, source.credit, (source.name,))
+        sources = (source.name,)
+        name = self.method.name
+        return SwapResult(image, faces, mask, name, None, notes, source.credit, sources, Kind.EDITED)
 
     def _edit_swapped(
         self, apply: CodeEdit, pixels: np.ndarray, mask: np.ndarray, done: list[Done]

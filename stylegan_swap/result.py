@@ -108,6 +108,7 @@ class SwapResult:
     notes: list[str]
     _credit: dict[str, str] = field(default_factory=dict, repr=False)
     _sources: tuple[str, ...] = field(default=(), repr=False)
+    _kind: Kind = field(default=Kind.SWAP, repr=False)
 
     def save(
         self,
@@ -142,7 +143,7 @@ class SwapResult:
             alpha=np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
             credit=self._credit,
             mark=mark,
-            result=Kind.SWAP,
+            result=self._kind,
             parent=self._photo(),
             credentials=credentials,
             overwrite=overwrite,
