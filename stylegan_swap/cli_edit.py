@@ -237,7 +237,9 @@ def _write_sheet(
         for name, scale, span in steps
     }
     cells = edited_faces(swapper, source, list(rows.values()), strengths, _face(face))
-    _write_image(output, draw_sheet(cells, list(rows), [f"{value:+g}" for value in strengths]), overwrite)
+    _write_image(
+        output, draw_sheet(cells, list(rows), [f"{value:+g}" for value in strengths]), overwrite, sheet=True
+    )
     typer.echo(f"{output}  ({len(rows)} × {len(strengths)} faces)")
 
 
@@ -249,11 +251,13 @@ def _face(text: str) -> Any:
         return text
 
 
-def _write_image(path: Path, image: Any, overwrite: bool) -> None:
+def _write_image(path: Path, image: Any, overwrite: bool, sheet: bool = False) -> None:
     import numpy as np
 
     from stylegan_swap.images import write_photo
     from stylegan_swap.provenance import TRAINED
     from stylegan_swap.watermark import Kind
 
-    write_photo(path, np.asarray(image), source_type=TRAINED, result=Kind.GENERATED, overwrite=overwrite)
+    # A sheet with its labels is a working picture: metadata suffice.
+    kind = None if sheet else Kind.GENERATED
+    write_photo(path, np.asarray(image), source_type=TRAINED, result=kind, overwrite=overwrite)
