@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "_version": set(),
     "atomic": set(),
+    "allocator": set(),
     "device": {"errors"},
     "registry": {"errors"},
     "decode": {"errors"},
@@ -75,10 +76,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "invert_preview": {"faces", "inversion"},
     "training": {
         *("cuda_ops", "inversion", "errors", "_version", "atomic", "images", "provenance", "weights"),
-        *("faces", "models", "losses", "metrics", "convert"),
+        *("allocator", "faces", "models", "losses", "metrics", "convert"),
     },
     "direction_fit": {"editing", "errors", "faces", "inversion", "metrics", "training"},
     "demo": {"errors", "images", "api"},
+    "bench": {
+        *("cuda_ops", "errors", "atomic", "device", "allocator"),
+        *("faces", "models", "api", "demo"),
+    },
     "doctor": {"cuda_ops", "errors", "_version", "device", "cache", "weights", "faces"},
     # The package's own names; all but the version are resolved on first use.
     "stylegan_swap": {"_version"},
@@ -104,6 +109,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "training",
         "weights",
     },
+    "cli_bench": {"bench"},
     "cli_convert": {"weights", "convert"},
     "cli_download": {"cache", "weights", "download"},
     "cli_invert": {"api", "codes", "errors", "images", "invert", "invert_preview", "weights"},
@@ -112,7 +118,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_train": {"errors", "models", "training"},
     "cli": {
         "_version",
+        "allocator",
         "api",
+        "cli_bench",
         "cli_convert",
         "cli_directions",
         "cli_download",
