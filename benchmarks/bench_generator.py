@@ -147,8 +147,8 @@ def main(arguments: list[str] | None = None) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="256 pixels, one image at a time")
     length.add_argument("--full", action="store_true", help="all sizes at batch 1, 4 and 8: half an hour")
-    parser.add_argument("--sizes", type=int, nargs="+", help="only these")
-    parser.add_argument("--batches", type=int, nargs="+", help="only these")
+    parser.add_argument("--sizes", type=int, nargs="+", help="only these, at every batch size")
+    parser.add_argument("--batches", type=int, nargs="+", help="only these; 1 where sizes are given")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0, help="per configuration, after two rounds")
     parser.add_argument("--device", default="cpu")
@@ -168,12 +168,10 @@ def main(arguments: list[str] | None = None) -> None:
     bandwidth = copy_bandwidth(options.device)
     print(f"copy: {bandwidth / 1e9:.1f} GB/s read and written", flush=True)
     plan = QUICK if options.quick else FULL if options.full else USUAL
-    plan = tuple(
-        (size, batch)
-        for size, batch in plan
-        if (not options.sizes or size in options.sizes) and (not options.batches or batch in options.batches)
-    )
-    largest = max((size for size, _ in plan), default=256)
+    if options.sizes or options.batches:
+        sizes = options.sizes or sorted({size for size, _ in plan})
+        plan = tuple((size, batch) for batch in options.batches or [1] for size in sizes)
+    largest = max(size for size, _ in plan)
     rows: list[Row] = []
 
     def show(more: Iterator[Row]) -> None:

@@ -283,7 +283,11 @@ class ModulatedConv2d(nn.Module):
 
     def _remembered(self) -> Tensor | None:
         kept = self._squares
-        if kept is None or (torch.is_grad_enabled() and self.weight.requires_grad):
+        if (
+            kept is None
+            or torch.compiler.is_compiling()
+            or (torch.is_grad_enabled() and self.weight.requires_grad)
+        ):
             return None
         return kept[1] if not self.weight.is_inference() and kept[0] == self._stamp() else None
 
