@@ -2,8 +2,9 @@
 
     python benchmarks/bench_generator.py [--quick | --full] [--csv benchmarks/results/generator.csv]
 
-In one process and in turn: (a) the same network by the textbook recipe (``benchmarks/textbook/``), (b) ours
-in each precision, (c) the floor, which is one ordinary convolution per layer and nothing between them. Ratios
+In one process and in turn: (a) the same network by the textbook recipe (``benchmarks/textbook/``), at batch 1
+also with the filter as several ports run it on a CPU (one single-channel convolution), (b) ours in each
+precision, (c) the floor, which is one ordinary convolution per layer and nothing between them. Ratios
 are of the best rounds; on a machine shared with others read those of processor time (``cpu``), taken with one
 thread (``--threads 1``). Peak memory is that of a fresh process. About three minutes on two idle cores.
 """
@@ -70,8 +71,11 @@ def generator_rows(size: int, batch: int, options: argparse.Namespace) -> Iterat
         if dtype == torch.float32:
             # Its own copy: ours has its weights laid out anew.
             plain = random_generator(size, dtype, device)
-            recipe = TextbookGenerator(plain, single_channel=options.single_channel)
+            recipe = TextbookGenerator(plain)
             calls["textbook float32"] = lambda t=recipe, w=wplus: t(w)
+            if batch == 1:
+                slower = TextbookGenerator(plain, single_channel=True)
+                calls["single-channel float32"] = lambda t=slower, w=wplus: t(w)
     with torch.inference_mode():
         timings = in_turn(
             calls, device=device, rounds=options.rounds, seconds=options.seconds, warm_up=batch == 1
@@ -79,7 +83,8 @@ def generator_rows(size: int, batch: int, options: argparse.Namespace) -> Iterat
     for name, timing in timings.items():
         what, dtype_name = name.split()
         floor = timings[f"floor {dtype_name}"] if what != "floor" else None
-        yield row_of(f"generator {what}", size, batch, dtype_name, timing, floor, timings["textbook float32"])
+        textbooks = timings["textbook float32"], timings.get("single-channel float32")
+        yield row_of(f"generator {what}", size, batch, dtype_name, timing, floor, *textbooks)
 
 
 def megafs_rows(size: int, options: argparse.Namespace) -> Iterator[Row]:
@@ -110,7 +115,14 @@ def megafs_rows(size: int, options: argparse.Namespace) -> Iterator[Row]:
 
 
 def row_of(
-    what: str, size: int, batch: int, dtype: str, timing: Timing, floor: Timing | None, textbook: Timing
+    what: str,
+    size: int,
+    batch: int,
+    dtype: str,
+    timing: Timing,
+    floor: Timing | None,
+    textbook: Timing,
+    single: Timing | None = None,
 ) -> Row:
     """One line of the table."""
     return {
@@ -125,6 +137,8 @@ def row_of(
         "over_floor_cpu": timing.cpu_best / floor.cpu_best if floor and floor.cpu_best else None,
         "textbook_over": textbook.best / timing.best,
         "textbook_over_cpu": textbook.cpu_best / timing.cpu_best if timing.cpu_best else None,
+        "single_channel_over": single.best / timing.best if single else None,
+        "single_channel_over_cpu": single.cpu_best / timing.cpu_best if single and timing.cpu_best else None,
         "rounds": len(timing.wall),
     }
 
@@ -153,7 +167,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="per configuration, after two rounds")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
-    parser.add_argument("--single-channel", action="store_true", help="the textbook's slower filter")
     parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
     parser.add_argument("--no-megafs", action="store_true", help="leave MegaFS's shape out")
     parser.add_argument("--free-memory", action="store_true", help="leave the allocator as it is")

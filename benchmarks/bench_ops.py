@@ -107,7 +107,7 @@ class Layer:
         )
         yield (
             "RGB doubled",
-            lambda: upfirdn2d(rgb, self.taps, up=2, padding=(2, 1)),
+            lambda: upfirdn2d(rgb, self.taps, up=2, padding=(2, 1, 2, 1)),
             lambda: filtered(_with_zeros(self.rgb), self.taps, (2, 1)),
             x[:, :3],
             5 * self.rgb.numel() * self.rgb.element_size(),

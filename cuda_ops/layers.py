@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from cuda_ops.bias_act import bias_act, leaky_relu
 from cuda_ops.modulated_conv2d import modulated_conv2d, square_sum
+from cuda_ops.precision import as_given
 from cuda_ops.upfirdn2d import setup_filter, upfirdn2d
 
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
@@ -308,10 +309,13 @@ class ModulatedConv2d(nn.Module):
         Returns:
             `[batch, out, h', w']`, h' = h, 2h ("up") or h/2 ("down").
         """
+        with as_given(w):
+            # In mixed precision too: the products are few, and their errors would go into every pixel.
+            style = self.modulation(w.to(self.modulation.weight.dtype))
         return modulated_conv2d(
             x,
             self.weight[0],
-            self.modulation(w),
+            style,
             demodulate=self.demodulate,
             up=2 if self.resample == "up" else 1,
             down=2 if self.resample == "down" else 1,

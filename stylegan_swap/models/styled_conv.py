@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cuda_ops.finish import add_noise_and_activate
 from cuda_ops.layers import BiasedLeakyReLU, ModulatedConv2d, Upsample
+from cuda_ops.precision import as_given
 
 
 class NoiseWeight(nn.Module):
@@ -112,4 +113,7 @@ class ToRGB(nn.Module):
         rgb = rgb.to(torch.promote_types(rgb.dtype, torch.float32))
         if self.conv_clamp is not None:
             rgb = rgb.clamp(-self.conv_clamp, self.conv_clamp)
-        return rgb if skip is None else rgb + self.upsample(skip)
+        if skip is None:
+            return rgb
+        with as_given(skip):
+            return rgb + self.upsample(skip)
