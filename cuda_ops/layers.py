@@ -4,14 +4,14 @@ Road: photo → detect → align → **encoder** → swapper → **generator** �
 store weights of unit variance and scale them at run time, so that Adam takes steps of the
 same relative size in every layer (Karras et al. 2018, progressive growing, section 4.1).
 State-dict names follow the layout in which MegaFS, pSp, e4e and FSLSD publish their files.
-Nothing is cached between calls, so no edit of a weight can leave a stale value behind and
-threads may share a module for inference.
+Nothing is cached between calls unless `ModulatedConv2d.for_inference` is asked to, so no edit of a
+weight can leave a stale value behind and threads may share a module for inference.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.bias_act import bias_act, leaky_relu
-from cuda_ops.modulated_conv2d import modulated_conv2d
+from cuda_ops.modulated_conv2d import modulated_conv2d, square_sum
+from cuda_ops.precision import as_given
 from cuda_ops.upfirdn2d import setup_filter, upfirdn2d
 
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
@@ -257,6 +258,44 @@ class ModulatedConv2d(nn.Module):
         self.modulation = EqualizedLinear(style_dim, in_channels, bias_init=1.0)
         if resample is not None:
             self.blur = Blur(taps, factor=2 if resample == "up" else 1)
+        self._squares: tuple[object, Tensor] | None = None
+
+    def for_inference(self) -> None:
+        """Lay the weight out as the convolution reads it, and remember the sums of its squares.
+
+        Values, names and shapes stay. What is remembered is dropped when the weight is replaced, moved,
+        converted or written to in place; only a write through `weight.data` goes unseen, after which this
+        is to be called again. Training ignores it.
+        """
+        with torch.no_grad():
+            kernels = self.weight.detach()[0]
+            # A transposed convolution reads [in, out, k, k], input channels slowest.
+            turned = kernels.transpose(0, 1) if self.resample == "up" else kernels
+            turned = turned.contiguous(memory_format=torch.channels_last)
+            self.weight.data = (turned.transpose(0, 1) if self.resample == "up" else turned)[None]
+            self._squares = None
+            if self.demodulate and not self.weight.is_inference():
+                self._squares = (self._stamp(), square_sum(self.weight[0]))
+
+    def _stamp(self) -> object:
+        """Changes with whatever may change the weight's values."""
+        weight = self.weight
+        return weight._version, weight.data_ptr(), weight.dtype, weight.device
+
+    def _remembered(self) -> Tensor | None:
+        kept = self._squares
+        if (
+            kept is None
+            or torch.compiler.is_compiling()
+            or (torch.is_grad_enabled() and self.weight.requires_grad)
+        ):
+            return None
+        return kept[1] if not self.weight.is_inference() and kept[0] == self._stamp() else None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ModulatedConv2d:
+        """`to`, `half`, `cuda` and their like: the values may change."""
+        self._squares = None
+        return super()._apply(fn, recurse)
 
     def forward(self, x: Tensor, w: Tensor, bias: Tensor | None = None, gain: float = 1.0) -> Tensor:
         """Convolve `x` under the style of `w`.
@@ -270,10 +309,13 @@ class ModulatedConv2d(nn.Module):
         Returns:
             `[batch, out, h', w']`, h' = h, 2h ("up") or h/2 ("down").
         """
+        with as_given(w):
+            # In mixed precision too: the products are few, and their errors would go into every pixel.
+            style = self.modulation(w.to(self.modulation.weight.dtype))
         return modulated_conv2d(
             x,
             self.weight[0],
-            self.modulation(w),
+            style,
             demodulate=self.demodulate,
             up=2 if self.resample == "up" else 1,
             down=2 if self.resample == "down" else 1,
@@ -281,6 +323,7 @@ class ModulatedConv2d(nn.Module):
             bias=bias,
             weight_gain=self.scale,
             gain=gain,
+            weight_square_sum=self._remembered(),
         )
 
     def extra_repr(self) -> str:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cuda_ops.conv2d_resample import transpose_weight
+from cuda_ops.precision import as_given
 from cuda_ops.upfirdn2d import down_padding, fir, up_padding
 
 # Folding style and demodulation into the weight touches the weight, scaling touches the
@@ -77,7 +78,8 @@ def modulated_conv2d(
     scale: float | Tensor = weight_gain * gain
     if demodulate:
         squares = square_sum(weight) if weight_square_sum is None else weight_square_sum
-        energy = s.square() @ squares.to(exact).t()
+        with as_given(s):
+            energy = s.square() @ squares.to(exact).t()
         scale = torch.rsqrt(energy * weight_gain**2 + eps) * scale
     shift = None if bias is None else bias.to(exact) * gain
 

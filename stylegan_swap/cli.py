@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from stylegan_swap._version import __version__
+from stylegan_swap.allocator import keep_freed_memory
+from stylegan_swap.cli_bench import bench
 from stylegan_swap.cli_convert import convert
 from stylegan_swap.cli_directions import directions_app
 from stylegan_swap.cli_download import download
@@ -217,6 +219,7 @@ app.command()(evaluate)
 app.add_typer(study_app)
 app.command()(train)
 app.command()(pack)
+app.command()(bench)
 app.command()(convert)
 app.command()(convert_identity)
 app.command()(download)
@@ -234,6 +237,7 @@ def doctor() -> None:
 def main() -> None:
     """Entry point of the console script: errors become one line and an exit code."""
     warnings.showwarning = _show_warning
+    keep_freed_memory()
     try:
         app(standalone_mode=True)
     except StyleganSwapError as error:

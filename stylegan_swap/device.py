@@ -6,6 +6,8 @@ import torch
 
 from stylegan_swap.errors import UnsupportedOptionError
 
+# The least side of a generator whose convolutions, not the calls round them, take the time.
+_BFLOAT16_FROM = 256
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -36,14 +38,40 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def choose_dtype(name: str = "auto") -> torch.dtype:
-    """The precision of that name; ``"auto"`` is float32 everywhere: results do not depend on the machine.
+def choose_dtype(
+    name: str = "auto", device: torch.device | None = None, side: int | None = None
+) -> torch.dtype:
+    """The precision of that name.
+
+    ``"auto"`` is float32, except for large generators on CPUs that multiply bfloat16 in hardware: from 256
+    pixels on they take about half the time there, and their images in [-1, 1] move by less than 0.01 (root
+    mean square). Smaller networks gain little, and so do not depend on the machine.
+
+    Args:
+        name: ``"auto"``, ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        device: where the network runs; None for the precision that is right anywhere.
+        side: of the generator's images in pixels; None where there is no generator.
 
     Raises:
         UnsupportedOptionError: the name is unknown.
     """
     if name == "auto":
-        return torch.float32
+        large = side is not None and side >= _BFLOAT16_FROM
+        fast = device is not None and device.type == "cpu" and has_fast_bfloat16(device)
+        return torch.bfloat16 if large and fast else torch.float32
     if name not in _DTYPES:
         raise UnsupportedOptionError(f"unknown dtype {name!r}: use auto, {', '.join(_DTYPES)}")
     return _DTYPES[name]
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 in hardware: AMX or AVX512-BF16 on a CPU, or a GPU of its own."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    # torch has no public question for it; a version that lacks these is treated as slow.
+    questions = (
+        getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    )
+    return any(ask is not None and bool(ask()) for ask in questions)

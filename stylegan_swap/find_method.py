@@ -9,7 +9,7 @@ from stylegan_swap.convert.direct import downloaded_weights, open_weights
 from stylegan_swap.device import choose_device, choose_dtype
 from stylegan_swap.errors import StyleganSwapWarning
 from stylegan_swap.methods.protocol import Method
-from stylegan_swap.registry import build_method, list_methods, method_entry, method_of
+from stylegan_swap.registry import build_method, generator_side, list_methods, method_entry, method_of
 from stylegan_swap.weights import default_weights_available, published_weights, registered_weights
 
 
@@ -46,6 +46,7 @@ def find_method(name: str | os.PathLike[str], device: str, dtype: str) -> tuple[
     if place is not None:
         weights, found = open_weights(place)
         notes += found
+        precision = choose_dtype(dtype, where, generator_side(weights))
     wanted = str(name) if known or weights is None else method_of(weights)
     return build_method(wanted, weights, where, precision), notes
 

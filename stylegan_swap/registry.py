@@ -124,6 +124,19 @@ def method_of(weights: Path | LoadedWeights) -> str:
     return name if isinstance(name, str) else "default"
 
 
+def generator_side(weights: Path | LoadedWeights) -> int | None:
+    """The side of the generator's images, by the configuration of its weights; None if that says none."""
+    try:
+        if isinstance(weights, Path):
+            network = json.loads(weights.with_name("config.json").read_text(encoding="utf-8"))["network"]
+        else:
+            network = weights.config
+        side = network["size"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return side if isinstance(side, int) else None
+
+
 def build_method(
     name: str, weights: Path | LoadedWeights | None, device: torch.device, dtype: torch.dtype
 ) -> Method:

@@ -45,6 +45,7 @@ class DefaultMethod:
         self, network: SwapNetwork, *, device: torch.device, dtype: torch.dtype, weights: Path | None = None
     ) -> None:
         self.network = network.to(device).channels_last().eval().requires_grad_(False)
+        self.network.generator.for_inference()
         self.device, self.dtype, self.weights = device, dtype, weights
         self.size: int | None = network.config.size
 

@@ -64,7 +64,7 @@ class PublishedMethod(ABC, Generic[Network, Prepared]):
         self.device, self.dtype = torch.device(device), dtype
         self.model = channels_last(model.to(self.device)).eval().requires_grad_(False)
         self.parser, self.parity = parser, parity
-        self.size: int | None = self.generator.size
+        self.size: int | None = self.generator.for_inference().size
 
     @classmethod
     def from_pretrained(

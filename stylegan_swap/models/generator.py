@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.layers import EqualizedLinear, PixelNorm
+from cuda_ops.layers import EqualizedLinear, ModulatedConv2d, PixelNorm
 from stylegan_swap.models.styled_conv import StyledConv, ToRGB
 
 Blend = Callable[[int, Tensor], Tensor]
@@ -120,6 +120,16 @@ class Generator(nn.Module):
     def num_noises(self) -> int:
         """Noise maps, one per styled convolution: L − 1."""
         return self.n_latent - 1
+
+    def for_inference(self) -> Generator:
+        """Lay all weights out for speed and remember what no style changes; see `ModulatedConv2d`.
+
+        Values, names and shapes stay the same. Call it when the weights are final.
+        """
+        for module in self.modules():
+            if isinstance(module, ModulatedConv2d):
+                module.for_inference()
+        return self
 
     def mapping(self, z: Tensor) -> Tensor:
         """Map `z` `[batch, D]`, standard normal, to `w` `[batch, D]`."""

@@ -27,9 +27,9 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
+from stylegan_swap.allocator import keep_freed_memory
 from stylegan_swap.atomic import replacing
 from stylegan_swap.errors import TrainingError
-from stylegan_swap.training.allocator import keep_freed_memory
 from stylegan_swap.training.callbacks import INTERRUPTED, PORTABLE_FILE, Interruption, Keeper, Recorder
 from stylegan_swap.training.checkpoint import LAST_FILE, load_checkpoint, remove_leftovers
 from stylegan_swap.training.config import TrainConfig

@@ -251,28 +251,6 @@ def test_history_drops_what_comes_after_the_checkpoint(tmp_path):
     assert file.read_text(encoding="utf-8") == "images\n"
 
 
-def test_the_allocator_setting_is_harmless():
-    import sys
-
-    from stylegan_swap.training import allocator
-
-    assert allocator.keep_freed_memory() in (True, False)
-    if sys.platform.startswith("linux"):
-        import platform
-
-        assert allocator.keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
-    assert torch.ones(1000, 1000).sum() == 10**6
-
-
-def test_the_allocator_setting_needs_glibc(monkeypatch):
-    from stylegan_swap.training import allocator
-
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())
-    assert allocator.keep_freed_memory() is False
-    monkeypatch.setattr(allocator.sys, "platform", "darwin")
-    assert allocator.keep_freed_memory() is False
-
-
 def test_photos_need_data():
     with pytest.raises(TrainingError, match="Pair: was built without data"):
         _ = Pair().photos

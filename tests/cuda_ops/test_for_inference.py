@@ -1,0 +1,103 @@
+"""Weights laid out for inference: the same results, and nothing stale is ever used."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from cuda_ops import ModulatedConv2d, square_sum
+
+
+def layer(resample=None, demodulate=True):
+    torch.manual_seed(0)
+    return ModulatedConv2d(6, 5, 3, 8, demodulate=demodulate, resample=resample).requires_grad_(False)
+
+
+def inputs(batch=1):
+    stream = torch.Generator().manual_seed(1)
+    return torch.randn(batch, 6, 8, 8, generator=stream), torch.randn(batch, 8, generator=stream)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("demodulate", [True, False])
+@pytest.mark.parametrize("resample", [None, "up", "down"])
+def test_the_result_and_the_state_stay(resample, demodulate, batch):
+    conv = layer(resample, demodulate)
+    state = {key: value.clone() for key, value in conv.state_dict().items()}
+    expected = conv(*inputs(batch))
+    conv.for_inference()
+    assert torch.allclose(conv(*inputs(batch)), expected, atol=1e-6)
+    assert {key: torch.equal(value, state[key]) for key, value in conv.state_dict().items()} == dict.fromkeys(
+        state, True
+    )
+    fresh = layer(resample, demodulate)
+    fresh.load_state_dict(conv.state_dict())
+    assert torch.equal(fresh.weight, conv.weight)
+
+
+def test_the_layout_is_the_one_the_convolution_reads():
+    plain, up = layer(), layer("up")
+    for conv in (plain, up):
+        conv.for_inference()
+    assert plain.weight[0].is_contiguous(memory_format=torch.channels_last)
+    assert up.weight[0].transpose(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_sums_are_remembered_and_used(monkeypatch):
+    conv = layer()
+    assert conv._remembered() is None
+    conv.for_inference()
+    assert torch.allclose(conv._remembered(), square_sum(conv.weight[0]))
+    kept = conv._squares
+    conv._squares = (kept[0], kept[1] * 4)
+    # A sum four times as large halves what the layer puts out: it is what the layer reads.
+    doubled = conv(*inputs())
+    conv._squares = kept
+    assert torch.allclose(doubled * 2, conv(*inputs()), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda conv: conv.weight.mul_(3.0),
+        lambda conv: conv.load_state_dict({**conv.state_dict(), "weight": conv.weight * 3.0}),
+        lambda conv: setattr(conv, "weight", torch.nn.Parameter(conv.weight * 3.0, requires_grad=False)),
+        lambda conv: setattr(conv.weight, "data", conv.weight.data * 3.0),
+        lambda conv: conv.to(torch.bfloat16).to(torch.float32),
+        lambda conv: conv.double(),
+    ],
+    ids=["in place", "loaded", "replaced", "data", "there and back", "converted"],
+)
+def test_a_changed_weight_forgets_them(change):
+    conv = layer()
+    conv.for_inference()
+    change(conv)
+    assert conv._remembered() is None
+    x, w = (tensor.to(conv.weight.dtype) for tensor in inputs())
+    fresh = copy.deepcopy(conv)
+    fresh._squares = None
+    assert torch.equal(conv(x, w), fresh(x, w))
+
+
+def test_training_and_copies_ignore_them():
+    conv = layer()
+    conv.for_inference()
+    assert copy.deepcopy(conv)._remembered() is None
+    conv.weight.requires_grad_()
+    assert conv._remembered() is None
+    conv(*inputs()).square().sum().backward()
+    plain = layer().requires_grad_()
+    plain(*inputs()).square().sum().backward()
+    assert torch.allclose(conv.weight.grad, plain.weight.grad, atol=1e-5)
+    with torch.no_grad():
+        assert conv._remembered() is not None
+
+
+def test_weights_made_in_inference_mode():
+    with torch.inference_mode():
+        conv = layer()
+        conv.for_inference()
+        assert conv._remembered() is None
+        assert conv(*inputs()).isfinite().all()
