@@ -1,0 +1,276 @@
+"""Compiles `csrc` into a shared library, once per source, compiler and GPU architecture.
+
+Road: beside it. Never at import: `python -m cuda_ops build` does it, or the first CUDA tensor that meets a
+fused operation. The library is plain C called through ctypes, so nvcc and its host compiler are all it takes:
+no headers of torch, and no rebuild that its ABI would force. A build may be killed at any time: the lock is the
+operating system's, and what is incomplete never bears the name that is looked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from cuda_ops.toolchain import (
+    BuildError,
+    architecture_flags,
+    compiler_version,
+    find_host_compiler,
+    find_nvcc,
+)
+
+LIBRARY = "cuda_ops.so"
+CACHE_VARIABLE = "STYLEGAN_SWAP_CACHE"
+SOURCES = Path(__file__).with_name("csrc")
+#: More than any machine needs; a compiler that hangs must not hang the program.
+TIMEOUT_SECONDS = 1800.0
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what a build puts out.
+
+    Attributes:
+        kind: "cuda" or "host".
+        compiler: path of the compiler.
+        version: what it says about itself.
+        flags: its flags, without names of files.
+        environ: variables that change what it does.
+    """
+
+    kind: str
+    compiler: str
+    version: str
+    flags: tuple[str, ...]
+    environ: tuple[tuple[str, str], ...] = ()
+
+    @functools.cached_property
+    def key(self) -> str:
+        """A name for the result: a hash of sources, compiler, flags, torch's version and its CUDA version."""
+        digest = hashlib.sha256()
+        for path in source_files():
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        facts = [self.kind, self.version, self.flags, self.environ, torch.__version__, torch.version.cuda]
+        digest.update(json.dumps(facts).encode())
+        return f"{self.kind}-{digest.hexdigest()[:24]}"
+
+    def command(self, output: Path) -> list[str]:
+        """The command line that builds `output`."""
+        units = [str(path) for path in source_files() if path.suffix == ".cu"]
+        named = f'-DCUDA_OPS_KEY="{self.key}"'
+        if self.kind == "host":
+            return [self.compiler, *self.flags, named, "-x", "c++", *units, "-o", str(output)]
+        return [self.compiler, *self.flags, named.replace('"', '\\"'), *units, "-o", str(output)]
+
+
+def source_files() -> list[Path]:
+    """All files of `csrc`, in a fixed order."""
+    return sorted(path for path in SOURCES.iterdir() if path.suffix in (".cu", ".h"))
+
+
+def cuda_recipe(
+    capabilities: Iterable[tuple[int, int]] | None = None, environ: Mapping[str, str] | None = None
+) -> Recipe:
+    """How to build the kernels for the GPUs here, or for TORCH_CUDA_ARCH_LIST.
+
+    Args:
+        capabilities: (major, minor) of each GPU; None asks torch.
+        environ: where variables are looked up; None is the process's environment.
+
+    Raises:
+        BuildError: no compiler, no architecture, or a platform that is not supported.
+    """
+    environ = os.environ if environ is None else environ
+    if sys.platform != "linux":
+        raise BuildError(f"the CUDA kernels are built on Linux alone, this is {sys.platform}")
+    if capabilities is None:
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        capabilities = [torch.cuda.get_device_capability(n) for n in range(count)]
+    nvcc = find_nvcc(environ)
+    flags = (
+        *("-std=c++17", "-O3", "-shared", "-Xcompiler=-fPIC,-fvisibility=hidden,-Wno-unknown-pragmas"),
+        *architecture_flags(capabilities, environ),
+        "--threads=0",
+    )
+    names = ("NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS", "NVCC_CCBIN")
+    changing = tuple((name, environ[name]) for name in names if environ.get(name))
+    return Recipe("cuda", nvcc, compiler_version(nvcc), flags, changing)
+
+
+def host_recipe(environ: Mapping[str, str] | None = None) -> Recipe:
+    """How to build the same kernels for the CPU: slow, for tests of their arithmetic.
+
+    Raises:
+        BuildError: no compiler.
+    """
+    compiler = find_host_compiler(environ)
+    # Without contraction the arithmetic is the same whatever the processor has.
+    flags = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-Wno-unknown-pragmas")
+    return Recipe("host", compiler, compiler_version(compiler), (*flags, "-ffp-contract=off"))
+
+
+def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """Where libraries are kept: `ops` in STYLEGAN_SWAP_CACHE, else in the user's cache folder.
+
+    Raises:
+        BuildError: there is no home folder, and the variable is not set.
+    """
+    environ = os.environ if environ is None else environ
+    if chosen := environ.get(CACHE_VARIABLE):
+        return Path(chosen).expanduser().absolute() / "ops"
+    # The XDG specification: a relative path is invalid and to be ignored.
+    xdg = Path(environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "stylegan_swap" / "ops"
+    except RuntimeError as error:
+        raise BuildError(f"the cache has no place ({error}); set {CACHE_VARIABLE} to a folder") from None
+
+
+def find_built(recipe: Recipe, folder: Path | None = None) -> Path | None:
+    """The library of a recipe if it was built and is whole, else None."""
+    entry = (cache_folder() if folder is None else folder) / recipe.key
+    library = entry / LIBRARY
+    try:
+        record = json.loads((entry / "build.json").read_text(encoding="utf-8"))
+        intact = record["sha256"] == hashlib.sha256(library.read_bytes()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return library if intact else None
+
+
+def recorded_failure(recipe: Recipe, folder: Path | None = None) -> str | None:
+    """Why the compiler refused this recipe the last time, None if it did not."""
+    path = (cache_folder() if folder is None else folder) / f"{recipe.key}.failed.txt"
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def build(recipe: Recipe, folder: Path | None = None, timeout: float = TIMEOUT_SECONDS) -> Path:
+    """The library of a recipe, compiled unless it is there; processes that want the same wait for one.
+
+    Args:
+        recipe: what to build.
+        folder: the cache; None is `cache_folder()`.
+        timeout: seconds after which the compiler is ended.
+
+    Returns:
+        The path of the library.
+
+    Raises:
+        BuildError: the cache cannot be written to, or the compiler fails.
+    """
+    folder = cache_folder() if folder is None else folder
+    if (found := find_built(recipe, folder)) is not None:
+        return found
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / f"{recipe.key}.lock"):
+            if (found := find_built(recipe, folder)) is not None:
+                return found
+            return _compile(recipe, folder, timeout)
+    except OSError as error:
+        where = error.filename or folder
+        raise BuildError(
+            f"{where}: {error.strerror}; make {folder} writable, or set {CACHE_VARIABLE} to a folder that is"
+        ) from error
+
+
+def _compile(recipe: Recipe, folder: Path, timeout: float) -> Path:
+    """Build into a folder of its own and rename it; the lock is held."""
+    for left in folder.glob(f"{recipe.key}.*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+    failed = folder / f"{recipe.key}.failed.txt"
+    failed.unlink(missing_ok=True)
+    temporary = folder / f"{recipe.key}.{os.getpid()}.tmp"
+    temporary.mkdir()
+    try:
+        _LOG.warning("compiling the %s kernels once, into %s; this takes a minute or so", recipe.kind, folder)
+        command = recipe.command(temporary / LIBRARY)
+        start = time.perf_counter()
+        code, output = _run(command, temporary, timeout)
+        seconds = time.perf_counter() - start
+        if code != 0:
+            text = f"{' '.join(command)}\nexit status {code}\n{output}"
+            # A compiler that was killed may succeed next time; one that refused will refuse again.
+            if code > 0:
+                failed.write_text(text, encoding="utf-8")
+            raise BuildError(f"{recipe.compiler} failed with exit status {code}: {_gist(output)}; {_remedy()}")
+        digest = hashlib.sha256((temporary / LIBRARY).read_bytes()).hexdigest()
+        record = {"sha256": digest, "command": command, "seconds": round(seconds, 1), "output": output}
+        (temporary / "build.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        entry = folder / recipe.key
+        shutil.rmtree(entry, ignore_errors=True)
+        temporary.rename(entry)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return entry / LIBRARY
+
+
+def _run(command: list[str], temporary: Path, timeout: float) -> tuple[int, str]:
+    """Run a compiler in a process group of its own; nothing of it outlives an exception here."""
+    environ = os.environ | {"TMPDIR": str(temporary)}
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environ,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"{command[0]} did not end within {timeout:.0f} seconds; {_remedy()}") from None
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return process.returncode, output
+
+
+def _gist(output: str) -> str:
+    """The first lines of a compiler's output that speak of an error."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if "error" in line.lower() or "fatal" in line.lower()] or lines[-3:]
+    return " | ".join(telling[:3]) or "it said nothing"
+
+
+def _remedy() -> str:
+    return "`python -m cuda_ops build` tries again and shows all that the compiler says"
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the operating system takes back when this process dies."""
+    import fcntl
+
+    with path.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _LOG.info("another process compiles the kernels; waiting for it")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError:
+            # A file system without locks: work may be done twice, the rename keeps the result whole.
+            _LOG.debug("no lock on %s", path)
+        yield

@@ -1,0 +1,149 @@
+"""Decides for every call whether compiled kernels or plain torch run.
+
+Road: beside it. Kernels run on CUDA tensors of 16 or 32 bits where a library can be had; everything else is
+plain torch, as it would be without this file. What goes wrong on the way is told once, with cause and remedy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cuda_ops.build import Recipe, cuda_recipe, recorded_failure
+from cuda_ops.library import Library, load_built, use_library
+from cuda_ops.toolchain import BuildError
+
+ENVIRONMENT = "STYLEGAN_SWAP_OPS"
+CHOICES = ("auto", "torch", "cuda")
+_CUDA_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+_lock = threading.RLock()
+_checked: set[int] = set()
+_failure: list[str] = []
+_on_cpu: list[bool] = [False]
+
+
+def requested(environ: Mapping[str, str] | None = None) -> str:
+    """What STYLEGAN_SWAP_OPS asks for: "auto", "torch" or "cuda".
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    value = (os.environ if environ is None else environ).get(ENVIRONMENT, "")
+    name = value.strip().lower() or "auto"
+    if name not in CHOICES:
+        raise ValueError(
+            f"{ENVIRONMENT}={value!r} names no backend of the operations; set it to one of "
+            f"{', '.join(CHOICES)}, or unset it."
+        )
+    return name
+
+
+def use_kernels(x: Tensor) -> bool:
+    """Whether the operations on `x` shall run as compiled kernels; the first call may build them.
+
+    Raises:
+        ValueError: STYLEGAN_SWAP_OPS has another value than auto, torch and cuda.
+        RuntimeError: it is "cuda", `x` lies on a GPU, and the kernels cannot be had.
+    """
+    if x.device.type == "cpu":
+        return _on_cpu[0]
+    if x.device.type != "cuda" or x.dtype not in _CUDA_DTYPES:
+        return False
+    return kernels_ready(x.device.index)
+
+
+@torch.compiler.assume_constant_result
+def kernels_ready(index: int | None = None) -> bool:
+    """Whether compiled kernels can run on a GPU; loads, and builds, at the first call of the process.
+
+    Args:
+        index: number of the GPU; None: the current one.
+
+    Raises:
+        ValueError: as `use_kernels`.
+        RuntimeError: as `use_kernels`.
+    """
+    wanted = requested()
+    if wanted == "torch":
+        return False
+    index = torch.cuda.current_device() if index is None else index
+    if index in _checked:
+        return True
+    with _lock:
+        if index in _checked:
+            return True
+        if not _failure:
+            try:
+                _prepare(index, wanted)
+            except BuildError as error:
+                _failure.append(str(error))
+                if wanted == "auto":
+                    warnings.warn(
+                        f"the CUDA kernels are not in use, plain torch is (slower, same results): {error}. "
+                        f"{ENVIRONMENT}=torch silences this.",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
+            else:
+                return True
+    if wanted == "cuda":
+        raise RuntimeError(
+            f"{ENVIRONMENT}=cuda asks for the CUDA kernels, but they cannot be had: {_failure[0]}. "
+            "Set it to 'auto' or 'torch' to go on with plain torch."
+        )
+    return False
+
+
+def _prepare(index: int, wanted: str) -> None:
+    """Load the library and try it on a GPU; raises BuildError."""
+    if torch.version.cuda is None:
+        raise BuildError("this torch is not built for CUDA; install one that is, see pytorch.org")
+    recipe = cuda_recipe()
+    if wanted == "auto":
+        refuse_known_failure(recipe)
+    library = load_built(recipe)
+    # A comparison waits for the GPU, which a graph that is being captured cannot.
+    if not torch.cuda.is_current_stream_capturing():
+        library.check(torch.device("cuda", index))
+    use_library(library)
+    _checked.add(index)
+
+
+def refuse_known_failure(recipe: Recipe, folder: Path | None = None) -> None:
+    """Raise BuildError where the compiler refused this recipe before: every process would wait for it again."""
+    if recorded_failure(recipe, folder) is not None:
+        raise BuildError(
+            f"{recipe.compiler} failed before with this version and these flags; `python -m cuda_ops build` "
+            "tries again and shows why"
+        )
+
+
+def failure() -> str | None:
+    """Why this process gave the kernels up, None if it did not."""
+    return _failure[0] if _failure else None
+
+
+@contextlib.contextmanager
+def host_kernels(library: Library) -> Iterator[None]:
+    """Run the kernels' host build on CPU tensors meanwhile: for tests, it is slower than torch.
+
+    Args:
+        library: what `load_built(host_recipe())` returned.
+    """
+    if library.device_type != "cpu":
+        raise ValueError("host_kernels: this library is built for GPUs; pass load_built(host_recipe()).")
+    use_library(library)
+    before = _on_cpu[0]
+    _on_cpu[0] = True
+    try:
+        yield
+    finally:
+        _on_cpu[0] = before

@@ -1,0 +1,383 @@
+"""What follows a convolution as one operation: demodulation, noise, bias, leaky ReLU, gain, clamp.
+
+Road: photo → detect → align → encoder → swapper → **generator** → paste. The torch.library operations
+`cuda_ops::epilogue`, its derivative and the derivative of that, so that R1 and path length go through kernels
+as well. All are one pass over the image. For tensors that the kernels serve, see `dispatch`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cuda_ops import arguments
+from cuda_ops.arguments import address, memory_format, wide
+from cuda_ops.library import library_for
+
+NO_LIMIT = -1.0
+
+torch.library.define(
+    "cuda_ops::epilogue",
+    "(Tensor x, Tensor? scale, Tensor? noise, Tensor? strength, Tensor? bias, float slope, float gain, "
+    "float limit) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+torch.library.define(
+    "cuda_ops::epilogue_backward",
+    "(Tensor g, Tensor? x, Tensor? y, Tensor? scale, float slope, float gain, float limit, bool channel_sum, "
+    "bool channel_product, bool pixel_sum) -> (Tensor, Tensor, Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+torch.library.define(
+    "cuda_ops::epilogue_double",
+    "(Tensor? u, Tensor? sum_u, Tensor? product_u, Tensor? pixel_u, Tensor g, Tensor? x, Tensor? y, "
+    "Tensor? scale, float slope, float gain, float limit, bool of_x, bool of_scale) "
+    "-> (Tensor, Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+def fused_epilogue(
+    x: Tensor,
+    *,
+    scale: Tensor | None = None,
+    noise: Tensor | None = None,
+    strength: Tensor | None = None,
+    bias: Tensor | None = None,
+    slope: float = 1.0,
+    gain: float = 1.0,
+    clamp: float | None = None,
+) -> Tensor:
+    """Compute `clamp(gain · lrelu(scale · x + strength · noise + bias), ±clamp)` in one pass.
+
+    Computed in float32 (float64 for float64) and rounded once. Differentiable twice in all tensors; where the
+    clamp holds, or in the negative branch at 0, the derivatives are those of the branch.
+
+    Args:
+        x: `[batch, channels, h, w]`.
+        scale: `[batch, channels]`, float32: demodulation.
+        noise: `[batch or 1, 1, h, w]`, dtype of `x` or float32; goes with `strength`.
+        strength: `[1]`.
+        bias: `[channels]`.
+        slope: of the leaky ReLU below zero; 1 for none.
+        gain: above 0.
+        clamp: largest absolute value of the result; None for no limit.
+
+    Returns:
+        A tensor like `x`, dense, in the layout nearest to that of `x`.
+
+    Raises:
+        ValueError: shapes that do not fit, or a gain not above 0.
+    """
+    check_ending(x.shape[0], x.shape[1], x.shape[2:], scale, noise, strength, bias, gain, clamp)
+    limit = NO_LIMIT if clamp is None else float(clamp)
+    return torch.ops.cuda_ops.epilogue(
+        x, _wide_scale(scale, x), noise, strength, bias, float(slope), float(gain), limit
+    )
+
+
+def check_ending(
+    batch: int,
+    channels: int,
+    size: torch.Size,
+    scale: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    gain: float,
+    clamp: float | None,
+) -> None:
+    """Raise ValueError where the operands of an epilogue do not fit the result `[batch, channels, *size]`."""
+    height, width = size
+    if scale is not None and scale.shape != (batch, channels):
+        raise ValueError(f"epilogue: scale {list(scale.shape)} must be [{batch}, {channels}].")
+    if bias is not None and bias.shape != (channels,):
+        raise ValueError(f"epilogue: bias {list(bias.shape)} must be [{channels}].")
+    if (noise is None) != (strength is None):
+        raise ValueError("epilogue: noise and strength go together; pass both or none.")
+    if strength is not None and strength.numel() != 1:
+        raise ValueError(f"epilogue: strength {list(strength.shape)} must be one number.")
+    if noise is not None and (noise.ndim != 4 or noise.shape[1:] != (1, height, width)):
+        raise ValueError(f"epilogue: noise {list(noise.shape)} must be [batch or 1, 1, {height}, {width}].")
+    if noise is not None and noise.shape[0] not in (1, batch):
+        raise ValueError(f"epilogue: {noise.shape[0]} maps of noise do not go with a batch of {batch}.")
+    if not gain > 0:
+        raise ValueError(f"epilogue: gain must be above 0, got {gain}.")
+    if clamp is not None and clamp < 0:
+        raise ValueError(f"epilogue: clamp must not be negative, got {clamp}; pass None for no limit.")
+
+
+def _wide_scale(scale: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if scale is None else scale.to(wide(x.dtype))
+
+
+def ending_of(
+    x: Tensor,
+    scale: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    slope: float,
+    gain: float,
+    limit: float,
+) -> tuple[arguments.Ending, list[Tensor | None]]:
+    """The argument list of an epilogue, and the tensors that must outlive the call."""
+    kept: list[Tensor | None] = [None if scale is None else scale.contiguous()]
+    narrow = []
+    for operand in (noise, strength, bias):
+        if operand is not None and operand.dtype != x.dtype:
+            operand = operand.to(wide(x.dtype))
+        narrow.append(operand is not None and operand.dtype == x.dtype)
+        kept.append(None if operand is None else operand.contiguous())
+    batch = 1 if noise is None else noise.shape[0]
+    ending = arguments.Ending(*map(address, kept), batch, *narrow, 0, slope, gain, limit)
+    return ending, kept
+
+
+def _dense(like: Tensor, *tensors: Tensor | None) -> list[Tensor | None]:
+    """All of them dense in the layout of `like`."""
+    layout = memory_format(like)
+    return [None if t is None else t.contiguous(memory_format=layout) for t in tensors]
+
+
+@torch.library.impl("cuda_ops::epilogue", ("cpu", "cuda"))
+def _epilogue(
+    x: Tensor,
+    scale: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    slope: float,
+    gain: float,
+    limit: float,
+) -> Tensor:
+    [x] = _dense(x, x)  # type: ignore[list-item]
+    y = torch.empty_like(x)
+    ending, _kept = ending_of(x, scale, noise, strength, bias, slope, gain, limit)
+    place = arguments.dense_place([x, y])
+    library_for(x).call(arguments.Epilogue(place, *x.shape, x.data_ptr(), y.data_ptr(), ending))
+    return y
+
+
+@torch.library.register_fake("cuda_ops::epilogue")
+def _epilogue_fake(x: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(x, memory_format=memory_format(x))
+
+
+def _epilogue_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, scale, noise, strength, bias, *constants = inputs
+    ctx.constants = constants
+    ctx.bias_dtype = None if bias is None else bias.dtype
+    # x is as large as the result; only the derivative by the scale needs it.
+    needed = x if scale is not None and scale.requires_grad else None
+    ctx.save_for_backward(needed, output, scale, noise, strength)
+
+
+def _epilogue_grad(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    x, y, scale, noise, strength = ctx.saved_tensors
+    _, of_scale, of_noise, of_strength, of_bias, *_ = ctx.needs_input_grad
+    gx, channel_sum, product, pixel_sum = torch.ops.cuda_ops.epilogue_backward(
+        g, x, y, scale, *ctx.constants, of_bias, of_scale, of_noise or of_strength
+    )
+    grads = noise_and_bias_grads(
+        ctx.needs_input_grad[2:5], noise, strength, ctx.bias_dtype, channel_sum, pixel_sum
+    )
+    return (gx, product if of_scale else None, *grads, None, None, None)
+
+
+def noise_and_bias_grads(
+    needed: tuple[bool, ...],
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias_dtype: torch.dtype | None,
+    channel_sum: Tensor,
+    pixel_sum: Tensor,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of noise, strength and bias from the sums that `cuda_ops::epilogue_backward` gives."""
+    of_noise = of_strength = of_bias = None
+    if noise is not None and strength is not None:
+        if needed[0]:
+            total = pixel_sum.sum(0, keepdim=True) if noise.shape[0] == 1 else pixel_sum
+            of_noise = (total * strength.reshape(())).to(noise.dtype)
+        if needed[1]:
+            of_strength = (pixel_sum * noise).sum().reshape(strength.shape).to(strength.dtype)
+    if needed[2]:
+        of_bias = channel_sum.sum(0).to(bias_dtype)
+    return of_noise, of_strength, of_bias
+
+
+torch.library.register_autograd("cuda_ops::epilogue", _epilogue_grad, setup_context=_epilogue_setup)
+
+
+@torch.library.impl("cuda_ops::epilogue_backward", ("cpu", "cuda"))
+def _backward(
+    g: Tensor,
+    x: Tensor | None,
+    y: Tensor | None,
+    scale: Tensor | None,
+    slope: float,
+    gain: float,
+    limit: float,
+    channel_sum: bool,
+    channel_product: bool,
+    pixel_sum: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    like = g if y is None else y
+    g, x, y = _dense(like, g, x if channel_product else None, y)  # type: ignore[assignment]
+    scale = None if scale is None else scale.contiguous()
+    gx = torch.empty_like(g)
+    place = arguments.dense_place([g, x, y, gx])
+    sums = _Sums(g, place, channel_sum, channel_product, pixel_sum)
+    given = arguments.EpilogueBackward(
+        place, *g.shape, *map(address, (g, x, y, scale, gx)), *sums.addresses(), slope, gain, limit
+    )
+    library_for(g).call(given)
+    return gx, *sums.totals()
+
+
+class _Sums:
+    """Room for the partial sums of a tiled kernel, and their totals; empty tensors for what is not wanted."""
+
+    def __init__(
+        self, g: Tensor, place: arguments.Place, channel_sum: bool, product: bool, pixel_sum: bool
+    ) -> None:
+        batch, channels, height, width = g.shape
+        tiles_c, tiles_p = library_for(g).tiles(place, channels, height * width)
+        per_channel, per_pixel = (batch, tiles_c, channels), (batch, tiles_p, height, width)
+        shapes = ((channel_sum, per_channel), (product, per_channel), (pixel_sum, per_pixel))
+        dtype = wide(g.dtype)
+        self.parts = [
+            torch.empty(shape, dtype=dtype, device=g.device) if wanted else None for wanted, shape in shapes
+        ]
+        self.nothing = g.new_empty(0, dtype=dtype)
+
+    def addresses(self) -> list[int | None]:
+        return [address(part) for part in self.parts]
+
+    def totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        first, second, third = (
+            None if part is None else part.sum(1, keepdim=part.ndim == 4) for part in self.parts
+        )
+        empty = self.nothing
+        return (
+            empty if first is None else first,
+            empty.clone() if second is None else second,
+            empty.clone() if third is None else third,
+        )
+
+
+@torch.library.register_fake("cuda_ops::epilogue_backward")
+def _backward_fake(
+    g: Tensor,
+    x: Tensor | None,
+    y: Tensor | None,
+    scale: Tensor | None,
+    slope: float,
+    gain: float,
+    limit: float,
+    channel_sum: bool,
+    channel_product: bool,
+    pixel_sum: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    batch, channels, height, width = g.shape
+    dtype = wide(g.dtype)
+    per_channel = (batch, channels)
+    return (
+        torch.empty_like(g, memory_format=memory_format(g if y is None else y)),
+        g.new_empty(per_channel if channel_sum else (0,), dtype=dtype),
+        g.new_empty(per_channel if channel_product else (0,), dtype=dtype),
+        g.new_empty((batch, 1, height, width) if pixel_sum else (0,), dtype=dtype),
+    )
+
+
+def _backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    g, x, y, scale, *constants = inputs
+    ctx.set_materialize_grads(False)
+    ctx.constants = constants[:3]
+    ctx.save_for_backward(g, x, y, scale)
+
+
+def _backward_grad(
+    ctx: Any, u: Tensor | None, sum_u: Tensor | None, product_u: Tensor | None, pixel_u: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    g, x, y, scale = ctx.saved_tensors
+    of_x = ctx.needs_input_grad[1] and product_u is not None
+    of_scale = ctx.needs_input_grad[3] and u is not None
+    if u is None and sum_u is None and product_u is None and pixel_u is None:
+        return (None,) * 10
+    of_g, grad_x, grad_scale = torch.ops.cuda_ops.epilogue_double(
+        u, sum_u, product_u, pixel_u, g, x, y, scale, *ctx.constants, of_x, of_scale
+    )
+    # The derivative by y is that of a step, 0.
+    return (
+        of_g,
+        grad_x if of_x else None,
+        None,
+        grad_scale if of_scale else None,
+        *(None,) * 6,
+    )
+
+
+torch.library.register_autograd(
+    "cuda_ops::epilogue_backward", _backward_grad, setup_context=_backward_setup
+)
+
+
+@torch.library.impl("cuda_ops::epilogue_double", ("cpu", "cuda"))
+def _double(
+    u: Tensor | None,
+    sum_u: Tensor | None,
+    product_u: Tensor | None,
+    pixel_u: Tensor | None,
+    g: Tensor,
+    x: Tensor | None,
+    y: Tensor | None,
+    scale: Tensor | None,
+    slope: float,
+    gain: float,
+    limit: float,
+    of_x: bool,
+    of_scale: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    like = g if y is None else y
+    u, g, x, y = _dense(like, u, g, None if product_u is None else x, y)  # type: ignore[assignment]
+    small = [None if t is None else t.contiguous() for t in (sum_u, product_u, pixel_u, scale)]
+    of_g = torch.empty_like(g)
+    grad_x = torch.empty_like(g) if of_x else None
+    place = arguments.dense_place([g, u, x, y, of_g, grad_x])
+    sums = _Sums(g, place, False, of_scale, False)
+    given = arguments.EpilogueDouble(
+        place,
+        *g.shape,
+        *map(address, (u, *small[:3], g, x, y, small[3], of_g, grad_x)),
+        *sums.addresses(),
+        *(slope, gain, limit),
+    )
+    library_for(g).call(given)
+    return of_g, g.new_empty(0) if grad_x is None else grad_x, sums.totals()[1]
+
+
+@torch.library.register_fake("cuda_ops::epilogue_double")
+def _double_fake(
+    u: Tensor | None,
+    sum_u: Tensor | None,
+    product_u: Tensor | None,
+    pixel_u: Tensor | None,
+    g: Tensor,
+    x: Tensor | None,
+    y: Tensor | None,
+    scale: Tensor | None,
+    slope: float,
+    gain: float,
+    limit: float,
+    of_x: bool,
+    of_scale: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    layout = memory_format(g if y is None else y)
+    return (
+        torch.empty_like(g, memory_format=layout),
+        torch.empty_like(g, memory_format=layout) if of_x else g.new_empty(0),
+        g.new_empty(tuple(g.shape[:2]) if of_scale else (0,), dtype=wide(g.dtype)),
+    )

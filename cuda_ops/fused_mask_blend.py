@@ -1,0 +1,158 @@
+"""Blend of two tensors by a mask as one operation.
+
+Road: photo → detect → align → encoder → swapper → **generator** → paste. `cuda_ops::mask_blend` puts what is
+outside the face into the generator's hidden tensors. Its derivative is one pass as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cuda_ops import arguments
+from cuda_ops.arguments import address, memory_format, wide
+from cuda_ops.dispatch import use_kernels
+from cuda_ops.fused_epilogue import _dense, _Sums
+from cuda_ops.library import library_for
+
+torch.library.define(
+    "cuda_ops::mask_blend",
+    "(Tensor x, Tensor other, Tensor mask) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+torch.library.define(
+    "cuda_ops::mask_blend_backward",
+    "(Tensor g, Tensor? x, Tensor? other, Tensor mask) -> (Tensor, Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+def mask_blend(x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
+    """Compute `mask · x + (1 − mask) · other`; where the mask is 1 the result is `x` itself.
+
+    Args:
+        x: `[batch, channels, h, w]`.
+        other: the same shape; taken in the dtype of `x`.
+        mask: `[batch or 1, 1, h, w]` in 0..1.
+
+    Returns:
+        A tensor like `x`.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    if x.ndim != 4 or other.shape != x.shape or mask.shape[1:] != (1, *x.shape[2:]):
+        raise ValueError(
+            f"mask_blend: x {list(x.shape)} and other {list(other.shape)} must be [batch, channels, h, w], "
+            f"and the mask {list(mask.shape)} [batch or 1, 1, h, w]."
+        )
+    if mask.shape[0] not in (1, x.shape[0]):
+        raise ValueError(f"mask_blend: {mask.shape[0]} masks do not go with a batch of {x.shape[0]}.")
+    if use_kernels(x):
+        return torch.ops.cuda_ops.mask_blend(x, other.to(x.dtype), mask)
+    mask = mask.to(x.dtype)
+    # The wide tensors first: a one-channel factor in front would lose the channels-last layout.
+    return x * mask + other.to(x.dtype) * (1 - mask)
+
+
+def _mask_operand(mask: Tensor, x: Tensor) -> tuple[Tensor, int, bool]:
+    if mask.dtype != x.dtype:
+        mask = mask.to(wide(x.dtype))
+    return mask.contiguous(), mask.shape[0], mask.dtype == x.dtype
+
+
+@torch.library.impl("cuda_ops::mask_blend", ("cpu", "cuda"))
+def _blend(x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
+    x, other = _dense(x, x, other)  # type: ignore[assignment]
+    y = torch.empty_like(x)
+    mask, batch, narrow = _mask_operand(mask, x)
+    place = arguments.dense_place([x, other, y])
+    pointers = map(address, (x, other, mask, y))
+    library_for(x).call(arguments.MaskBlend(place, *x.shape, *pointers, batch, narrow, 0))
+    return y
+
+
+@torch.library.register_fake("cuda_ops::mask_blend")
+def _blend_fake(x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=memory_format(x))
+
+
+def _blend_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, other, mask = inputs
+    kept = (x, other) if mask.requires_grad else (None, None)
+    ctx.save_for_backward(*kept, mask)
+
+
+def _blend_grad(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    x, other, mask = ctx.saved_tensors
+    of_x, of_other, total = torch.ops.cuda_ops.mask_blend_backward(g, x, other, mask)
+    needed = ctx.needs_input_grad
+    of_mask = None
+    if needed[2]:
+        of_mask = (total.sum(0, keepdim=True) if mask.shape[0] == 1 else total).to(mask.dtype)
+    return of_x if needed[0] else None, of_other if needed[1] else None, of_mask
+
+
+torch.library.register_autograd("cuda_ops::mask_blend", _blend_grad, setup_context=_blend_setup)
+
+
+@torch.library.impl("cuda_ops::mask_blend_backward", ("cpu", "cuda"))
+def _backward(
+    g: Tensor, x: Tensor | None, other: Tensor | None, mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    g, x, other = _dense(g if x is None else x, g, x, other)  # type: ignore[assignment]
+    of_x, of_other = torch.empty_like(g), torch.empty_like(g)
+    mask, batch, narrow = _mask_operand(mask, g)
+    place = arguments.dense_place([g, x, other, of_x, of_other])
+    sums = _Sums(g, place, False, False, x is not None)
+    pointers = map(address, (g, x, other, mask, of_x, of_other))
+    given = arguments.MaskBlendBackward(place, *g.shape, *pointers, *sums.addresses(), batch, narrow, 0)
+    library_for(g).call(given)
+    return of_x, of_other, sums.totals()[2]
+
+
+@torch.library.register_fake("cuda_ops::mask_blend_backward")
+def _backward_fake(
+    g: Tensor, x: Tensor | None, other: Tensor | None, mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    layout = memory_format(g if x is None else x)
+    shape = (0,) if x is None else (g.shape[0], 1, *g.shape[2:])
+    total = g.new_empty(shape, dtype=wide(g.dtype))
+    return (
+        torch.empty_like(g, memory_format=layout),
+        torch.empty_like(g, memory_format=layout),
+        total,
+    )
+
+
+def _backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*inputs)
+
+
+def _backward_grad(
+    ctx: Any, u: Tensor | None, v: Tensor | None, q: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """Of ⟨u, g · m⟩ + ⟨v, g · (1 − m)⟩ + ⟨q, Σ_c g · (x − other)⟩."""
+    g, x, other, mask = ctx.saved_tensors
+    m = mask.to(g.dtype)
+    of_g = of_x = of_other = of_mask = None
+    if ctx.needs_input_grad[0]:
+        terms = [] if u is None else [u * m]
+        terms += [] if v is None else [v * (1 - m)]
+        terms += [] if q is None else [(x - other) * q.to(g.dtype)]
+        of_g = sum(terms[1:], terms[0]) if terms else None
+    if q is not None:
+        of_x = g * q.to(g.dtype)
+        of_other = -of_x
+    if ctx.needs_input_grad[3] and not (u is None and v is None):
+        difference = (0 if u is None else u) - (0 if v is None else v)
+        of_mask = (g * difference).sum(1, keepdim=True).sum_to_size(mask.shape).to(mask.dtype)
+    return of_g, of_x, of_other, of_mask
+
+
+torch.library.register_autograd(
+    "cuda_ops::mask_blend_backward", _backward_grad, setup_context=_backward_setup
+)
