@@ -2,19 +2,20 @@
 
 Road: beside it; the command `stylegan-swap doctor` prints what is found here. Importing this
 package never compiles and never needs CUDA: the plain torch path runs on every device that
-torch runs on, and it is the only one in this version.
+torch runs on, and the compiled kernels of `csrc` only replace it on CUDA tensors.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-ENVIRONMENT = "STYLEGAN_SWAP_OPS"
-CHOICES = ("auto", "torch", "cuda")
+from cuda_ops import dispatch
+from cuda_ops.build import cuda_recipe, find_built
+from cuda_ops.dispatch import ENVIRONMENT, requested
+from cuda_ops.toolchain import BuildError
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class OpsBackend:
 
     Attributes:
         requested: what STYLEGAN_SWAP_OPS asked for: "auto", "torch" or "cuda".
-        active: what runs: "torch".
+        active: what runs on this machine's GPU, or without one: "torch" or "cuda".
         reason: one sentence on why.
         device: the fastest device torch sees here: "cuda", "mps" or "cpu".
     """
@@ -38,32 +39,46 @@ class OpsBackend:
 
 
 def ops_backend(environ: Mapping[str, str] | None = None) -> OpsBackend:
-    """Say which backend is active, read anew at every call.
+    """Say which backend is active, read anew at every call; nothing is compiled.
 
     Args:
-        environ: where STYLEGAN_SWAP_OPS is looked up; None is the process's environment.
+        environ: where STYLEGAN_SWAP_OPS and TORCH_CUDA_ARCH_LIST are looked up; None is the process's
+            environment.
 
     Returns:
         The backend and the reason for it.
 
     Raises:
         ValueError: STYLEGAN_SWAP_OPS is none of auto, torch, cuda.
-        RuntimeError: "cuda" was asked for, which this version does not have.
+        RuntimeError: "cuda" was asked for, and the kernels cannot be had here.
     """
-    value = (os.environ if environ is None else environ).get(ENVIRONMENT, "")
-    requested = value.strip().lower() or "auto"
-    if requested not in CHOICES:
-        raise ValueError(
-            f"{ENVIRONMENT}={value!r} names no backend of the operations; set it to one of "
-            f"{', '.join(CHOICES)}, or unset it."
-        )
-    if requested == "cuda":
-        raise RuntimeError(
-            f"{ENVIRONMENT}=cuda asks for CUDA kernels, but none are built in this version; set it to "
-            "'auto' or 'torch', which also run on a GPU."
-        )
-    reason = "chosen by the user" if requested == "torch" else "no CUDA kernels are built in this version"
-    return OpsBackend(requested, "torch", reason, _device())
+    wanted = requested(environ)
+    if wanted == "torch":
+        return OpsBackend(wanted, "torch", "chosen by the user", _device())
+    try:
+        return OpsBackend(wanted, "cuda", _kernels(environ), _device())
+    except BuildError as error:
+        if wanted == "cuda":
+            raise RuntimeError(
+                f"{ENVIRONMENT}=cuda asks for the CUDA kernels, but they cannot be had: {error}. "
+                "Set it to 'auto' or 'torch', which run everywhere."
+            ) from None
+        return OpsBackend(wanted, "torch", str(error), _device())
+
+
+def _kernels(environ: Mapping[str, str] | None) -> str:
+    """The state of the compiled kernels; raises BuildError where they will not run."""
+    if not torch.cuda.is_available():
+        raise BuildError("torch sees no CUDA GPU here")
+    if torch.version.cuda is None:
+        raise BuildError("this torch is not built for CUDA")
+    if (why := dispatch.failure()) is not None:
+        raise BuildError(why)
+    recipe = cuda_recipe(environ=environ)
+    if (path := find_built(recipe)) is not None:
+        return f"compiled kernels in {path.parent}"
+    dispatch.refuse_known_failure(recipe)
+    return f"not compiled yet; the first use does it with {recipe.compiler}, or `python -m cuda_ops build`"
 
 
 def _device() -> str:

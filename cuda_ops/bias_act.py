@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuda_ops.dispatch import use_kernels
+from cuda_ops.fused_epilogue import fused_epilogue
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -35,6 +38,10 @@ ACTIVATIONS: dict[str, Activation] = {
     "softplus": Activation(lambda x, _: F.softplus(x), 0.0, 1.0),
     "swish": Activation(lambda x, _: F.silu(x), 0.0, math.sqrt(2)),
 }
+
+
+# Slope below zero of the activations that a positive factor passes through (that of lrelu is the default).
+_SLOPES = {"linear": 1.0, "relu": 0.0, "lrelu": 0.2}
 
 
 def bias_act(
@@ -76,7 +83,11 @@ def bias_act(
     slope = spec.alpha if alpha is None else float(alpha)
     scale = spec.gain if gain is None else float(gain)
     if b is not None:
-        b = _along(x, b, dim)
+        along = _along(x, b, dim)
+        if act in _SLOPES and scale > 0 and x.ndim == 4 and dim in (1, -3) and use_kernels(x):
+            given = slope if act == "lrelu" else _SLOPES[act]
+            return fused_epilogue(x, bias=b, slope=given, gain=scale, clamp=clamp)
+        b = along
     if act in ("linear", "relu", "lrelu") and scale > 0:
         # A positive factor passes through these three, so it rides on the addition.
         y = x if b is None else torch.add(b * scale, x, alpha=scale)

@@ -381,3 +381,13 @@ def _double_fake(
         torch.empty_like(g, memory_format=layout) if of_x else g.new_empty(0),
         g.new_empty(tuple(g.shape[:2]) if of_scale else (0,), dtype=wide(g.dtype)),
     )
+
+
+def _double_grad(ctx: Any, *_: Tensor) -> tuple[None, ...]:
+    raise RuntimeError(
+        "cuda_ops: the fused epilogue has first and second derivatives, a third was asked for; "
+        "set STYLEGAN_SWAP_OPS=torch, which has all."
+    )
+
+
+torch.library.register_autograd("cuda_ops::epilogue_double", _double_grad)

@@ -19,6 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.bias_act import bias_act, leaky_relu
+from cuda_ops.dispatch import use_kernels
+from cuda_ops.fused_epilogue import fused_epilogue
 from cuda_ops.modulated_conv2d import modulated_conv2d, square_sum
 from cuda_ops.precision import as_given
 from cuda_ops.upfirdn2d import setup_filter, upfirdn2d
@@ -386,6 +388,9 @@ class ConvLayer(nn.Sequential):
             return conv(x, gain=gain, stride=stride)
         act = self[-1]
         assert isinstance(act, BiasedLeakyReLU)
+        if use_kernels(x):
+            y = conv(x, stride=stride)
+            return fused_epilogue(y, bias=act.bias, slope=act.slope, gain=act.gain * gain)
         y = conv(x, gain=act.gain * gain, extra_bias=act.bias, stride=stride)
         return leaky_relu(y, act.slope, in_place=True)
 

@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuda_ops.dispatch import use_kernels
+from cuda_ops.fused_fir import fir_serves, fused_fir
+
 Pair = int | Sequence[int]
 
 
@@ -113,6 +116,13 @@ def upfirdn2d(
     if f is None:
         f = x.new_ones(1, 1)
     _check_filter(f)
+    if use_kernels(x) and fir_serves(f, (up_x, up_y), (down_x, down_y)):
+        taps = f.detach().to(x.device)
+        taps = torch.outer(taps, taps) if f.ndim == 1 else taps
+        pads = (x0, x1, y0, y1)
+        return fused_fir(
+            x, taps, up=up_x, down=down_x, padding=pads, flip=flip_filter, filter_gain=gain
+        )
     # The filter is a constant of the network: without detach a filter held as a parameter
     # would silently be trained.
     f = f.detach().to(x)
@@ -259,6 +269,8 @@ def fir(x: Tensor, f: Tensor, padding: tuple[int, int, int, int], bias: Tensor |
     Returns:
         `[batch, channels, h + y0 + y1 − t_y + 1, w + x0 + x1 − t_x + 1]`.
     """
+    if use_kernels(x) and fir_serves(f, (1, 1), (1, 1)):
+        return fused_fir(x, f, padding=padding, bias=bias)
     kernel = f.detach().to(x).flip((0, 1))
     return _depthwise(x, kernel, (1, 1), padding, bias)
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.bias_act import bias_act
+from cuda_ops.fused_mask_blend import mask_blend
 from cuda_ops.layers import EqualizedConv2d
 from stylegan_swap.models.inside import RESOLUTIONS as INSIDE
 from stylegan_swap.models.inside import SMALL, InsideFeatures
@@ -86,9 +87,7 @@ class OutsideEntry(nn.Module):
 
     def forward(self, hidden: Tensor, entry: Tensor, mask: Tensor) -> Tensor:
         """Return the blended features, shaped as ``hidden``; ``mask`` is ``[batch, 1, r, r]``."""
-        mask = mask.to(hidden.dtype)
-        # The wide tensors first: a one-channel factor in front would lose the channels-last layout.
-        return hidden * mask + self.project(entry).to(hidden.dtype) * (1 - mask)
+        return mask_blend(hidden, self.project(entry), mask)
 
 
 class ColourEntry(nn.Module):

@@ -11,9 +11,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cuda_ops.dispatch import use_kernels
 from cuda_ops.finish import add_noise_and_activate
+from cuda_ops.fused_to_rgb import fused_to_rgb
 from cuda_ops.layers import BiasedLeakyReLU, ModulatedConv2d, Upsample
 from cuda_ops.precision import as_given
+from cuda_ops.styled_conv2d import fused_styled_conv2d
 
 
 class NoiseWeight(nn.Module):
@@ -67,11 +70,30 @@ class StyledConv(nn.Module):
         Returns:
             `[batch, out, h', w']`, h' = 2h with `up`.
         """
+        if use_kernels(x):
+            return self._fused(x, w, noise)
         # √2 is positive and passes through leaky ReLU, so every term carries it beforehand.
         gain = math.sqrt(2)
         y = self.conv(x, w, bias=self.activate.bias, gain=gain)
         scaled = None if noise is None else self.noise(noise.to(y), gain)
         return add_noise_and_activate(y, scaled, 0.2, self.conv_clamp)
+
+    def _fused(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        conv = self.conv
+        return fused_styled_conv2d(
+            x,
+            conv.weight[0],
+            conv.modulation(w),
+            bias=self.activate.bias,
+            noise=None if noise is None else noise.to(x.device),
+            strength=None if noise is None else self.noise.weight,
+            up=1 if conv.resample is None else 2,
+            resample_filter=None if conv.resample is None else conv.blur.kernel,
+            weight_gain=conv.scale,
+            slope=0.2,
+            gain=math.sqrt(2),
+            clamp=self.conv_clamp,
+        )
 
 
 class ToRGB(nn.Module):
@@ -109,6 +131,12 @@ class ToRGB(nn.Module):
         Returns:
             `[batch, 3, h, w]`, at least float32.
         """
+        if use_kernels(x):
+            style = self.conv.modulation(w).to(torch.promote_types(x.dtype, torch.float32))
+            weight = self.conv.weight[0, None, :, :, 0, 0] * (style * self.conv.scale)[:, None]
+            taps = None if skip is None else self.upsample.kernel
+            bias = self.bias.flatten()
+            return fused_to_rgb(x, weight, bias, skip=skip, taps=taps, clamp=self.conv_clamp)
         rgb = self.conv(x, w, bias=self.bias.flatten())
         rgb = rgb.to(torch.promote_types(rgb.dtype, torch.float32))
         if self.conv_clamp is not None:

@@ -1,0 +1,78 @@
+"""`python -m cuda_ops build` compiles the kernels ahead of their first use; `doctor` says which backend is in use.
+
+Road: beside it. Exit codes: 0 done, 1 an error, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from cuda_ops.backend import ops_backend
+from cuda_ops.build import Recipe, build, cuda_recipe, find_built, host_recipe, recorded_failure
+from cuda_ops.library import Library
+from cuda_ops.toolchain import ARCHITECTURES, BuildError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return the exit code.
+
+    Args:
+        arguments: the command line without the program's name; None takes the process's.
+    """
+    parser = argparse.ArgumentParser(prog="python -m cuda_ops", description="The compiled kernels.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("build", help="compile the kernels for the GPUs here")
+    one.add_argument("--arch", help=f'in place of {ARCHITECTURES}, such as "8.0;9.0+PTX"')
+    one.add_argument("--host", action="store_true", help="the CPU build that tests of the kernels use")
+    one.add_argument("--force", action="store_true", help="compile even if it was done before")
+    commands.add_parser("doctor", help="say which backend is in use, and why")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    try:
+        if given.command == "doctor":
+            print(ops_backend())
+            return 0
+        return _build(given)
+    except (RuntimeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _build(given: argparse.Namespace) -> int:
+    environ = dict(os.environ)
+    if given.arch:
+        environ[ARCHITECTURES] = given.arch
+    recipe = host_recipe(environ) if given.host else cuda_recipe(environ=environ)
+    if given.force and (old := find_built(recipe)) is not None:
+        (old.parent / "build.json").unlink()
+    try:
+        path = build(recipe)
+    except BuildError:
+        if (output := recorded_failure(recipe)) is not None:
+            print(output, file=sys.stderr)
+        raise
+    _try(path, recipe)
+    record = json.loads((path.parent / "build.json").read_text(encoding="utf-8"))
+    if record["output"].strip():
+        print(record["output"].strip())
+    print(f"{path}\ncompiled in {record['seconds']} s: {' '.join(recipe.flags)}")
+    return 0
+
+
+def _try(path: Path, recipe: Recipe) -> None:
+    """Load what was built, and run it where there is a device for it."""
+    library = Library(path, recipe.key)
+    if library.device_type == "cpu" or torch.cuda.is_available():
+        library.check(torch.device(library.device_type))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""A whole styled convolution on the compiled kernels: modulation, convolution, FIR, demodulation, noise, activation.
+
+Road: photo → detect → align → encoder → swapper → **generator** → paste. The convolution itself is cuDNN's; what
+follows it is one pass over the image, with the FIR filter in it where the layer doubles the size. Plain torch's
+way to the same result is `modulated_conv2d` and `leaky_relu`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cuda_ops.arguments import wide
+from cuda_ops.conv2d_resample import transpose_weight
+from cuda_ops.fused_epilogue import fused_epilogue
+from cuda_ops.fused_fir import fir_serves, fused_fir
+from cuda_ops.modulated_conv2d import square_sum
+from cuda_ops.upfirdn2d import fir, up_padding
+
+# As in modulated_conv2d: what a number of the folded weight costs, measured in numbers of the image.
+_FOLD_COST = 2.0
+
+
+def fused_styled_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    style: Tensor,
+    *,
+    bias: Tensor | None = None,
+    noise: Tensor | None = None,
+    strength: Tensor | None = None,
+    up: int = 1,
+    resample_filter: Tensor | None = None,
+    demodulate: bool = True,
+    weight_gain: float = 1.0,
+    slope: float = 1.0,
+    gain: float = 1.0,
+    clamp: float | None = None,
+    eps: float = 1e-8,
+) -> Tensor:
+    """Compute `clamp(gain · lrelu(modulated convolution + strength · noise + bias), ±clamp)`.
+
+    In float16 style and weight are brought below 1 before the convolution and demodulation takes that back, so
+    that sums over thousands of products stay below the largest half (StyleGAN2-ADA, appendix on mixed
+    precision); the result is the same.
+
+    Args:
+        x: `[batch, in, h, w]`.
+        weight: `[out, in, k, k]`, k odd.
+        style: `[batch, in]`.
+        bias: `[out]`.
+        noise: `[batch or 1, 1, h', w']`.
+        strength: `[1]`, factor of the noise.
+        up: 1, or 2 for a transposed convolution followed by the filter.
+        resample_filter: `[t, t]`, sum 4, where `up` is 2.
+        demodulate: normalise the output channels.
+        weight_gain: run-time factor on the weight.
+        slope: of the leaky ReLU.
+        gain: after it, above 0.
+        clamp: limit of the result; None for none.
+        eps: keeps the normalisation finite.
+
+    Returns:
+        `[batch, out, h', w']`, h' = up · h, in the dtype in which the convolution ran.
+
+    Raises:
+        ValueError: `up` is 2 without a filter, or operands of the epilogue that do not fit.
+    """
+    if (up == 2) != (resample_filter is not None) or up not in (1, 2):
+        raise ValueError(f"fused_styled_conv2d: up must be 1, or 2 with a resample_filter, got {up}.")
+    exact = wide(x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        s = style.to(exact)
+        scale = s.new_full((x.shape[0], weight.shape[0]), weight_gain)
+        if demodulate:
+            energy = s.square() @ square_sum(weight).to(exact).t()
+            scale = torch.rsqrt(energy * weight_gain**2 + eps) * weight_gain
+        moved = x.numel() * (1.0 + (weight.shape[0] / weight.shape[1]) * up**2)
+        if x.shape[0] == 1 and moved > _FOLD_COST * weight.numel():
+            kernel = (weight * (s[0, None, :, None, None] * scale[0, :, None, None, None])).to(x.dtype)
+            factor = None
+        else:
+            kernel, factor = weight, scale
+            if _is_half(x):
+                size = s.detach().abs().amax(1, keepdim=True).clamp_min(1e-6)
+                s, kernel, factor = s / size, weight * weight_gain, scale * (size / weight_gain)
+            x, kernel = x * s.to(x.dtype)[:, :, None, None], kernel.to(x.dtype)
+    if resample_filter is None:
+        y = F.conv2d(x, kernel, padding=kernel.shape[2] // 2)
+    else:
+        y = F.conv_transpose2d(x, transpose_weight(kernel), stride=2)
+    ending = {"scale": factor, "noise": noise, "strength": strength, "bias": bias}
+    if resample_filter is None:
+        return fused_epilogue(y, **ending, slope=slope, gain=gain, clamp=clamp)
+    lead, tail = kernel.shape[2] // 2 - kernel.shape[2] + 1, kernel.shape[2] // 2 - kernel.shape[2] + 2
+    a, b, c, d = up_padding(resample_filter, (2, 2))
+    pads = (a + lead, b + tail, c + lead, d + tail)
+    if not fir_serves(resample_filter, (1, 1), (1, 1)):
+        return fused_epilogue(fir(y, resample_filter, pads), **ending, slope=slope, gain=gain, clamp=clamp)
+    return fused_fir(y, resample_filter, padding=pads, **ending, slope=slope, gain=gain, clamp=clamp)
+
+
+def _is_half(x: Tensor) -> bool:
+    """Whether a convolution of `x` runs in float16, by itself or by autocast."""
+    device = x.device.type
+    autocast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+    return x.dtype == torch.float16 or autocast

@@ -1,0 +1,201 @@
+import itertools
+
+import pytest
+import references
+import torch
+from references import DTYPES, LAYOUTS, close, laid_out
+
+from cuda_ops.arguments import memory_format, wide
+from cuda_ops.fused_epilogue import fused_epilogue
+
+pytestmark = pytest.mark.usefixtures("kernels")
+
+# One pack and less, several tiles, channels that do not divide into packs, one pixel, one channel.
+SHAPES = ((2, 16, 5, 4), (1, 3, 7, 9), (3, 40, 19, 23), (1, 1, 6, 6), (2, 8, 1, 1), (1, 520, 3, 2))
+ACTIVATION = {"slope": 0.2, "gain": 1.5, "clamp": 2.0}
+
+
+def operands(shape, dtype, seed=0, shared_noise=False):
+    """x, scale, noise, strength, bias as the networks hand them over."""
+    g = torch.Generator().manual_seed(seed)
+    batch, channels, height, width = shape
+    maps = (1 if shared_noise else batch, 1, height, width)
+    return {
+        "x": torch.randn(shape, generator=g, dtype=torch.float64).to(dtype),
+        "scale": (torch.rand(batch, channels, generator=g, dtype=torch.float64) + 0.5).to(wide(dtype)),
+        "noise": torch.randn(maps, generator=g, dtype=torch.float64).to(dtype),
+        "strength": torch.randn(1, generator=g, dtype=torch.float64).to(wide(dtype)),
+        "bias": torch.randn(channels, generator=g, dtype=torch.float64).to(dtype),
+    }
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_type_layout_and_shape(dtype, layout):
+    for n, shape in enumerate(SHAPES):
+        given = operands(shape, dtype, n, shared_noise=n % 2 == 0)
+        given["x"] = laid_out(given["x"], layout)
+        got = fused_epilogue(**given, **ACTIVATION)
+        assert got.dtype == dtype
+        assert got.is_contiguous(memory_format=memory_format(given["x"]))
+        close(got, references.epilogue(**{k: v.double() for k, v in given.items()}, **ACTIVATION), dtype)
+
+
+def test_every_operand_may_be_absent():
+    given = operands((2, 6, 4, 4), torch.float32)
+    for scale, noise, bias, clamp in itertools.product((0, 1), repeat=4):
+        names = {"x"} | ({"scale"} if scale else set()) | ({"noise", "strength"} if noise else set())
+        some = {k: v for k, v in given.items() if k in names | ({"bias"} if bias else set())}
+        options = {"slope": 0.1, "clamp": 0.5 if clamp else None}
+        wanted = references.epilogue(**{k: v.double() for k, v in some.items()}, **options)
+        close(fused_epilogue(**some, **options), wanted, torch.float32)
+
+
+def test_float32_operands_beside_sixteen_bits_are_not_rounded():
+    given = operands((1, 8, 4, 4), torch.bfloat16)
+    given |= {"bias": torch.full((8,), 1.001), "x": torch.full((1, 8, 4, 4), -1.0).bfloat16()}
+    got = fused_epilogue(given["x"], bias=given["bias"])
+    assert torch.equal(got, torch.full((1, 8, 4, 4), 0.001).bfloat16())
+
+
+def test_sums_do_not_overflow_before_the_limit():
+    x = torch.full((1, 8, 2, 2), 60000.0).half()
+    got = fused_epilogue(x, scale=torch.full((1, 8), 4.0), clamp=256.0)
+    assert torch.equal(got, torch.full_like(x, 256.0))
+    assert torch.isinf(fused_epilogue(x, scale=torch.full((1, 8), 4.0))).all()
+
+
+def test_not_a_number_stays_one():
+    x = torch.tensor([float("nan"), float("inf"), -float("inf"), -0.0]).reshape(1, 1, 2, 2)
+    got = fused_epilogue(x, slope=0.2, clamp=3.0).flatten()
+    assert torch.isnan(got[0])
+    assert got[1:].tolist() == [3.0, -3.0, 0.0]
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("shape", [(2, 16, 9, 8), (1, 3, 6, 5), (2, 40, 37, 29)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_gradients_against_float64(dtype, shape, layout):
+    given = operands(shape, dtype, 5)
+    given["x"] = laid_out(given["x"], layout)
+    given = {k: v.requires_grad_() for k, v in given.items()}
+    exact = {k: v.detach().double().requires_grad_() for k, v in given.items()}
+    activation = ACTIVATION | {"clamp": 256.0}
+    got = fused_epilogue(**given, **activation)
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(6)).to(dtype)
+    names = list(given)
+    found = torch.autograd.grad(got, given.values(), weight)
+    wanted = torch.autograd.grad(
+        references.epilogue(**exact, **activation), exact.values(), weight.double()
+    )
+    for name, a, b in zip(names, found, wanted, strict=True):
+        assert a.dtype == given[name].dtype, name
+        assert a.shape == given[name].shape, name
+        close(a, b, dtype, 4)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("shared_noise", [False, True])
+def test_first_and_second_derivatives(layout, shared_noise):
+    given = operands((2, 6, 3, 4), torch.float64, 1, shared_noise)
+    given["x"] = laid_out(given["x"], layout)
+    inputs = [v.requires_grad_() for v in given.values()]
+
+    def call(x, scale, noise, strength, bias):
+        named = dict(zip(given, (x, scale, noise, strength, bias), strict=True))
+        return fused_epilogue(**named, **ACTIVATION)
+
+    assert torch.autograd.gradcheck(call, inputs, fast_mode=True)
+    assert torch.autograd.gradgradcheck(call, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("only", ["x", "scale", "noise", "strength", "bias"])
+def test_one_gradient_alone_is_the_same(only):
+    given = operands((2, 8, 4, 4), torch.float64, 2)
+    for value in given.values():
+        value.requires_grad_()
+    everything = torch.autograd.grad(fused_epilogue(**given, **ACTIVATION).sum(), given.values())
+    alone = {k: v.detach().requires_grad_(k == only) for k, v in given.items()}
+    [found] = torch.autograd.grad(fused_epilogue(**alone, **ACTIVATION).sum(), alone[only])
+    torch.testing.assert_close(found, everything[list(given).index(only)])
+
+
+def test_second_derivative_of_a_penalty_on_gradients():
+    """As in R1: a function of the first gradient, differentiated by everything."""
+    given = {k: v.requires_grad_() for k, v in operands((2, 8, 5, 5), torch.float64, 3).items()}
+
+    def penalties(function):
+        y = function(**given, **ACTIVATION)
+        grads = torch.autograd.grad((y**3).sum(), given.values(), create_graph=True)
+        penalty = sum(g.square().sum() for g in grads)
+        return torch.autograd.grad(penalty, given.values())
+
+    for a, b in zip(penalties(fused_epilogue), penalties(references.epilogue), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-9)
+
+
+def test_a_third_derivative_is_refused_and_not_wrong():
+    x = torch.randn(1, 4, 3, 3, dtype=torch.float64, requires_grad=True)
+    scale = torch.rand(1, 4, dtype=torch.float64, requires_grad=True)
+    [g] = torch.autograd.grad(fused_epilogue(x, scale=scale).pow(2).sum(), x, create_graph=True)
+    [gg] = torch.autograd.grad(g.pow(3).sum(), scale, create_graph=True)
+    with pytest.raises(RuntimeError, match="a third was asked for"):
+        torch.autograd.grad(gg.pow(2).sum(), scale)
+
+
+def test_derivative_where_the_limit_holds_and_at_zero():
+    x = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0, 5.0]).reshape(1, 1, 2, 3).requires_grad_()
+    fused_epilogue(x, slope=0.5, gain=2.0, clamp=4.0).sum().backward()
+    assert x.grad.flatten().tolist() == [1.0, 1.0, 1.0, 2.0, 0.0, 0.0]
+
+
+def test_a_limit_that_bfloat16_cannot_hold():
+    x = torch.full((1, 8, 2, 2), 300.0).bfloat16().requires_grad_()
+    y = fused_epilogue(x, clamp=257.0)
+    y.sum().backward()
+    assert torch.equal(x.grad, torch.zeros_like(x))
+
+
+def test_no_samples():
+    x = torch.empty(0, 8, 4, 4, requires_grad=True)
+    bias = torch.zeros(8, requires_grad=True)
+    y = fused_epilogue(x, bias=bias, slope=0.2)
+    y.sum().backward()
+    assert y.shape == x.grad.shape == x.shape
+    assert torch.equal(bias.grad, torch.zeros(8))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
+def test_contract_of_a_custom_operation(layout):
+    given = operands((2, 8, 4, 4), torch.float32)
+    given["x"] = laid_out(given["x"], layout)
+    inputs = [v.requires_grad_() for v in given.values()]
+    torch.library.opcheck(torch.ops.cuda_ops.epilogue, (*inputs, 0.2, 1.4, 256.0))
+    x, scale = inputs[:2]
+    g = torch.randn_like(x)
+    operation = torch.ops.cuda_ops.epilogue_backward
+    torch.library.opcheck(operation, (g, x, x, scale, 0.2, 1.4, 256.0, True, True, True))
+    torch.library.opcheck(operation, (g, None, None, scale, 1.0, 1.0, -1.0, False, False, False))
+    sums = (torch.randn(2, 8), torch.randn(2, 8), torch.randn(2, 1, 4, 4))
+    with torch.no_grad():
+        given = (g, *sums, g, x, x, scale, 0.2, 1.4, 256.0, True, True)
+        given = [v.detach() if isinstance(v, torch.Tensor) else v for v in given]
+        torch.library.opcheck(torch.ops.cuda_ops.epilogue_double, given)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": torch.ones(2, 7)}, r"scale \[2, 7\] must be \[2, 8\]"),
+        ({"bias": torch.ones(7)}, r"bias \[7\] must be \[8\]"),
+        ({"strength": None}, "go together"),
+        ({"strength": torch.ones(2)}, "one number"),
+        ({"noise": torch.ones(2, 1, 4, 5)}, r"\[batch or 1, 1, 4, 4\]"),
+        ({"noise": torch.ones(3, 1, 4, 4)}, "3 maps"),
+        ({"gain": 0.0}, "above 0"),
+        ({"clamp": -1.0}, "negative"),
+    ],
+)
+def test_operands_that_do_not_fit(change, message):
+    with pytest.raises(ValueError, match=message):
+        fused_epilogue(**(operands((2, 8, 4, 4), torch.float32) | change))

@@ -1,0 +1,77 @@
+import pytest
+import torch
+from references import DTYPES, LAYOUTS, close, laid_out
+
+from cuda_ops.fused_mask_blend import mask_blend
+
+
+def random(shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_plain_torch_without_kernels():
+    x, other, mask = random((2, 4, 3, 3)), random((2, 4, 3, 3), 1), random((2, 1, 3, 3), 2).sigmoid()
+    wanted = x * mask + other * (1 - mask)
+    assert torch.equal(mask_blend(x, other, mask), wanted)
+    assert torch.equal(mask_blend(x, other, torch.ones(1, 1, 3, 3)), x)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_type_layout_and_shape(dtype, layout):
+    for n, shape in enumerate(((2, 16, 5, 4), (1, 3, 7, 9), (2, 40, 19, 23))):
+        x, other = random(shape, n).to(dtype), laid_out(random(shape, n + 9).to(dtype), layout)
+        mask = random((shape[0] if n else 1, 1, *shape[2:]), 2).sigmoid().to(dtype if n % 2 else torch.float32)
+        exact = mask.double()
+        wanted = x.double() * exact + other.double() * (1 - exact)
+        close(mask_blend(laid_out(x, layout), other, mask), wanted, dtype)
+        kept = mask_blend(x, other, torch.ones_like(mask))
+        assert torch.equal(kept, x)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("masks", [1, 2])
+def test_first_and_second_derivatives(layout, masks):
+    shapes = ((2, 6, 3, 4), (2, 6, 3, 4), (masks, 1, 3, 4))
+    given = [laid_out(random(shape, n), layout).requires_grad_() for n, shape in enumerate(shapes)]
+    assert torch.autograd.gradcheck(mask_blend, given, fast_mode=True)
+    assert torch.autograd.gradgradcheck(mask_blend, given, fast_mode=True)
+    frozen = given[2].detach()
+    assert torch.autograd.gradcheck(lambda x, other: mask_blend(x, other, frozen), given[:2], fast_mode=True)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_gradients_against_float64(dtype):
+    shape = (2, 40, 23, 31)
+    given = [random(shape).to(dtype), random(shape, 1).to(dtype), random((2, 1, 23, 31), 2).sigmoid().float()]
+    given = [laid_out(v, "channels_last").requires_grad_() for v in given]
+    exact = [v.detach().double().requires_grad_() for v in given]
+    g = random(shape, 3).to(dtype)
+    found = torch.autograd.grad(mask_blend(*given), given, g)
+    x, other, mask = exact
+    wanted = torch.autograd.grad(x * mask + other * (1 - mask), exact, g.double())
+    for a, b, original in zip(found, wanted, given, strict=True):
+        assert a.dtype == original.dtype
+        close(a, b, dtype, 4)
+
+
+@pytest.mark.usefixtures("kernels")
+def test_contract_of_a_custom_operation():
+    x, other = (torch.randn(2, 8, 4, 4, requires_grad=True) for _ in range(2))
+    mask = torch.rand(2, 1, 4, 4, requires_grad=True)
+    torch.library.opcheck(torch.ops.cuda_ops.mask_blend, (x, other, mask))
+    torch.library.opcheck(torch.ops.cuda_ops.mask_blend_backward, (x.detach(), x, other, mask))
+    torch.library.opcheck(torch.ops.cuda_ops.mask_blend_backward, (x, None, None, mask.detach()))
+
+
+def test_operands_that_do_not_fit():
+    x = torch.ones(2, 4, 3, 3)
+    with pytest.raises(ValueError, match=r"the mask \[2, 3, 3\]"):
+        mask_blend(x, x, torch.ones(2, 3, 3))
+    with pytest.raises(ValueError, match="must be"):
+        mask_blend(x, x[:, :3], torch.ones(2, 1, 3, 3))
+    with pytest.raises(ValueError, match="3 masks"):
+        mask_blend(x, x, torch.ones(3, 1, 3, 3))
