@@ -295,7 +295,7 @@ def _backward_fake(
 def _backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     g, x, y, scale, *constants = inputs
     ctx.set_materialize_grads(False)
-    ctx.constants = constants[:3]
+    ctx.constants, ctx.wanted = constants[:3], constants[3:]
     ctx.save_for_backward(g, x, y, scale)
 
 
@@ -303,6 +303,11 @@ def _backward_grad(
     ctx: Any, u: Tensor | None, sum_u: Tensor | None, product_u: Tensor | None, pixel_u: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     g, x, y, scale = ctx.saved_tensors
+    # Of sums that were not wanted there is only an empty tensor.
+    sum_u, product_u, pixel_u = (
+        u_of if wanted else None
+        for u_of, wanted in zip((sum_u, product_u, pixel_u), ctx.wanted, strict=True)
+    )
     of_x = ctx.needs_input_grad[1] and product_u is not None
     of_scale = ctx.needs_input_grad[3] and u is not None
     if u is None and sum_u is None and product_u is None and pixel_u is None:

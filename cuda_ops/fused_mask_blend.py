@@ -137,6 +137,7 @@ def _backward_grad(
 ) -> tuple[Tensor | None, ...]:
     """Of ⟨u, g · m⟩ + ⟨v, g · (1 − m)⟩ + ⟨q, Σ_c g · (x − other)⟩."""
     g, x, other, mask = ctx.saved_tensors
+    q = None if x is None else q
     m = mask.to(g.dtype)
     of_g = of_x = of_other = of_mask = None
     if ctx.needs_input_grad[0]:

@@ -165,10 +165,9 @@ def test_no_samples():
     assert torch.equal(bias.grad, torch.zeros(8))
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
-def test_contract_of_a_custom_operation(layout):
+def test_contract_of_a_custom_operation():
     given = operands((2, 8, 4, 4), torch.float32)
-    given["x"] = laid_out(given["x"], layout)
+    given["x"] = laid_out(given["x"], "sliced_last")
     inputs = [v.requires_grad_() for v in given.values()]
     torch.library.opcheck(torch.ops.cuda_ops.epilogue, (*inputs, 0.2, 1.4, 256.0))
     x, scale = inputs[:2]

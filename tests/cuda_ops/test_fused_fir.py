@@ -130,9 +130,8 @@ def test_an_image_of_more_rows_than_a_strip_of_threads_covers():
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
-def test_contract_of_a_custom_operation(layout):
-    x = laid_out(random((2, 8, 6, 6)).float(), layout).requires_grad_()
+def test_contract_of_a_custom_operation():
+    x = laid_out(random((2, 8, 6, 6)).float(), "sliced_last").requires_grad_()
     scale, noise = torch.rand(2, 8, requires_grad=True), torch.randn(2, 1, 6, 6)
     rest = (noise, torch.ones(1, requires_grad=True), torch.ones(8, requires_grad=True), 0.2, 1.4, 256.0)
     given = (x, BINOMIAL, 1, 1, [2, 1, 2, 1], False, 1.0, scale, *rest)

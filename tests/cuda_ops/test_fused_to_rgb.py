@@ -76,9 +76,8 @@ def test_gradients_against_float64(dtype):
         close(a, b, dtype, 4)
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-def test_contract_of_a_custom_operation(layout):
-    x = laid_out(random((2, 8, 6, 6)).float(), layout).requires_grad_()
+def test_contract_of_a_custom_operation():
+    x = laid_out(random((2, 8, 6, 6)).float(), "channels_last").requires_grad_()
     given = (x, torch.randn(2, 3, 8, requires_grad=True), torch.randn(3, requires_grad=True))
     torch.library.opcheck(torch.ops.cuda_ops.to_rgb, (*given, torch.randn(2, 3, 3, 3), TAPS, 256.0))
 
