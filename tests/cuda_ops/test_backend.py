@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+import torch
 
 from cuda_ops import ops_backend
 
@@ -8,7 +9,8 @@ from cuda_ops import ops_backend
 @pytest.mark.parametrize(
     ("value", "requested"), [(None, "auto"), ("", "auto"), ("auto", "auto"), (" Torch ", "torch")]
 )
-def test_torch_is_active_and_says_why(value, requested):
+def test_torch_is_active_without_a_gpu_and_says_why(value, requested, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     found = ops_backend({} if value is None else {"STYLEGAN_SWAP_OPS": value})
     assert (found.requested, found.active) == (requested, "torch")
     assert found.reason in str(found)
@@ -24,8 +26,9 @@ def test_environment_is_read_at_every_call(monkeypatch):
     assert ops_backend().requested == "auto"
 
 
-def test_cuda_is_refused_with_the_remedy():
-    with pytest.raises(RuntimeError, match=r"none are built in this version; set it to 'auto' or 'torch'"):
+def test_cuda_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RuntimeError, match=r"torch sees no CUDA GPU here\. Set it to 'auto' or 'torch'"):
         ops_backend({"STYLEGAN_SWAP_OPS": "cuda"})
 
 

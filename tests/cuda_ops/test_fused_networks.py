@@ -214,10 +214,10 @@ def test_autocast(dtype, host_library):
         wanted = network(w).image.detach()
         with torch.autocast("cpu", dtype):
             out = network(w)
-        out.image.square().sum().backward()
+        out.image.square().mean().backward()
     assert out.image.dtype == torch.float32
     assert out.features[16].dtype == dtype
-    assert float((out.image - wanted).abs().max() / wanted.abs().max()) < 0.08
+    assert float((out.image.detach() - wanted).abs().max() / wanted.abs().max()) < 0.08
     for name, parameter in network.named_parameters():
         if not name.startswith("style."):
             assert parameter.grad is not None, name
@@ -226,6 +226,8 @@ def test_autocast(dtype, host_library):
 
 
 def test_compiled_without_a_break_in_the_graph(host_library):
+    from torch._dynamo.backends.debugging import aot_eager
+
     torch.manual_seed(0)
     up, rgb = StyledConv(8, 8, 12, up=True), ToRGB(8, 12)
     x, w, noise, skip = torch.randn(2, 8, 4, 4), torch.randn(2, 12), torch.randn(1, 1, 8, 8), torch.randn(2, 3, 4, 4)
@@ -234,12 +236,16 @@ def test_compiled_without_a_break_in_the_graph(host_library):
         hidden = up(x, w, noise)
         return rgb(hidden, w, skip)
 
+    targets = []
+
+    def backend(graph, examples):
+        targets.extend(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
+        return aot_eager(graph, examples)
+
     with dispatch.host_kernels(host_library):
-        compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
+        compiled = torch.compile(call, fullgraph=True, backend=backend)
         x.requires_grad_()
         torch.testing.assert_close(compiled(x), call(x))
         [a], [b] = (torch.autograd.grad(f(x).square().sum(), x) for f in (compiled, call))
         torch.testing.assert_close(a, b)
-        with Seen() as seen, torch.no_grad():
-            compiled(x.detach())
-    assert seen.calls == {"fir": 1, "to_rgb": 1}
+    assert [name for name in targets if name.startswith("cuda_ops.")] == ["cuda_ops.fir", "cuda_ops.to_rgb"]
