@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test parity clean
+.PHONY: demo test parity cuda clean
 
 demo: $(VENV)/installed
 	$(BIN)/stylegan-swap demo --output runs/demo
@@ -24,6 +24,10 @@ test: $(VENV)/test-installed
 
 parity: $(VENV)/test-installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/parity.py -n 2 --dist worksteal
+
+# What `make test` leaves out: the CUDA kernels through nvcc for every architecture, and on a GPU where there is one.
+cuda: $(VENV)/test-installed
+	$(BIN)/pytest tests/cuda_ops -m "nvcc or gpu"
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(call INSTALL,.)

@@ -1,4 +1,4 @@
-"""Operations of StyleGAN2 networks in plain torch: resampling, modulated convolution, layers.
+"""Operations of StyleGAN2 networks: resampling, modulated convolution, layers; compiled kernels on a GPU.
 
 Road: photo → detect → align → **encoder** → swapper → **generator** → paste. The lowest package:
 it imports only torch, and every network stands on it. `ops_backend` says what is in use.
@@ -6,6 +6,7 @@ it imports only torch, and every network stands on it. `ops_backend` says what i
 
 from cuda_ops.backend import OpsBackend, ops_backend
 from cuda_ops.bias_act import ACTIVATIONS, bias_act
+from cuda_ops.captured_call import CapturedCall
 from cuda_ops.conv2d_resample import conv2d_resample
 from cuda_ops.layers import (
     BiasedLeakyReLU,
@@ -24,6 +25,7 @@ __all__ = [
     "ACTIVATIONS",
     "BiasedLeakyReLU",
     "Blur",
+    "CapturedCall",
     "ConvLayer",
     "EqualizedConv2d",
     "EqualizedLinear",

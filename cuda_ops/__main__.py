@@ -1,4 +1,4 @@
-"""`python -m cuda_ops build` compiles the kernels ahead of their first use; `doctor` says which backend is in use.
+"""`python -m cuda_ops build` compiles the kernels ahead of their first use; `doctor` names the backend.
 
 Road: beside it. Exit codes: 0 done, 1 an error, 2 wrong usage.
 """

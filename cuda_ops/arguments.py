@@ -143,7 +143,7 @@ def wide(dtype: torch.dtype) -> torch.dtype:
 
 
 def channels_last(x: Tensor) -> bool:
-    """Whether a 4-D tensor is to be treated as [n, h, w, c]; one channel or one pixel count as [n, c, h, w]."""
+    """Whether a 4-D tensor is treated as [n, h, w, c]; one channel or one pixel counts as [n, c, h, w]."""
     return x.stride(1) == 1 and x.shape[1] > 1 and x.shape[2] * x.shape[3] > 1
 
 

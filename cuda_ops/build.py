@@ -1,9 +1,9 @@
 """Compiles `csrc` into a shared library, once per source, compiler and GPU architecture.
 
 Road: beside it. Never at import: `python -m cuda_ops build` does it, or the first CUDA tensor that meets a
-fused operation. The library is plain C called through ctypes, so nvcc and its host compiler are all it takes:
-no headers of torch, and no rebuild that its ABI would force. A build may be killed at any time: the lock is the
-operating system's, and what is incomplete never bears the name that is looked for.
+fused operation. The library is plain C called through ctypes, so nvcc and its host compiler are all it
+takes: no headers of torch, and nothing that depends on its ABI. A build may be killed at any time: the lock
+is the operating system's, and what is incomplete never bears the name that is looked for.
 """
 
 from __future__ import annotations
@@ -212,7 +212,9 @@ def _compile(recipe: Recipe, folder: Path, timeout: float) -> Path:
             # A compiler that was killed may succeed next time; one that refused will refuse again.
             if code > 0:
                 failed.write_text(text, encoding="utf-8")
-            raise BuildError(f"{recipe.compiler} failed with exit status {code}: {_gist(output)}; {_remedy()}")
+            raise BuildError(
+                f"{recipe.compiler} failed with exit status {code}: {_gist(output)}; {_remedy()}"
+            )
         digest = hashlib.sha256((temporary / LIBRARY).read_bytes()).hexdigest()
         record = {"sha256": digest, "command": command, "seconds": round(seconds, 1), "output": output}
         (temporary / "build.json").write_text(json.dumps(record, indent=1), encoding="utf-8")

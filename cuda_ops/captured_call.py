@@ -1,8 +1,8 @@
 """A function of tensors as a CUDA graph: recorded once per set of shapes, then replayed without Python.
 
-Road: round the generator or the whole swap network at inference. At 4 to 64 pixels a layer takes a GPU less time
-than Python takes to ask for it; a recorded network costs one request. Off the GPU, or where gradients are
-wanted, the function is simply called.
+Road: round the generator at inference. At 4 to 64 pixels a layer takes a GPU less time than Python takes to
+ask for it; a recorded network costs one request. Off the GPU, or where gradients are wanted, the function is
+simply called.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class _Recording:
 class CapturedCall:
     """Call a function of CUDA tensors through a CUDA graph.
 
-    The recording reads parameters where they lie: steps of an optimiser and `load_state_dict` are seen, moved or
-    replaced parameters are not (make a new CapturedCall, or `clear` this one). The function must not depend on
-    values of its inputs in Python, draw random numbers on the CPU, or change Python state.
+    The recording reads parameters where they lie: steps of an optimiser and `load_state_dict` are seen, moved
+    or replaced parameters are not (make a new CapturedCall, or `clear` this one). The function must not
+    depend on values of its inputs in Python, copy from the CPU, or change Python state.
 
     Args:
         function: of positional tensors, to a tensor or a tuple of tensors.
-        keep: recordings to keep, one per set of shapes, layouts and number types; the one longest unused goes first.
-            Each holds the memory of a whole call.
+        keep: recordings to keep, one per set of shapes, layouts and number types; the one longest unused
+            goes first. Each holds the memory of a whole call.
 
     Raises:
         ValueError: `keep` below 1.
@@ -72,8 +72,8 @@ class CapturedCall:
             self._recordings.clear()
 
     def _recorded(self, inputs: Sequence[Tensor]) -> _Recording:
-        key = tuple((x.device, x.dtype, x.shape, x.stride()) for x in inputs)
-        key += (torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda"))
+        precision = (torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda"))
+        key = (precision, *((x.device, x.dtype, x.shape, x.stride()) for x in inputs))
         found = self._recordings.pop(key, None)
         if found is None:
             while len(self._recordings) >= self.keep:

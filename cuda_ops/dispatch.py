@@ -118,7 +118,7 @@ def _prepare(index: int, wanted: str) -> None:
 
 
 def refuse_known_failure(recipe: Recipe, folder: Path | None = None) -> None:
-    """Raise BuildError where the compiler refused this recipe before: every process would wait for it again."""
+    """Raise BuildError where the compiler refused this recipe before: each process would wait for it anew."""
     if recorded_failure(recipe, folder) is not None:
         raise BuildError(
             f"{recipe.compiler} failed before with this version and these flags; `python -m cuda_ops build` "

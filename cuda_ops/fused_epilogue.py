@@ -153,7 +153,7 @@ def _epilogue(
     gain: float,
     limit: float,
 ) -> Tensor:
-    [x] = _dense(x, x)  # type: ignore[list-item]
+    x = x.contiguous(memory_format=memory_format(x))
     y = torch.empty_like(x)
     ending, _kept = ending_of(x, scale, noise, strength, bias, slope, gain, limit)
     place = arguments.dense_place([x, y])
@@ -305,8 +305,7 @@ def _backward_grad(
     g, x, y, scale = ctx.saved_tensors
     # Of sums that were not wanted there is only an empty tensor.
     sum_u, product_u, pixel_u = (
-        u_of if wanted else None
-        for u_of, wanted in zip((sum_u, product_u, pixel_u), ctx.wanted, strict=True)
+        u_of if wanted else None for u_of, wanted in zip((sum_u, product_u, pixel_u), ctx.wanted, strict=True)
     )
     of_x = ctx.needs_input_grad[1] and product_u is not None
     of_scale = ctx.needs_input_grad[3] and u is not None
@@ -325,9 +324,7 @@ def _backward_grad(
     )
 
 
-torch.library.register_autograd(
-    "cuda_ops::epilogue_backward", _backward_grad, setup_context=_backward_setup
-)
+torch.library.register_autograd("cuda_ops::epilogue_backward", _backward_grad, setup_context=_backward_setup)
 
 
 @torch.library.impl("cuda_ops::epilogue_double", ("cpu", "cuda"))

@@ -1,9 +1,9 @@
 """FIR filter with up- or down-sampling by 2 and what follows a convolution, as one operation.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. `cuda_ops::fir` ends the generator's
-up-convolutions and stands before the discriminator's down-convolutions. Its derivative is made of itself (a FIR
-filter is linear: its adjoint is a FIR filter with up and down exchanged) and of `cuda_ops::epilogue_backward`,
-both differentiable, and so is the second derivative.
+Road: photo → detect → align → encoder → swapper → **generator** → paste. `cuda_ops::fir` ends the
+generator's up-convolutions and stands before the discriminator's down-convolutions. Its derivative is made of
+itself (a FIR filter is linear: its adjoint is a FIR filter with up and down exchanged) and of
+`cuda_ops::epilogue_backward`, both differentiable, and so is the second derivative.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The step to RGB as one operation: 1×1 convolution to three channels, bias, limit, enlarged skip image.
 
 Road: photo → detect → align → encoder → swapper → **generator** → paste. `cuda_ops::to_rgb` reads the hidden
-tensor once, in whatever precision, and puts the image out in float32. Its derivative is made of matrix products
-and `cuda_ops::fir`.
+tensor once, in whatever precision, and puts the image out in float32. Its derivative is made of matrix
+products and `cuda_ops::fir`.
 """
 
 from __future__ import annotations
@@ -126,9 +126,8 @@ def _to_rgb_fake(x: Tensor, *_: Any) -> Tensor:
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, weight, bias, skip, taps, limit = inputs
+    x, weight, bias, _, taps, limit = inputs
     ctx.limit = limit
-    ctx.skip_size = None if skip is None else skip.shape[2:]
     # The bias decides where the limit holds.
     ctx.save_for_backward(x, weight, bias if limit >= 0 else None, taps)
 
@@ -138,10 +137,9 @@ def _grad(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     of_x, of_weight, of_bias, of_skip, *_ = ctx.needs_input_grad
     gx = grad_weight = grad_skip = None
     if of_skip and taps is not None:
-        (height, width), (x0, y0) = ctx.skip_size, _padding(taps)
-        # The adjoint of the up-sampling; h = 2 · skip_h.
+        x0, y0 = _padding(taps)
+        # The adjoint of the up-sampling, which exactly doubles the size.
         pads = [taps.shape[1] - x0 - 1, x0 - 1, taps.shape[0] - y0 - 1, y0 - 1]
-        del height, width
         grad_skip = torch.ops.cuda_ops.fir(
             g, taps, 1, 2, pads, True, 1.0, None, None, None, None, 1.0, 1.0, NO_LIMIT
         )

@@ -52,7 +52,9 @@ class Library:
         if key is not None and self.key != key:
             raise BuildError(f"{path}: was built by recipe {self.key}, not {key}; delete it and build again")
         if sizes != [ctypes.sizeof(structure) for structure in arguments.STRUCTURES]:
-            raise BuildError(f"{path}: its argument lists are others than Python's; delete it and build again")
+            raise BuildError(
+                f"{path}: its argument lists are others than Python's; delete it and build again"
+            )
         self.device_type = "cpu" if self._c.cuda_ops_is_host() else "cuda"
 
     def call(self, given: ctypes.Structure) -> None:
@@ -70,9 +72,7 @@ class Library:
     def tiles(self, place: arguments.Place, channels: int, pixels: int) -> tuple[int, int]:
         """Number of partial sums per channel and per pixel that a backward function leaves."""
         counts = (ctypes.c_int64 * 2)()
-        self._c.cuda_ops_tiles(
-            ctypes.byref(place), ctypes.c_int64(channels), ctypes.c_int64(pixels), counts
-        )
+        self._c.cuda_ops_tiles(ctypes.byref(place), ctypes.c_int64(channels), ctypes.c_int64(pixels), counts)
         return counts[0], counts[1]
 
     def check(self, device: torch.device) -> None:
@@ -93,7 +93,9 @@ class Library:
         except RuntimeError as error:
             raise BuildError(f"{self.path}: a trial run failed: {error}") from None
         if not right:
-            raise BuildError(f"{self.path}: a trial run on {device} gave wrong numbers; delete it and build again")
+            raise BuildError(
+                f"{self.path}: a trial run on {device} gave wrong numbers; delete it and build again"
+            )
 
 
 def load_built(recipe: Recipe, folder: Path | None = None) -> Library:

@@ -1,8 +1,8 @@
-"""A whole styled convolution on the compiled kernels: modulation, convolution, FIR, demodulation, noise, activation.
+"""A styled convolution on the compiled kernels: modulation, convolution, FIR, demodulation, activation.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. The convolution itself is cuDNN's; what
-follows it is one pass over the image, with the FIR filter in it where the layer doubles the size. Plain torch's
-way to the same result is `modulated_conv2d` and `leaky_relu`.
+Road: photo → detect → align → encoder → swapper → **generator** → paste. The convolution itself is cuDNN's;
+what follows it is one pass over the image, with the FIR filter in it where the layer doubles the size. Plain
+torch's way to the same result is `modulated_conv2d` and `leaky_relu`.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def fused_styled_conv2d(
 ) -> Tensor:
     """Compute `clamp(gain · lrelu(modulated convolution + strength · noise + bias), ±clamp)`.
 
-    In float16 style and weight are brought below 1 before the convolution and demodulation takes that back, so
-    that sums over thousands of products stay below the largest half (StyleGAN2-ADA, appendix on mixed
-    precision); the result is the same.
+    In float16 style and weight are brought down before the convolution and the demodulation takes that back,
+    so that sums over thousands of products stay below the largest half (the idea is StyleGAN2-ADA's, Karras
+    et al. 2020, mixed-precision training); the result is the same.
 
     Args:
         x: `[batch, in, h, w]`.
@@ -90,15 +90,35 @@ def fused_styled_conv2d(
         y = F.conv2d(x, kernel, padding=kernel.shape[2] // 2)
     else:
         y = F.conv_transpose2d(x, transpose_weight(kernel), stride=2)
-    ending = {"scale": factor, "noise": noise, "strength": strength, "bias": bias}
-    if resample_filter is None:
-        return fused_epilogue(y, **ending, slope=slope, gain=gain, clamp=clamp)
-    lead, tail = kernel.shape[2] // 2 - kernel.shape[2] + 1, kernel.shape[2] // 2 - kernel.shape[2] + 2
-    a, b, c, d = up_padding(resample_filter, (2, 2))
-    pads = (a + lead, b + tail, c + lead, d + tail)
-    if not fir_serves(resample_filter, (1, 1), (1, 1)):
-        return fused_epilogue(fir(y, resample_filter, pads), **ending, slope=slope, gain=gain, clamp=clamp)
-    return fused_fir(y, resample_filter, padding=pads, **ending, slope=slope, gain=gain, clamp=clamp)
+    if resample_filter is not None:
+        half = kernel.shape[2] // 2
+        lead, tail = half - kernel.shape[2] + 1, half - kernel.shape[2] + 2
+        a, b, c, d = up_padding(resample_filter, (2, 2))
+        pads = (a + lead, b + tail, c + lead, d + tail)
+        if fir_serves(resample_filter, (1, 1), (1, 1)):
+            return fused_fir(
+                y,
+                resample_filter,
+                padding=pads,
+                scale=factor,
+                noise=noise,
+                strength=strength,
+                bias=bias,
+                slope=slope,
+                gain=gain,
+                clamp=clamp,
+            )
+        y = fir(y, resample_filter, pads)
+    return fused_epilogue(
+        y,
+        scale=factor,
+        noise=noise,
+        strength=strength,
+        bias=bias,
+        slope=slope,
+        gain=gain,
+        clamp=clamp,
+    )
 
 
 def _is_half(x: Tensor) -> bool:

@@ -76,9 +76,7 @@ def compiler_version(compiler: str) -> str:
         BuildError: it does not run.
     """
     try:
-        done = subprocess.run(
-            [compiler, "--version"], capture_output=True, text=True, timeout=60, check=True
-        )
+        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildError(f"{compiler} does not run ({error}); install it anew or choose another") from None
     return done.stdout.strip()

@@ -120,9 +120,7 @@ def upfirdn2d(
         taps = f.detach().to(x.device)
         taps = torch.outer(taps, taps) if f.ndim == 1 else taps
         pads = (x0, x1, y0, y1)
-        return fused_fir(
-            x, taps, up=up_x, down=down_x, padding=pads, flip=flip_filter, filter_gain=gain
-        )
+        return fused_fir(x, taps, up=up_x, down=down_x, padding=pads, flip=flip_filter, filter_gain=gain)
     # The filter is a constant of the network: without detach a filter held as a parameter
     # would silently be trained.
     f = f.detach().to(x)

@@ -32,7 +32,6 @@ _PACKAGES = (
     ("matplotlib", False, "demo photo"),
     ("requests", False, "downloads"),
     ("gdown", False, "downloads"),
-    ("ninja", False, "building CUDA ops"),
     ("c2pa-python", False, "signed C2PA manifests"),
 )
 
@@ -97,6 +96,12 @@ def _torch_lines() -> Iterator[tuple[str, str]]:
         yield "op backend", f"{backend.active} ({backend.reason})"
     except (RuntimeError, ValueError) as error:
         yield "op backend", f"ERROR: {error}"
+    from cuda_ops.toolchain import BuildError, find_nvcc
+
+    try:
+        yield "nvcc", find_nvcc()
+    except BuildError as error:
+        yield "nvcc", f"not found ({error}); used on a GPU alone"
 
 
 def _weight_lines() -> Iterator[tuple[str, str]]:

@@ -99,6 +99,9 @@ def test_wheel_holds_the_library_and_nothing_else(wheel):
         for path in (ROOT / package).rglob("*.py")
     }
     assert {name for name in names if name.endswith(".py")} == expected
+    kernels = {f"cuda_ops/csrc/{path.name}" for path in (ROOT / "cuda_ops" / "csrc").iterdir()}
+    assert kernels == {name for name in names if "/csrc/" in name}
+    assert kernels
     assert not [name for name in names if "test" in name or name.startswith("runs") or "__pycache__" in name]
     assert wheel.stat().st_size < 30e6
     assert "Name: stylegan-swap" in metadata

@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from cuda_ops import build as building
+from cuda_ops.__main__ import main
 from cuda_ops.build import Recipe, build, cache_folder, find_built, host_recipe, recorded_failure
 from cuda_ops.library import Library, load_built
 from cuda_ops.toolchain import BuildError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def compiler(folder: Path, body: str) -> Recipe:
@@ -136,7 +133,9 @@ def test_an_interrupt_ends_the_compiler(tmp_path):
 
 def test_a_compiler_that_hangs_is_ended(tmp_path):
     recipe = compiler(tmp_path, "exec sleep 60")
-    with pytest.raises(BuildError, match="did not end within 0 seconds; `python -m cuda_ops build` tries again"):
+    with pytest.raises(
+        BuildError, match="did not end within 0 seconds; `python -m cuda_ops build` tries again"
+    ):
         build(recipe, tmp_path / "cache", timeout=0.2)
 
 
@@ -249,26 +248,36 @@ def test_the_cache_is_the_one_of_the_library(environ):
     assert cache_folder(environ) == weights_cache(environ, "linux") / "ops"
 
 
-def test_the_command_line(host_library, tmp_path):
-    """`build --host` takes what is there, or compiles; an error is one line and exit code 1."""
+def test_the_command_line(host_library, tmp_path, monkeypatch, capsys):
+    """`build --host` takes what is there; an error is one line and exit code 1; `doctor` reports."""
     entry = tmp_path / "ops" / host_recipe().key
     shutil.copytree(host_library.path.parent, entry)
-    environ = os.environ | {"STYLEGAN_SWAP_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "cuda_ops"]
+    monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
+    assert main(["build", "--host"]) == 0
+    told = capsys.readouterr().out
+    assert str(entry / "cuda_ops.so") in told
+    assert "compiled in" in told
+    monkeypatch.setenv("CUDA_HOME", str(fake_toolkit(tmp_path)))
+    assert main(["build", "--arch", "nonsense"]) == 1
+    told = capsys.readouterr().err
+    assert "error: TORCH_CUDA_ARCH_LIST has the entry 'nonsense'" in told
+    monkeypatch.setenv("STYLEGAN_SWAP_OPS", "torch")
+    assert main(["doctor"]) == 0
+    assert "operations: torch (asked for torch; chosen by the user)" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main(["paint"])
+    assert stopped.value.code == 2
 
-    def run(*arguments, **changed):
-        return subprocess.run(
-            [*command, *arguments], env=environ | changed, capture_output=True, text=True, check=False
-        )
 
-    done = run("build", "--host")
-    assert done.returncode == 0, done.stderr
-    assert str(entry / "cuda_ops.so") in done.stdout
-    assert "compiled in" in done.stdout
-    wrong = run("build", "--arch", "nonsense", CUDA_HOME=str(fake_toolkit(tmp_path)))
-    assert wrong.returncode == 1
-    assert "error: TORCH_CUDA_ARCH_LIST has the entry 'nonsense'" in wrong.stderr
-    assert "Traceback" not in wrong.stderr
+def test_a_compiler_that_refuses_is_shown_whole(tmp_path, monkeypatch, capsys):
+    nvcc = fake_toolkit(tmp_path) / "bin" / "nvcc"
+    nvcc.write_text('#!/bin/sh\n[ "$1" = --version ] && echo 13.0 && exit\necho "x.cu: error: no"; exit 1\n')
+    monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "toolkit"))
+    assert main(["build", "--arch", "9.0"]) == 1
+    told = capsys.readouterr().err
+    assert "-gencode=arch=compute_90,code=sm_90" in told
+    assert "x.cu: error: no" in told
 
 
 def fake_toolkit(folder: Path) -> Path:

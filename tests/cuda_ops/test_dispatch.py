@@ -84,7 +84,9 @@ def test_torch_is_a_choice(gpu):
 
 def test_a_failure_is_told_once_with_cause_and_remedy(gpu):
     loads(gpu, BuildError("nvcc said no; buy another"))
-    with pytest.warns(RuntimeWarning, match=r"plain torch is .*: nvcc said no; buy another\. STYLEGAN_SWAP_OPS"):
+    with pytest.warns(
+        RuntimeWarning, match=r"plain torch is .*: nvcc said no; buy another\. STYLEGAN_SWAP_OPS"
+    ):
         assert not dispatch.use_kernels(tensor())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -166,7 +168,9 @@ def test_the_backend_of_a_gpu(gpu):
     found = ops_backend()
     assert (found.active, found.device) == ("cuda", "cuda")
     assert "not compiled yet" in found.reason
-    gpu.monkeypatch.setattr("cuda_ops.backend.find_built", lambda recipe: gpu.cache / recipe.key / "cuda_ops.so")
+    gpu.monkeypatch.setattr(
+        "cuda_ops.backend.find_built", lambda recipe: gpu.cache / recipe.key / "cuda_ops.so"
+    )
     assert ops_backend().reason == f"compiled kernels in {gpu.cache / RECIPE.key}"
 
     def refuse(**_):

@@ -85,9 +85,7 @@ def test_gradients_against_float64(dtype, shape, layout):
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(6)).to(dtype)
     names = list(given)
     found = torch.autograd.grad(got, given.values(), weight)
-    wanted = torch.autograd.grad(
-        references.epilogue(**exact, **activation), exact.values(), weight.double()
-    )
+    wanted = torch.autograd.grad(references.epilogue(**exact, **activation), exact.values(), weight.double())
     for name, a, b in zip(names, found, wanted, strict=True):
         assert a.dtype == given[name].dtype, name
         assert a.shape == given[name].shape, name

@@ -22,7 +22,9 @@ def test_plain_torch_without_kernels():
 def test_every_type_layout_and_shape(dtype, layout):
     for n, shape in enumerate(((2, 16, 5, 4), (1, 3, 7, 9), (2, 40, 19, 23))):
         x, other = random(shape, n).to(dtype), laid_out(random(shape, n + 9).to(dtype), layout)
-        mask = random((shape[0] if n else 1, 1, *shape[2:]), 2).sigmoid().to(dtype if n % 2 else torch.float32)
+        mask = (
+            random((shape[0] if n else 1, 1, *shape[2:]), 2).sigmoid().to(dtype if n % 2 else torch.float32)
+        )
         exact = mask.double()
         wanted = x.double() * exact + other.double() * (1 - exact)
         close(mask_blend(laid_out(x, layout), other, mask), wanted, dtype)

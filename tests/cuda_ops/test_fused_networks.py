@@ -1,4 +1,4 @@
-"""The networks with kernels under them give what they give without: values, gradients, penalties on gradients."""
+"""The networks give the same with kernels under them as without: values, gradients, penalties on these."""
 
 import copy
 
@@ -230,7 +230,12 @@ def test_compiled_without_a_break_in_the_graph(host_library):
 
     torch.manual_seed(0)
     up, rgb = StyledConv(8, 8, 12, up=True), ToRGB(8, 12)
-    x, w, noise, skip = torch.randn(2, 8, 4, 4), torch.randn(2, 12), torch.randn(1, 1, 8, 8), torch.randn(2, 3, 4, 4)
+    x, w, noise, skip = (
+        torch.randn(2, 8, 4, 4),
+        torch.randn(2, 12),
+        torch.randn(1, 1, 8, 8),
+        torch.randn(2, 3, 4, 4),
+    )
 
     def call(x):
         hidden = up(x, w, noise)

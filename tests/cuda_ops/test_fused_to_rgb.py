@@ -26,7 +26,9 @@ def reference(x, weight, bias=None, skip=None, taps=None, clamp=None):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_type_layout_and_shape(dtype, layout):
     # Fewer channels than lanes, more than one round of them, several blocks, odd numbers.
-    for n, (batch, channels, side) in enumerate(((2, 16, 6), (1, 5, 4), (2, 264, 10), (1, 32, 34), (2, 300, 2))):
+    for n, (batch, channels, side) in enumerate(
+        ((2, 16, 6), (1, 5, 4), (2, 264, 10), (1, 32, 34), (2, 300, 2))
+    ):
         x = laid_out(random((batch, channels, side, side), n).to(dtype), layout)
         given = {
             "weight": random((batch, 3, channels), 1).to(wide(dtype)),
@@ -51,7 +53,12 @@ def test_without_skip_and_bias():
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("clamp", [None, 2.0])
 def test_first_and_second_derivatives(layout, clamp):
-    given = [laid_out(random((2, 5, 6, 4)), layout), random((2, 3, 5), 1), random(3, 2), random((2, 3, 3, 2), 3)]
+    given = [
+        laid_out(random((2, 5, 6, 4)), layout),
+        random((2, 3, 5), 1),
+        random(3, 2),
+        random((2, 3, 3, 2), 3),
+    ]
     given = [v.requires_grad_() for v in given]
 
     def call(x, weight, bias, skip):

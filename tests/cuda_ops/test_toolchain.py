@@ -31,7 +31,10 @@ def test_architectures_of_the_environment(text, expected):
 
 def test_architectures_of_the_gpus_here():
     flags = architecture_flags([(9, 0), (8, 0), (9, 0)], {})
-    assert flags == ("-gencode=arch=compute_80,code=sm_80", "-gencode=arch=compute_90,code=[sm_90,compute_90]")
+    assert flags == (
+        "-gencode=arch=compute_80,code=sm_80",
+        "-gencode=arch=compute_90,code=[sm_90,compute_90]",
+    )
 
 
 @pytest.mark.parametrize("text", ["eight", "8", "8.0+SASS", "8.0;;x"])
