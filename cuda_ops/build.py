@@ -149,6 +149,8 @@ def find_built(recipe: Recipe, folder: Path | None = None) -> Path | None:
     try:
         record = json.loads((entry / "build.json").read_text(encoding="utf-8"))
         intact = record["sha256"] == hashlib.sha256(library.read_bytes()).hexdigest()
+        # What is loaded runs: in a cache that others can write to, only this user's and root's files count.
+        intact = intact and library.stat().st_uid in (os.geteuid(), 0)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return library if intact else None

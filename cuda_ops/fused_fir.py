@@ -126,7 +126,8 @@ def _fir(
     limit: float,
 ) -> Tensor:
     height, width = _result_size(x, taps, up, down, padding)
-    y = x.new_empty((x.shape[0], x.shape[1], height, width)).contiguous(memory_format=memory_format(x))
+    shape = (x.shape[0], x.shape[1], height, width)
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
     taps = taps.to(wide(x.dtype)).contiguous()
     last = channels_last(x)
     pack = 16 // x.element_size()

@@ -39,18 +39,9 @@ def mask_blend(x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
 
     Returns:
         A tensor like `x`.
-
-    Raises:
-        ValueError: shapes that do not fit.
     """
-    if x.ndim != 4 or other.shape != x.shape or mask.shape[1:] != (1, *x.shape[2:]):
-        raise ValueError(
-            f"mask_blend: x {list(x.shape)} and other {list(other.shape)} must be [batch, channels, h, w], "
-            f"and the mask {list(mask.shape)} [batch or 1, 1, h, w]."
-        )
-    if mask.shape[0] not in (1, x.shape[0]):
-        raise ValueError(f"mask_blend: {mask.shape[0]} masks do not go with a batch of {x.shape[0]}.")
-    if use_kernels(x):
+    fits = x.ndim == 4 and other.shape == x.shape and mask.shape[1:] == (1, *x.shape[2:])
+    if fits and mask.shape[0] in (1, x.shape[0]) and use_kernels(x):
         return torch.ops.cuda_ops.mask_blend(x, other.to(x.dtype), mask)
     mask = mask.to(x.dtype)
     # The wide tensors first: a one-channel factor in front would lose the channels-last layout.

@@ -192,6 +192,22 @@ def test_a_damaged_entry_is_built_anew(damage, tmp_path):
     assert runs(tmp_path) == 2
 
 
+def test_a_library_that_another_user_left_is_not_taken(tmp_path, monkeypatch):
+    recipe, folder = compiler(tmp_path, 'echo code > "$output"'), tmp_path / "cache"
+    path = build(recipe, folder)
+    owner = path.stat().st_uid
+    assert find_built(recipe, folder) == path
+    original = Path.stat
+
+    def stat_as(self, **options):
+        found = original(self, **options)
+        return os.stat_result((*found[:4], 12345, *found[5:])) if self == path else found
+
+    monkeypatch.setattr(Path, "stat", stat_as)
+    assert owner != 12345
+    assert find_built(recipe, folder) is None
+
+
 def test_a_whole_entry_of_another_recipe_is_replaced(host_library, tmp_path):
     """Such as a library that another version left under this name: found, refused by its key, built again."""
     real = host_recipe()
