@@ -37,6 +37,7 @@ def fused_styled_conv2d(
     slope: float = 1.0,
     gain: float = 1.0,
     clamp: float | None = None,
+    weight_square_sum: Tensor | None = None,
     eps: float = 1e-8,
 ) -> Tensor:
     """Compute `clamp(gain · lrelu(modulated convolution + strength · noise + bias), ±clamp)`.
@@ -59,6 +60,7 @@ def fused_styled_conv2d(
         slope: of the leaky ReLU.
         gain: after it, above 0.
         clamp: limit of the result; None for none.
+        weight_square_sum: `[out, in]`, what `square_sum(weight)` gives, if the caller has it.
         eps: keeps the normalisation finite.
 
     Returns:
@@ -74,7 +76,8 @@ def fused_styled_conv2d(
         s = style.to(exact)
         scale = s.new_full((x.shape[0], weight.shape[0]), weight_gain)
         if demodulate:
-            energy = s.square() @ square_sum(weight).to(exact).t()
+            squares = square_sum(weight) if weight_square_sum is None else weight_square_sum
+            energy = s.square() @ squares.to(exact).t()
             scale = torch.rsqrt(energy * weight_gain**2 + eps) * weight_gain
         moved = x.numel() * (1.0 + (weight.shape[0] / weight.shape[1]) * up**2)
         if x.shape[0] == 1 and moved > _FOLD_COST * weight.numel():

@@ -83,7 +83,7 @@ class StyledConv(nn.Module):
         return fused_styled_conv2d(
             x,
             conv.weight[0],
-            conv.modulation(w),
+            exact_style(conv, w),
             bias=self.activate.bias,
             noise=None if noise is None else noise.to(x.device),
             strength=None if noise is None else self.noise.weight,
@@ -132,7 +132,7 @@ class ToRGB(nn.Module):
             `[batch, 3, h, w]`, at least float32.
         """
         if use_kernels(x):
-            style = self.conv.modulation(w).to(torch.promote_types(x.dtype, torch.float32))
+            style = exact_style(self.conv, w).to(torch.promote_types(x.dtype, torch.float32))
             weight = self.conv.weight[0, None, :, :, 0, 0] * (style * self.conv.scale)[:, None]
             taps = None if skip is None else self.upsample.kernel
             bias = self.bias.flatten()
@@ -145,3 +145,9 @@ class ToRGB(nn.Module):
             return rgb
         with as_given(skip):
             return rgb + self.upsample(skip)
+
+
+def exact_style(conv: ModulatedConv2d, w: Tensor) -> Tensor:
+    """The style `[batch, in]` of a layer, also under autocast in the precision of its parameters."""
+    with as_given(w):
+        return conv.modulation(w.to(conv.modulation.weight.dtype))
