@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 import subprocess
 
 import pytest
@@ -18,9 +19,7 @@ ARCHITECTURES = ("8.0", "8.6", "8.9", "9.0", "10.0", "12.0")
 def built(pytestconfig):
     """Kept between sessions, since it takes minutes."""
     try:
-        recipe = cuda_recipe(
-            [], {"TORCH_CUDA_ARCH_LIST": ";".join(ARCHITECTURES) + "+PTX", "PATH": "/usr/bin"}
-        )
+        recipe = cuda_recipe([], os.environ | {"TORCH_CUDA_ARCH_LIST": ";".join(ARCHITECTURES) + "+PTX"})
     except BuildError as error:
         pytest.skip(str(error))
     return build(recipe, pytestconfig.cache.mkdir("cuda_ops_nvcc"), timeout=7000), recipe
