@@ -386,11 +386,10 @@ class ConvLayer(nn.Sequential):
             stride = 1 if pointwise else 2
         if not self.activate:
             return conv(x, gain=gain, stride=stride)
-        act = self[-1]
-        assert isinstance(act, BiasedLeakyReLU)
+        act: BiasedLeakyReLU = self[-1]  # type: ignore[assignment]
         if use_kernels(x):
-            y = conv(x, stride=stride)
-            return fused_epilogue(y, bias=act.bias, slope=act.slope, gain=act.gain * gain)
+            slope, total = act.slope, act.gain * gain
+            return fused_epilogue(conv(x, stride=stride), bias=act.bias, slope=slope, gain=total)
         y = conv(x, gain=act.gain * gain, extra_bias=act.bias, stride=stride)
         return leaky_relu(y, act.slope, in_place=True)
 
