@@ -83,7 +83,10 @@ def test_wheel_holds_the_library_and_nothing_else(wheel):
             *("registry.toml", "README.md"),
             *(
                 f"default/{file}"
-                for file in ("model.safetensors", "config.json", "MODEL_CARD.md", "samples.png")
+                for file in (
+                    *("model.safetensors", "config.json", "MODEL_CARD.md", "samples.png"),
+                    "directions.safetensors",
+                )
             ),
             *(f"landmark_net/{file}" for file in ("model.safetensors", "config.json", "MODEL_CARD.md")),
         )
@@ -131,7 +134,7 @@ def test_installed_command_swaps_with_the_default_weights(installed, tmp_path, a
     Image.fromarray(astronaut).save(tmp_path / "identity.png")
     Image.fromarray(hopper).save(tmp_path / "attribute.png")
     command = installed.parent / "stylegan-swap"
-    done = run([command, "swap", "identity.png", "attribute.png", "-o", "out.png"], tmp_path)
+    done = run([command, "swap", "identity.png", "attribute.png", "-o", "out.png", "--no-mark"], tmp_path)
     assert "out.png" in done.stdout
     assert "512 × 600, method default" in done.stdout
     assert done.stderr == ""
