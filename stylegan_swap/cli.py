@@ -23,6 +23,7 @@ from stylegan_swap.cli_evaluate import evaluate
 from stylegan_swap.cli_invert import invert
 from stylegan_swap.cli_study import study_app
 from stylegan_swap.cli_train import convert_identity, pack, train
+from stylegan_swap.cli_video import video
 from stylegan_swap.errors import ImageWriteError, StyleganSwapError, StyleganSwapWarning
 
 app = typer.Typer(
@@ -213,6 +214,7 @@ app.command()(pack)
 app.command()(convert)
 app.command()(convert_identity)
 app.command()(download)
+app.command()(video)
 
 
 @app.command()
