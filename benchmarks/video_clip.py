@@ -17,8 +17,9 @@ import numpy as np
 from stylegan_swap.faces.detect import detect_faces, largest_face
 from stylegan_swap.training.thin_plate import ThinPlate, border_points, moved
 
-RATE = 25
+RATE = 30
 _TONE = 440.0
+_GRAINS = 8
 
 
 def mouth_at(time: float) -> float:
@@ -75,15 +76,19 @@ def clip_frames(
 ) -> Iterator[np.ndarray]:
     """The frames, uint8 RGB ``[height, width, 3]``, with the noise of a sensor (deviation in grey levels)."""
     speaker, draws = Speaker(photo), np.random.default_rng(0)
+    grain = [
+        np.repeat(np.rint(draws.standard_normal((height, width, 1), np.float32) * noise).astype(np.int16), 3, 2)
+        for _ in range(_GRAINS)
+    ]
     for number in range(round(seconds * RATE)):
         time = number / RATE
-        spoken = speaker(mouth_at(time), smile_at(time))
+        spoken = np.rint(speaker(mouth_at(time), smile_at(time))).astype(np.uint8)
         matrix = camera_at(time, len(photo), width, height)
         frame = cv2.warpAffine(
             spoken, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
         )
-        grain = draws.standard_normal((height, width, 1), np.float32) * noise
-        yield np.clip(np.rint(frame + grain), 0, 255).astype(np.uint8)
+        # Never the same field twice in a row.
+        yield cv2.add(frame, grain[number * 3 % _GRAINS], dtype=cv2.CV_8U)
 
 
 def write_clip(path: Path, photo: np.ndarray, seconds: float, width: int = 1280, height: int = 720) -> None:
