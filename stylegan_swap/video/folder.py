@@ -15,6 +15,7 @@ from stylegan_swap.errors import ImageWriteError, VideoReadError
 from stylegan_swap.images import WRITABLE, Photo, read_photo, write_photo
 from stylegan_swap.video.colour import LIMITED_RANGE, Tags
 from stylegan_swap.video.frame import Frame
+from stylegan_swap.video.reading import exact_seconds
 
 _READ = (*WRITABLE, ".bmp", ".avif")
 
@@ -52,8 +53,8 @@ class FolderClip:
         kept = [
             (number, one)
             for number, one in enumerate(pictures)
-            if number * self.time_base >= Fraction(start)
-            and (end is None or number * self.time_base < Fraction(end))
+            if number * self.time_base >= exact_seconds(start)
+            and (end is None or number * self.time_base < exact_seconds(end))
         ]
         if not kept:
             raise VideoReadError(f"{path}: no frames between start and end; the clip ends before")

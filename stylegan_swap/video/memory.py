@@ -10,8 +10,10 @@ import numpy as np
 
 #: Below this distance two faces are one person (dlib's own threshold).
 SAME_PERSON = 0.6
-#: Above this a face that has not left its place is nevertheless somebody else. Strangers: 0.84 on average.
+#: Above this it is surely somebody else. Strangers: 0.84 on average.
 STRANGER = 0.75
+#: Below this a face that appears where the person was a moment ago is taken for the person.
+IN_PLACE = 0.65
 #: Below this a place where the detector sees nothing still shows the person.
 SURELY = 0.5
 

@@ -102,6 +102,11 @@ def main_stream(container: Any, name: str) -> Any:
     raise VideoReadError(f"{name}: holds no video; give a clip with a picture")
 
 
+def exact_seconds(value: float) -> Fraction:
+    """The decimal number meant: 0.4 is two fifths, not the nearest binary number, which lies above."""
+    return Fraction(value).limit_denominator(1_000_000)
+
+
 def is_cover(stream: Any) -> bool:
     """Whether a video stream is only a picture that belongs to the file."""
     return bool(int(stream.disposition) & 0x400)
@@ -123,7 +128,7 @@ class VideoClip:
     def __init__(self, path: Path, *, start: float = 0.0, end: float | None = None) -> None:
         self.path, self.name = path, str(path)
         self.notes: list[str] = []
-        self._start, self._end = Fraction(start), None if end is None else Fraction(end)
+        self._start, self._end = exact_seconds(start), None if end is None else exact_seconds(end)
         with contextlib.closing(open_input(path)) as container:
             stream = main_stream(container, self.name)
             context = stream.codec_context

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from stylegan_swap.errors import NoFaceError
+from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.detect import SMALLEST_FACE, Face, detect_faces, largest_face
 from stylegan_swap.faces.landmarks import LandmarkBackend
 from stylegan_swap.faces.redetect import overlap, redetect
 from stylegan_swap.video.cuts import CutDetector
 from stylegan_swap.video.frame import Frame
-from stylegan_swap.video.memory import SAME_PERSON, STRANGER, SURELY, Memory
+from stylegan_swap.video.memory import IN_PLACE, SAME_PERSON, STRANGER, SURELY, Memory
 from stylegan_swap.video.smoothing import LandmarkSmoother
 
 Describe = Callable[[np.ndarray, Face], np.ndarray]
@@ -27,6 +29,11 @@ Side = Callable[[Face], int]
 # Frames between two looks at the identity of a face, and between two searches of everything.
 _CHECK_EVERY = 10
 _SEARCH_EVERY = 25
+# Looks in a row at which somebody resembles the person too little to be that person.
+_DOUBTS = 3
+# Grey levels by which the small picture of a face may change in a frame before its identity is looked at.
+_CHANGED = 22.0
+_GLANCE = (12, 12)
 # Seconds for which the place of a lost face says something, and how much of it a face must cover.
 _PLACE_COUNTS = 0.5
 _SAME_PLACE = 0.3
@@ -42,6 +49,8 @@ class Track:
         side: of the crop the method works on; it may grow, so that results do not pump.
         age: frames since it was found.
         smoother: of its landmarks; None leaves them as they are.
+        doubts: looks in a row at which it resembled the person too little.
+        glance: the face as a small grey picture, uint8.
     """
 
     face: Face
@@ -49,6 +58,8 @@ class Track:
     side: int
     age: int = 0
     smoother: LandmarkSmoother | None = None
+    doubts: int = 0
+    glance: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,18 +142,28 @@ class Tracker:
                 return self._lose(track, time)
             track.face = guess
             return True
-        track_face = seen[0]
-        if len(seen) > 1 or track.age % _CHECK_EVERY == 0:
-            described = [self.describe(pixels, face) for face in seen]
-            distances = [track.memory.distance(one) for one in described]
-            best = int(np.argmin(distances))
-            if distances[best] > STRANGER:
-                return self._lose(track, time)
-            track_face = seen[best]
-            track.memory.learn(described[best])
-            if distances[best] > SAME_PERSON and self._is_elsewhere(track, pixels, distances[best]):
-                return self._lose(track, time)
-        track.face = track_face
+        glance = _glance_at(pixels, seen[0])
+        changed = track.glance is not None and float(cv2.absdiff(track.glance, glance).mean()) > _CHANGED
+        track.glance = glance
+        if len(seen) == 1 and not changed and not track.doubts and track.age % _CHECK_EVERY:
+            track.face = seen[0]
+            return True
+        return self._look_closely(track, seen, pixels)
+
+    def _look_closely(self, track: Track, seen: list[Face], pixels: np.ndarray) -> bool:
+        """Which of the faces near the last place is the person; False if none."""
+        described = [self.describe(pixels, face) for face in seen]
+        distances = [track.memory.distance(one) for one in described]
+        best = int(np.argmin(distances))
+        track.doubts = track.doubts + 1 if distances[best] > SAME_PERSON else 0
+        if distances[best] > STRANGER or track.doubts >= _DOUBTS:
+            # Somebody else stands in the place, which therefore says nothing any more.
+            self._last_place = None
+            return False
+        if track.doubts and self._is_elsewhere(track, pixels, distances[best]):
+            return False
+        track.memory.learn(described[best])
+        track.face = seen[best]
         return True
 
     def _lose(self, track: Track, time: float) -> bool:
@@ -202,7 +223,7 @@ class Tracker:
         if distances[best] < SAME_PERSON:
             return faces[best]
         recent = self._last_place is not None and time - self._lost_at < _PLACE_COUNTS
-        if recent and self._last_place is not None and distances[best] < STRANGER:
+        if recent and self._last_place is not None and distances[best] < IN_PLACE:
             return faces[best] if overlap(faces[best].box, self._last_place.box) > _SAME_PLACE else None
         return None
 
@@ -247,7 +268,17 @@ class Tracker:
         smoother = LandmarkSmoother() if self.smooth else None
         if smoother is not None:
             smoother.restore(state["smoother"])
-        return Track(_face_of_state(state["face"]), memory, state["side"], state["age"], smoother)
+        glance = None if state["glance"] is None else np.array(state["glance"], np.uint8)
+        face = _face_of_state(state["face"])
+        return Track(face, memory, state["side"], state["age"], smoother, state["doubts"], glance)
+
+
+def _glance_at(pixels: np.ndarray, face: Face) -> np.ndarray:
+    """The face upright, as a small grey picture."""
+    crop = ffhq_alignment(face.landmarks, 48).crop(pixels)
+    return cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), _GLANCE, interpolation=cv2.INTER_AREA).astype(
+        np.uint8
+    )
 
 
 def _track_state(track: Track) -> dict[str, object]:
@@ -258,6 +289,8 @@ def _track_state(track: Track) -> dict[str, object]:
         "side": track.side,
         "age": track.age,
         "smoother": smoother,
+        "doubts": track.doubts,
+        "glance": None if track.glance is None else track.glance.tolist(),
     }
 
 
