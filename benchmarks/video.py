@@ -4,9 +4,9 @@
 
 - ``clip``: the astronaut filmed by a moving camera while she speaks, 720p, 30 frames/s, with a tone.
 - ``swap``: Grace Hopper into the clip, end to end; frames per second and memory.
-- ``frames``: the same, frame by frame, as ``swap()`` would: what the tracking and smoothing are compared with.
+- ``frames``: the same, frame by frame, as ``swap()`` would: what tracking and smoothing are compared with.
 - ``resume``: the same as ``swap`` in a process that is killed half-way (SIGKILL), and again until it is done.
-- ``measure``: flicker, jitter and mouth of ``swap`` and ``frames``; sound and frames of ``swap`` and ``resume``.
+- ``measure``: flicker, jitter, mouth of ``swap`` and ``frames``; sound and frames of ``swap`` and ``resume``.
 
 Steps leave files in the folder, so they can be run one by one.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -103,12 +105,13 @@ def frame_by_frame(folder: Path, method: str) -> dict[str, object]:
     }
 
 
-def kill_and_resume(folder: Path, method: str) -> dict[str, object]:
+def kill_and_resume(folder: Path, method: str, every: int) -> dict[str, object]:
     """A process that is killed once half of the segments are there, then one that goes on."""
     parts = folder / "resumed.mp4.parts"
     code = (
         f"import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]\n"
-        f"from pathlib import Path\nimport video\nvideo.swap(Path({str(folder)!r}), {method!r}, 'resumed.mp4')"
+        f"from pathlib import Path\nimport video\n"
+        f"video.swap(Path({str(folder)!r}), {method!r}, 'resumed.mp4', every={every})"
     )
     child = subprocess.Popen([sys.executable, "-c", code])
     half = _frame_count(folder / "clip.mp4") // 2
@@ -118,18 +121,49 @@ def kill_and_resume(folder: Path, method: str) -> dict[str, object]:
             os.kill(child.pid, signal.SIGKILL)
             child.wait()
     done = _frames_done(parts)
-    return {"killed": child.returncode == -signal.SIGKILL, "kept_frames": done, **swap(folder, method, "resumed.mp4")}
+    return {
+        "killed": child.returncode == -signal.SIGKILL,
+        "kept_frames": done,
+        **swap(folder, method, "resumed.mp4"),
+    }
 
 
-def measure(folder: Path) -> dict[str, object]:
-    clip = [_view(pixels) for pixels in read(folder / "clip.mp4")]
-    table: dict[str, object] = {"frames": len(clip)}
+def measure(folder: Path, workers: int = 6) -> dict[str, object]:
+    """Flicker, trembling and mouth of both results; the clip is shared out between processes."""
+    count = _frame_count(folder / "clip.mp4")
+    bounds = np.linspace(0, count, workers + 1).astype(int)
+    with ProcessPoolExecutor(workers) as pool:
+        parts = list(pool.map(_measured, [folder] * workers, bounds[:-1], bounds[1:]))
+    table: dict[str, object] = {"frames": count}
+    views = {name: [view for part in parts for view in part[name][0]] for name in parts[0]}
+    for name in sorted(set(views) - {"clip"}):
+        pairs = [part[name][2] for part in parts]
+        values = {
+            key: float(np.average([part[name][1][key] for part in parts], weights=pairs))
+            for key in parts[0][name][1]
+        }
+        values["landmark_jitter"] = landmark_jitter(views[name], views["clip"])
+        values |= mouth_motion(views[name], views["clip"])
+        table[name] = {key: round(value, 4) for key, value in values.items()}
+    return table | compare(folder)
+
+
+def _measured(folder: Path, first: int, last: int) -> dict[str, tuple]:
+    """Of frames first to last (left out): views without pixels, mean flicker, and its number of pairs."""
+    # One frame more, for the pair across the border.
+    window = (max(0, first - 1), last)
+    clip = [_view(pixels) for pixels in itertools.islice(read(folder / "clip.mp4"), *window)]
+    found: dict[str, tuple] = {"clip": (_bare(clip, first - window[0]), {}, 0)}
     for name in ("swapped", "frames"):
         if (folder / f"{name}.mp4").is_file():
-            result = [_view(pixels) for pixels in read(folder / f"{name}.mp4")]
-            table[name] = flicker(result, clip) | mouth_motion(result, clip)
-            table[name] |= {"landmark_jitter": landmark_jitter(result, clip)}
-    return table | compare(folder)
+            result = [_view(pixels) for pixels in itertools.islice(read(folder / f"{name}.mp4"), *window)]
+            found[name] = (_bare(result, first - window[0]), flicker(result, clip), len(clip) - 1)
+    return found
+
+
+def _bare(views: list[View], skip: int) -> list[View]:
+    nothing = np.zeros((0, 0, 3), np.uint8)
+    return [View(nothing, view.landmarks) for view in views[skip:]]
 
 
 def compare(folder: Path) -> dict[str, object]:
@@ -190,14 +224,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--folder", type=Path, default=Path("runs/video"))
     parser.add_argument("--method", default="default")
+    parser.add_argument("--segment", type=int, default=100)
     parser.add_argument("--steps", default=",".join(STEPS))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     work = {
         "clip": lambda: make_clip(options.folder, options.seconds),
-        "swap": lambda: swap(options.folder, options.method),
+        "swap": lambda: swap(options.folder, options.method, every=options.segment),
         "frames": lambda: frame_by_frame(options.folder, options.method),
-        "resume": lambda: kill_and_resume(options.folder, options.method),
+        "resume": lambda: kill_and_resume(options.folder, options.method, options.segment),
         "measure": lambda: measure(options.folder),
     }
     for step in options.steps.split(","):

@@ -77,7 +77,9 @@ def clip_frames(
     """The frames, uint8 RGB ``[height, width, 3]``, with the noise of a sensor (deviation in grey levels)."""
     speaker, draws = Speaker(photo), np.random.default_rng(0)
     grain = [
-        np.repeat(np.rint(draws.standard_normal((height, width, 1), np.float32) * noise).astype(np.int16), 3, 2)
+        np.repeat(
+            np.rint(draws.standard_normal((height, width, 1), np.float32) * noise).astype(np.int16), 3, 2
+        )
         for _ in range(_GRAINS)
     ]
     for number in range(round(seconds * RATE)):

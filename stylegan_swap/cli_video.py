@@ -73,7 +73,10 @@ def video(
 
     for path, kind in [(target, VideoReadError), *((one, ImageReadError) for one in identities)]:
         # A wrong path is told before the networks are loaded.
-        if "://" not in str(path) and not path.exists():
+        # A path has lost one of the slashes of an address.
+        if re.match(r"[a-z]{2,}:/", str(path)):
+            raise kind(f"{path}: is an address, not a file; download it first")
+        if not path.exists():
             raise kind(f"{path}: no such file; check the path")
     from stylegan_swap.video.run import swap_video, work_folder
 

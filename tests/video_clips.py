@@ -15,7 +15,9 @@ import numpy as np
 BT709 = (1, 1, 1, 1)
 
 
-def panned(photo: np.ndarray, count: int, *, width: int = 320, height: int = 256, step: int = 1) -> list[np.ndarray]:
+def panned(
+    photo: np.ndarray, count: int, *, width: int = 320, height: int = 256, step: int = 1
+) -> list[np.ndarray]:
     """Windows of the astronaut's photo that move to the right, her face of 100 px in each."""
     return [np.ascontiguousarray(photo[:height, 40 + step * n : 40 + step * n + width]) for n in range(count)]
 
@@ -112,7 +114,7 @@ def packets(path: Path, kind: str) -> list[tuple[Fraction, str]]:
     with av.open(str(path)) as container:
         return [
             (packet.pts * Fraction(packet.time_base), hashlib.sha1(bytes(packet)).hexdigest())
-            for packet in container.demux(**{kind: 0})
+            for packet in container.demux(next(one for one in container.streams if one.type == kind))
             if packet.size
         ]
 

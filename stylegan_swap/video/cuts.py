@@ -32,7 +32,9 @@ class CutDetector:
         if last is None:
             return False
         change = float(np.abs(thumbnail.astype(np.float64) - last).mean())
-        cut = change > _LEAST and change > _UNUSUAL * self._usual and _recoloured(last, thumbnail) > _RECOLOURED
+        cut = (
+            change > _LEAST and change > _UNUSUAL * self._usual and _recoloured(last, thumbnail) > _RECOLOURED
+        )
         self._usual = 0.0 if cut else (1 - _MEMORY) * self._usual + _MEMORY * change
         return cut
 

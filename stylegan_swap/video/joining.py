@@ -81,12 +81,11 @@ def join(
         with contextlib.ExitStack() as stack:
             target = stack.enter_context(av.open(str(output), "w", format=kind, options=options))
             target.metadata.update(metadata)
-            offset = first_pts if trimmed else 0
-            packets = _video(segments, clip, target, offset, end_pts)
-            sources = [packets]
+            times = (first_pts * clip.time_base, end_pts * clip.time_base)
+            origin = times[0] if trimmed else Fraction(0)
+            sources = [_video(segments, clip, target, origin, times[1])]
             if isinstance(clip, VideoClip):
                 source = stack.enter_context(contextlib.closing(open_input(clip.path)))
-                times = (first_pts * clip.time_base, end_pts * clip.time_base)
                 sources.append(_others(source, target, output, times, trimmed))
             for _, packet in heapq.merge(*sources, key=lambda entry: entry[0]):
                 target.mux(packet)
@@ -98,7 +97,7 @@ def join(
 
 
 def _video(
-    segments: Sequence[Path], clip: Clip, target: Any, offset: int, end_pts: int
+    segments: Sequence[Path], clip: Clip, target: Any, origin: Fraction, end: Fraction
 ) -> Iterator[tuple[Fraction, Any]]:
     """Packets of the new video stream with their times."""
     av = video_library()
@@ -116,10 +115,11 @@ def _video(
                     # Each frame lasts until the next, also across segments.
                     if waiting is not None:
                         waiting.duration = packet.pts - waiting.pts
-                        yield _shifted(waiting, stream, offset)
+                        yield _shifted(waiting, stream, origin)
                     waiting = packet
-        waiting.duration = max(1, end_pts - waiting.pts)
-        yield _shifted(waiting, stream, offset)
+        # NUT may count in finer units than the clip.
+        waiting.duration = max(1, round(end / Fraction(waiting.time_base)) - waiting.pts)
+        yield _shifted(waiting, stream, origin)
 
     return packets()
 
@@ -144,8 +144,7 @@ def _others(
             time = packet.pts * Fraction(packet.time_base)
             if trimmed and not times[0] <= time < times[1]:
                 continue
-            offset = round(times[0] / Fraction(packet.time_base)) if trimmed else 0
-            yield _shifted(packet, streams[packet.stream.index], offset)
+            yield _shifted(packet, streams[packet.stream.index], times[0] if trimmed else Fraction(0))
 
     return packets()
 
@@ -168,8 +167,10 @@ def _copied_stream(target: Any, stream: Any, output: Path) -> Any:
     return copy
 
 
-def _shifted(packet: Any, stream: Any, offset: int) -> tuple[Fraction, Any]:
+def _shifted(packet: Any, stream: Any, origin: Fraction) -> tuple[Fraction, Any]:
+    """The packet for its new stream, its time counted from the origin in seconds; and that time."""
     base = Fraction(packet.time_base)
+    offset = round(origin / base)
     packet.pts -= offset
     packet.dts = packet.pts if packet.dts is None else packet.dts - offset
     time = packet.dts * base

@@ -145,8 +145,8 @@ def _unfinished(folder: Path, output: Path, run: dict[str, object]) -> Progress:
     if not same:
         raise VideoWriteError(
             f"{folder}: holds unfinished work of other settings (different: "
-            f"{', '.join(differing) or 'version'}): repeat the earlier command to finish it, or give --fresh to "
-            "begin again"
+            f"{', '.join(differing) or 'version'}): repeat the earlier command to finish it, or give --fresh "
+            "to begin again"
         )
     # A complete run may have been stopped while its segments were being joined, or moved.
     for name, size in [] if progress.complete else progress.segments:

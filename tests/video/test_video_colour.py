@@ -46,7 +46,9 @@ def test_there_and_back(astronaut):
 
 def test_only_the_mask_is_written():
     draws = np.random.default_rng(0)
-    planes = Planes(*(draws.integers(16, 235, shape).astype(np.uint8) for shape in ((20, 24), (10, 12), (10, 12))))
+    planes = Planes(
+        *(draws.integers(16, 235, shape).astype(np.uint8) for shape in ((20, 24), (10, 12), (10, 12)))
+    )
     pixels = np.full((20, 24, 3), 200, np.uint8)
     mask = np.zeros((20, 24), np.float32)
     mask[5:9, 7:12] = 0.5

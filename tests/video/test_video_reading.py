@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_clips import empty, write_clip
+from video_clips import write_clip
 
 from stylegan_swap.errors import ImageReadError, VideoReadError
 from stylegan_swap.video.colour import Tags, to_rgb
