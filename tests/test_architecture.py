@@ -110,6 +110,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_evaluate": {"_version", "atomic", "images", "metrics"},
     "cli_study": {"errors", "study"},
     "cli_train": {"errors", "models", "training"},
+    "video": {
+        *("errors", "_version", "atomic", "decode", "images", "provenance", "download"),
+        *("dials", "faces", "methods", "result", "api"),
+    },
+    "cli_video": {"errors", "video"},
     "cli": {
         "_version",
         "api",
@@ -121,6 +126,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cli_invert",
         "cli_study",
         "cli_train",
+        "cli_video",
         "codes",
         "demo",
         "doctor",

@@ -53,7 +53,7 @@ def test_damage_is_told(tmp_path):
     half_done(output)
     (work_folder(output) / "segment-000000.nut").write_bytes(b"12")
     with (
-        pytest.raises(VideoWriteError, match="segment-000000.nut: is missing or damaged"),
+        pytest.raises(VideoWriteError, match=r"segment-000000\.nut: is missing or damaged"),
         open_journal(output, RUN),
     ):
         pass
@@ -79,7 +79,8 @@ def test_two_processes_do_not_work_on_one_output(tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\n"
         "from stylegan_swap.video.journal import open_journal\n"
-        f"with open_journal(Path({str(output)!r}), {RUN!r}):\n    print('in', flush=True)\n    sys.stdin.read()\n"
+        f"with open_journal(Path({str(output)!r}), {RUN!r}):\n"
+        "    print('in', flush=True)\n    sys.stdin.read()\n"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:

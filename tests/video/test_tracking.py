@@ -90,7 +90,7 @@ def test_where_no_face_is_nothing_is_seen(left):
 
 
 def test_the_person_stays_the_person_when_two_change_places(describe, left, right):
-    """The other person stands where the chosen one stood, in a picture of the same colours: no cut is seen."""
+    """The other person stands where the chosen one stood, in a picture of the same colours: no cut."""
     one = tracker(describe, 0)
     seen = follow(one, [pair(left, right)] * 3 + [pair(right, left)] * 2)
     found = places(seen)
