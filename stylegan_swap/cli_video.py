@@ -44,6 +44,9 @@ def video(
     match_colour: Annotated[
         bool, typer.Option("--match-colour", help="Match the skin's colours to the clip's when pasting.")
     ] = False,
+    detail: Annotated[
+        float, typer.Option(help="0..1: detail finer than the network's pixels, from clip and photo.")
+    ] = 1.0,
     start: Annotated[str, typer.Option(help="Where to begin: seconds, or h:mm:ss.")] = "0",
     end: Annotated[str | None, typer.Option(help="Where to stop: seconds, or h:mm:ss.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of pictures (25).")] = None,
@@ -94,6 +97,7 @@ def video(
                 appearance=appearance,
                 seed=seed,
                 match_colour=match_colour,
+                detail=detail,
                 start=first,
                 end=last,
                 fps=fps,

@@ -20,6 +20,7 @@ import numpy as np
 
 from stylegan_swap._version import __version__
 from stylegan_swap.api import FaceChoice, Swapper
+from stylegan_swap.dials import checked_dials
 from stylegan_swap.errors import FaceSelectionError, NoFaceError, UnsupportedOptionError
 from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.detect import Face
@@ -82,6 +83,7 @@ def swap_video(
     appearance: float = 0.0,
     seed: int | None = None,
     match_colour: bool = False,
+    detail: float = 1.0,
     start: float = 0.0,
     end: float | None = None,
     fps: float | None = None,
@@ -118,6 +120,7 @@ def swap_video(
         appearance: see ``swap``.
         seed: see ``swap``; the same noise in every frame.
         match_colour: see ``swap``.
+        detail: see ``swap``.
         start: seconds of the clip at which to begin.
         end: seconds at which to stop; None goes to the end.
         fps: frames per second of a folder of pictures; 25 unless given.
@@ -163,10 +166,10 @@ def swap_video(
             f"the person was prepared by {person.method!r}, this is {swapper.method.fingerprint!r}: prepare "
             "it again with this swapper"
         )
-    dials = swapper._dials(structure, appearance, seed)
+    dials = checked_dials(swapper.method, structure, appearance, seed, detail)
     tracker = _tracker(swapper, face, smooth)
     group = 1 if str(getattr(swapper.method, "device", "cpu")).startswith("cpu") else _GPU_GROUP
-    clip_swapper = ClipSwapper(swapper, person, dials, match_colour, group, finish)
+    clip_swapper = ClipSwapper(swapper, person, dials, match_colour, detail, group, finish)
     run = {
         "version": __version__,
         "clip": frames.fingerprint(),
@@ -176,6 +179,7 @@ def swap_video(
         "face": _described(tracker.which),
         "dials": dials,
         "match_colour": match_colour,
+        "detail": detail,
         "smooth": smooth,
         "segment": segment,
         "group": group,
@@ -193,7 +197,7 @@ def swap_video(
         written.finish(journal)
         total = journal.progress.frames
         journal.remove()
-    notes = [*person.notes, *frames.notes, *swapper._notes]
+    notes = [*person.notes, *frames.notes, *swapper.notes]
     if counts.get("other_people"):
         notes.append(f"{counts['other_people']} frames show only other people; they are as they were")
     return VideoResult(

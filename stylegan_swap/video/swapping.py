@@ -16,8 +16,7 @@ import torch
 from stylegan_swap.api import Swapper
 from stylegan_swap.faces.align import Alignment, ffhq_alignment
 from stylegan_swap.faces.detect import Face
-from stylegan_swap.faces.paste import paste_back
-from stylegan_swap.faces.tensors import from_pixels, to_pixels
+from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.result import Person
 from stylegan_swap.video.frame import Frame
@@ -66,6 +65,7 @@ class ClipSwapper:
         person: who.
         dials: structure, appearance, seed.
         match_colour: see ``swap``.
+        detail: see ``swap``.
         group: faces that go through the network together.
         finish: applied to every swapped frame.
     """
@@ -74,6 +74,7 @@ class ClipSwapper:
     person: Person
     dials: dict[str, Any]
     match_colour: bool = False
+    detail: float = 1.0
     group: int = 1
     finish: FrameFinisher | None = None
 
@@ -107,7 +108,7 @@ class ClipSwapper:
 
     def _through_the_method(
         self, aligned: list[tuple[Face, Alignment, Frame]]
-    ) -> Iterator[tuple[Alignment, AlignedSwap]]:
+    ) -> Iterator[tuple[Face, Alignment, AlignedSwap]]:
         """In groups of one size, in order."""
         while aligned:
             size = aligned[0][1].size
@@ -118,17 +119,13 @@ class ClipSwapper:
             swapped = self.swapper.method.swap_aligned(
                 self.person.prepared, crops, torch.from_numpy(points), **self.dials
             )
-            for number, (_, alignment, _) in enumerate(group):
+            for number, (face, alignment, _) in enumerate(group):
                 one = slice(number, number + 1)
-                yield alignment, AlignedSwap(swapped.image[one], swapped.mask[one])
+                yield face, alignment, AlignedSwap(swapped.image[one], swapped.mask[one])
 
-    def _paste(self, result: Swapped, alignment: Alignment, swapped: AlignedSwap) -> None:
+    def _paste(self, result: Swapped, face: Face, alignment: Alignment, swapped: AlignedSwap) -> None:
         pixels = result.tracked.frame.pixels if result.pixels is None else result.pixels
-        result.pixels, mask = paste_back(
-            pixels,
-            to_pixels(swapped.image)[0],
-            swapped.mask[0, 0].cpu().numpy(),
-            alignment,
-            colour=self.match_colour,
+        result.pixels, mask = self.swapper._pasted(
+            self.person, pixels, face, alignment, swapped, self.detail, self.match_colour
         )
         result.mask = mask if result.mask is None else np.maximum(result.mask, mask)
