@@ -31,6 +31,7 @@ from stylegan_swap.errors import (
     VideoReadError,
     VideoWriteError,
 )
+from stylegan_swap.faces import detect
 from stylegan_swap.provenance import read_marks
 from stylegan_swap.video.mark import read_video_marks
 from stylegan_swap.video.memory import Memory
@@ -61,6 +62,12 @@ def run(swapper, person):
         return swap_video(person, clip, output, method=swapper, **options)
 
     return swap
+
+
+@pytest.fixture
+def quick_search(monkeypatch):
+    """Where nobody is, only the first of the detector's many attempts."""
+    monkeypatch.setattr(detect, "_LADDER", detect._LADDER[:1])
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +110,7 @@ def test_only_the_face_changes(lossless, clip):
         assert rows[0] > 50 and rows[-1] < 200 and columns[0] > 110 - number and columns[-1] < 260
 
 
-def test_frames_without_the_face_pass_unchanged(run, astronaut, tmp_path):
+def test_frames_without_the_face_pass_unchanged(run, quick_search, astronaut, tmp_path):
     frames = panned(astronaut, 2) + empty(2) + panned(astronaut, 2)
     path = write_clip(tmp_path / "gap.mp4", frames)
     result = run(path, tmp_path / "out.mkv", codec="ffv1")
@@ -271,7 +278,7 @@ def test_previews_and_a_finisher(run, clip, tmp_path):
     assert frames[0][:14, :14].min() > 245 and frames[9][:14, :14].min() > 245
 
 
-def test_nobody_and_the_wrong_person(run, swapper, astronaut, hopper, tmp_path):
+def test_nobody_and_the_wrong_person(run, quick_search, astronaut, hopper, tmp_path):
     nobody = write_clip(tmp_path / "nobody.mp4", empty(1))
     with pytest.raises(NoFaceError, match=r"nobody\.mp4: no frame shows a face"):
         run(nobody, tmp_path / "out.mp4")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from video_clips import astronaut_half, empty, hopper_half, pair
 
+from stylegan_swap.faces import detect
 from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.detect import Face, detect_faces, largest_face
 from stylegan_swap.faces.landmarks import landmark_backend
@@ -117,7 +118,8 @@ def test_a_stranger_who_slides_into_the_place_is_found_out(describe, left, right
     assert not any(entry.cut for entry in seen)
 
 
-def test_a_number_counts_from_the_left_and_a_photo_finds_its_person(describe, left, right):
+def test_a_number_counts_from_the_left_and_a_photo_finds_its_person(describe, left, right, monkeypatch):
+    monkeypatch.setattr(detect, "_LADDER", detect._LADDER[:1])
     both = pair(left, right)
     assert places(follow(tracker(describe, 1), [both]))[0] > 256
     reference = Memory(describe(right, largest_face(detect_faces(right))))
@@ -128,7 +130,8 @@ def test_a_number_counts_from_the_left_and_a_photo_finds_its_person(describe, le
     assert late.most_faces == 2
 
 
-def test_all_faces_are_followed_and_new_ones_join(describe, left, right):
+def test_all_faces_are_followed_and_new_ones_join(describe, left, right, monkeypatch):
+    monkeypatch.setattr(detect, "_LADDER", detect._LADDER[:1])
     one = tracker(describe, "all")
     seen = follow(one, [pair(left, empty(1, 256, 256)[0])] + [pair(left, right)] * 2)
     counts = [len(entry.faces) for entry in seen]
@@ -137,7 +140,8 @@ def test_all_faces_are_followed_and_new_ones_join(describe, left, right):
     assert boxes[0][0] < boxes[1][0] and overlap(*boxes) == 0
 
 
-def test_a_face_that_goes_and_comes_starts_afresh(describe, left):
+def test_a_face_that_goes_and_comes_starts_afresh(describe, left, monkeypatch):
+    monkeypatch.setattr(detect, "_LADDER", detect._LADDER[:1])
     one = tracker(describe)
     shifted = np.roll(left, 30, axis=1)
     seen = follow(one, [left, left, *empty(3, 256, 256), shifted, shifted])
