@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,8 @@ from stylegan_swap.video.reading import VideoClip, is_cover, main_stream, open_i
 #: Suffixes of clips that can be written, and FFmpeg's name of each.
 WRITABLE = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 _COPIED = ("audio", "subtitle")
+# Ticks per second of the whole file; lengths in ticks are stored in 32 bits up to about an hour, else in 64.
+_FINEST = 1_000_000
 
 
 def check_streams(clip: VideoClip, output: Path) -> list[str]:
@@ -75,17 +78,18 @@ def join(
     """
     av = video_library()
     kind = WRITABLE[suffix]
-    # Without use_metadata_tags MP4 keeps only a few names of its own.
-    options = {"movflags": "+faststart+use_metadata_tags"} if kind in ("mp4", "mov") else {}
     try:
         with contextlib.ExitStack() as stack:
+            source = None
+            if isinstance(clip, VideoClip):
+                source = stack.enter_context(contextlib.closing(open_input(clip.path)))
+            options = _muxer_options(clip, source) if kind in ("mp4", "mov") else {}
             target = stack.enter_context(av.open(str(output), "w", format=kind, options=options))
             target.metadata.update(metadata)
             times = (first_pts * clip.time_base, end_pts * clip.time_base)
             origin = times[0] if trimmed else Fraction(0)
             sources = [_video(segments, clip, target, origin, times[1])]
-            if isinstance(clip, VideoClip):
-                source = stack.enter_context(contextlib.closing(open_input(clip.path)))
+            if source is not None:
                 sources.append(_others(source, target, output, times, trimmed))
             for _, packet in heapq.merge(*sources, key=lambda entry: entry[0]):
                 target.mux(packet)
@@ -94,6 +98,17 @@ def join(
             f"{output}: could not be written ({reason_of(error)}); free some space or choose another folder "
             "or format; the swapped segments are kept, the same command goes on from there"
         ) from error
+
+
+def _muxer_options(clip: Clip, source: Any) -> dict[str, str]:
+    """For MP4 and MOV: times exact to the tick of every stream, and tags under names of one's own."""
+    ticks = clip.time_base.denominator
+    for stream in [] if source is None else source.streams:
+        if stream.type in _COPIED and stream.time_base:
+            ticks = math.lcm(ticks, Fraction(stream.time_base).denominator)
+    # FFmpeg tells when a track begins in milliseconds unless it is given a finer unit.
+    fine = ticks if 1000 <= ticks <= _FINEST else 90_000
+    return {"movflags": "+faststart+use_metadata_tags", "movie_timescale": str(fine)}
 
 
 def _video(
