@@ -47,6 +47,9 @@ def video(
     detail: Annotated[
         float, typer.Option(help="0..1: detail finer than the network's pixels, from clip and photo.")
     ] = 1.0,
+    refine: Annotated[
+        int, typer.Option(min=0, help="Steps in which a copy of the network is tuned to the person.")
+    ] = 0,
     start: Annotated[str, typer.Option(help="Where to begin: seconds, or h:mm:ss.")] = "0",
     end: Annotated[str | None, typer.Option(help="Where to stop: seconds, or h:mm:ss.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of pictures (25).")] = None,
@@ -98,6 +101,7 @@ def video(
                 seed=seed,
                 match_colour=match_colour,
                 detail=detail,
+                refine=refine,
                 start=first,
                 end=last,
                 fps=fps,

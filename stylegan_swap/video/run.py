@@ -84,6 +84,7 @@ def swap_video(
     seed: int | None = None,
     match_colour: bool = False,
     detail: float = 1.0,
+    refine: int = 0,
     start: float = 0.0,
     end: float | None = None,
     fps: float | None = None,
@@ -121,6 +122,7 @@ def swap_video(
         seed: see ``swap``; the same noise in every frame.
         match_colour: see ``swap``.
         detail: see ``swap``.
+        refine: see ``swap``; a person that is prepared already was refined then.
         start: seconds of the clip at which to begin.
         end: seconds at which to stop; None goes to the end.
         fps: frames per second of a folder of pictures; 25 unless given.
@@ -160,7 +162,10 @@ def swap_video(
         if isinstance(method, Swapper)
         else Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks)
     )
-    person = identity if isinstance(identity, Person) else swapper.prepare(identity, face=identity_face)
+    if isinstance(identity, Person):
+        person = identity
+    else:
+        person = swapper.prepare(identity, face=identity_face, refine=refine, seed=seed or 0)
     if person.method != swapper.method.fingerprint:
         raise UnsupportedOptionError(
             f"the person was prepared by {person.method!r}, this is {swapper.method.fingerprint!r}: prepare "
@@ -180,6 +185,7 @@ def swap_video(
         "dials": dials,
         "match_colour": match_colour,
         "detail": detail,
+        "refine": refine,
         "smooth": smooth,
         "segment": segment,
         "group": group,
