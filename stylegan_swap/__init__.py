@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stylegan_swap.errors import StyleganSwapError, StyleganSwapWarning
     from stylegan_swap.registry import list_methods
     from stylegan_swap.result import Person, SwappedFace, SwapResult
+    from stylegan_swap.video.run import VideoResult, swap_video
 
 _HOME = {
     "swap": "stylegan_swap.api",
@@ -28,6 +29,8 @@ _HOME = {
     "StyleganSwapError": "stylegan_swap.errors",
     "StyleganSwapWarning": "stylegan_swap.errors",
     "list_methods": "stylegan_swap.registry",
+    "swap_video": "stylegan_swap.video.run",
+    "VideoResult": "stylegan_swap.video.run",
 }
 
 __all__ = [
@@ -38,9 +41,11 @@ __all__ = [
     "SwapResult",
     "SwappedFace",
     "Swapper",
+    "VideoResult",
     "__version__",
     "list_methods",
     "swap",
+    "swap_video",
 ]
 
 

@@ -26,6 +26,7 @@ from stylegan_swap.cli_invert import invert
 from stylegan_swap.cli_study import study_app
 from stylegan_swap.cli_train import convert_identity, pack, train
 from stylegan_swap.cli_verify import verify
+from stylegan_swap.cli_video import video
 from stylegan_swap.errors import ImageWriteError, StyleganSwapError, StyleganSwapWarning
 
 app = typer.Typer(
@@ -224,6 +225,7 @@ app.command()(convert)
 app.command()(convert_identity)
 app.command()(download)
 app.command()(verify)
+app.command()(video)
 
 
 @app.command()

@@ -18,6 +18,14 @@ class ImageWriteError(StyleganSwapError):
     """A result cannot be written: folder, permissions, disk, format, or it exists already."""
 
 
+class VideoReadError(StyleganSwapError):
+    """A clip is missing, unreadable, damaged, a playlist, of no known format, or of high dynamic range."""
+
+
+class VideoWriteError(StyleganSwapError):
+    """A clip cannot be written: folder, disk, format, it exists already, or other work is kept there."""
+
+
 class NoFaceError(StyleganSwapError):
     """No face was found; the message lists what was tried."""
 

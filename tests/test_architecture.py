@@ -98,11 +98,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_evaluate": {"_version", "atomic", "images", "metrics"},
     "cli_study": {"errors", "study"},
     "cli_train": {"errors", "models", "training"},
+    "video": {
+        *("_version", "api", "atomic", "decode", "dials", "download", "errors", "faces", "images"),
+        *("methods", "provenance", "result"),
+    },
+    "cli_video": {"errors", "video"},
     "cli_verify": {"errors", "verify"},
     "cli": {
         *("_version", "allocator", "api", "cli_bench", "cli_convert", "cli_directions", "cli_download"),
-        *("cli_edit", "cli_evaluate", "cli_invert", "cli_study", "cli_train", "cli_verify", "codes"),
-        *("demo", "doctor", "errors", "images", "notice", "provenance", "registry", "result"),
+        *("cli_edit", "cli_evaluate", "cli_invert", "cli_study", "cli_train", "cli_verify", "cli_video"),
+        *("codes", "demo", "doctor", "errors", "images", "notice", "provenance", "registry", "result"),
         *("stylegan_swap", "watermark", "weights"),
     },
 }

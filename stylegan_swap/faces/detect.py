@@ -73,6 +73,7 @@ def detect_faces(
     name: str = "the photo",
     landmarks: LandmarkBackend | str = "dlib",
     thorough: bool = False,
+    quick: bool = False,
 ) -> list[Face]:
     """Find all faces, numbered from left to right.
 
@@ -82,6 +83,7 @@ def detect_faces(
         landmarks: landmark backend or its name.
         thorough: also look for small faces when large ones were found (needed where a face is chosen
             by index or by a reference photo).
+        quick: climb no further than the first rung; for frames of a video, of which another follows.
 
     Returns:
         At least one face, sorted by the horizontal centre of the box.
@@ -92,7 +94,7 @@ def detect_faces(
     backend = landmark_backend(landmarks) if isinstance(landmarks, str) else landmarks
     tried: list[str] = []
     found: list[Face] = []
-    for rung in _LADDER:
+    for rung in _LADDER[:1] if quick else _LADDER:
         if rung is _LAST_RESORT and any(face.score >= _CREDIBLE for face in found):
             break
         tried.append(rung.name)

@@ -1,0 +1,198 @@
+"""Where the swapped clip goes: a video file, or a folder of pictures. Segments first, then the whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from stylegan_swap.atomic import replacing
+from stylegan_swap.errors import UnsupportedOptionError, VideoWriteError
+from stylegan_swap.video.encoding import Encoding, SegmentEncoder
+from stylegan_swap.video.folder import FolderClip, PictureSegment, assemble
+from stylegan_swap.video.frame import Clip, Frame
+from stylegan_swap.video.joining import WRITABLE, check_streams, join
+from stylegan_swap.video.journal import Journal
+from stylegan_swap.video.mark import append_xmp, container_tags
+from stylegan_swap.video.reading import VideoClip
+
+
+class Segment(Protocol):
+    """A segment that is being written."""
+
+    path: Path
+
+    def write(self, frame: Frame, pixels: np.ndarray | None, mask: np.ndarray | None) -> None:
+        """Append a frame; without pixels it is passed on as it was."""
+        ...
+
+    def close(self) -> None:
+        """Finish the segment."""
+        ...
+
+    def discard(self) -> None:
+        """Stop without finishing it."""
+        ...
+
+
+class Output(Protocol):
+    """What a run writes to."""
+
+    def settings(self) -> dict[str, object]:
+        """Everything its files depend on, for the journal."""
+        ...
+
+    def segment(self, journal: Journal, number: int) -> Segment:
+        """Begin a segment."""
+        ...
+
+    def finish(self, journal: Journal) -> None:
+        """Make the result of the segments."""
+        ...
+
+
+class VideoOutput:
+    """A video file with the clip's sound.
+
+    Args:
+        path: .mp4, .m4v, .mov, .mkv or .webm.
+        clip: what is swapped.
+        encoding: of the picture.
+        trimmed: whether the clip is cut, so that the result's time starts anew.
+        mark: whether the file says that AI was used.
+
+    Raises:
+        VideoWriteError: the file cannot hold the clip's sound or subtitles.
+    """
+
+    def __init__(self, path: Path, clip: Clip, encoding: Encoding, *, trimmed: bool, mark: bool) -> None:
+        self.path, self._clip, self._encoding, self._trimmed, self._mark = path, clip, encoding, trimmed, mark
+        self._tags: dict[str, str] = {}
+        if isinstance(clip, FolderClip):
+            clip.require_one_size()
+        if isinstance(clip, VideoClip):
+            clip.notes += check_streams(clip, path)
+            self._tags = clip.metadata
+
+    def settings(self) -> dict[str, object]:
+        """See ``Output.settings``."""
+        return {"codec": self._encoding.codec, "encoder_options": self._encoding.options()}
+
+    def segment(self, journal: Journal, number: int) -> Segment:
+        """See ``Output.segment``."""
+        return SegmentEncoder(journal.path_of(number, ".nut"), self._clip, self._encoding)
+
+    def finish(self, journal: Journal) -> None:
+        """See ``Output.finish``."""
+        done = journal.progress
+        assert done.first_pts is not None and done.last_pts is not None
+        usual = max(1, round(1 / (self._clip.rate * self._clip.time_base)))
+        tags = container_tags(self._tags, mark=self._mark)
+        suffix = self.path.suffix.lower()
+        try:
+            with replacing(self.path) as temporary:
+                join(
+                    journal.paths(),
+                    self._clip,
+                    temporary,
+                    suffix=suffix,
+                    first_pts=done.first_pts,
+                    end_pts=done.last_pts + (done.last_duration or usual),
+                    trimmed=self._trimmed,
+                    metadata=tags,
+                )
+                if self._mark and WRITABLE[suffix] in ("mp4", "mov"):
+                    append_xmp(temporary, tags)
+        except OSError as error:
+            raise VideoWriteError(
+                f"{self.path}: could not be written ({error.strerror or error}); free some space or choose "
+                "another folder; the same command goes on from the segments that are kept"
+            ) from error
+
+
+class FolderOutput:
+    """A folder of pictures, named as the clip's pictures or numbered."""
+
+    def __init__(self, path: Path, clip: Clip, *, mark: bool) -> None:
+        self.path, self._mark = path, mark
+        if isinstance(clip, VideoClip):
+            clip.notes.append("a folder of pictures has no sound; write a video file to keep it")
+
+    def settings(self) -> dict[str, object]:
+        """See ``Output.settings``."""
+        return {"codec": "pictures", "mark": self._mark}
+
+    def segment(self, journal: Journal, number: int) -> Segment:
+        """See ``Output.segment``."""
+        return PictureSegment(journal.path_of(number), mark=self._mark)
+
+    def finish(self, journal: Journal) -> None:
+        """See ``Output.finish``."""
+        assemble(journal.paths(), self.path, journal.folder / "gathered")
+
+
+def choose_output(
+    path: Path, clip: Clip, *, codec: str | None, crf: int | None, trimmed: bool, mark: bool
+) -> Output:
+    """A folder where the name has no suffix or is a folder's, a video file otherwise.
+
+    Raises:
+        UnsupportedOptionError: codec or quality do not fit.
+        VideoWriteError: the format cannot hold the clip's sound.
+    """
+    if is_folder(path):
+        if codec is not None or crf is not None:
+            raise UnsupportedOptionError(
+                f"{path}: a folder of pictures has no codec and no crf: leave them out"
+            )
+        return FolderOutput(path, clip, mark=mark)
+    return VideoOutput(path, clip, Encoding.chosen(path, codec, crf), trimmed=trimmed, mark=mark)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether an output names a folder of pictures."""
+    return path.is_dir() or not path.suffix
+
+
+def check_output(path: Path, *, overwrite: bool, inputs: Iterable[object]) -> None:
+    """Refuse an output that could not be written, before the work.
+
+    Raises:
+        VideoWriteError: unknown suffix, no such folder, no permission, exists already, or is an input.
+    """
+    if not is_folder(path) and path.suffix.lower() not in WRITABLE:
+        raise VideoWriteError(
+            f"{path}: the suffix {path.suffix!r} names no known format; use one of {', '.join(WRITABLE)}, or "
+            "a name without suffix for a folder of pictures"
+        )
+    try:
+        folder = path.resolve().parent
+        if not folder.is_dir():
+            raise VideoWriteError(f"{path}: the folder {folder} does not exist; create it first")
+        exists = path.exists()
+        if exists and any(_same(path, source) for source in inputs):
+            raise VideoWriteError(f"{path}: is one of the inputs; choose another name for the result")
+        if exists and not path.is_dir() and not path.is_file():
+            raise VideoWriteError(f"{path}: is not an ordinary file; choose another name")
+        if exists and not overwrite and not (path.is_dir() and not any(path.iterdir())):
+            raise VideoWriteError(
+                f"{path}: exists already; choose another name or allow overwriting (--overwrite)"
+            )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VideoWriteError(f"{path}: is no usable path ({reason}); choose another name") from error
+    real = Path(os.path.realpath(path))
+    if not os.access(real.parent, os.W_OK | os.X_OK) or (exists and not os.access(real, os.W_OK)):
+        raise VideoWriteError(f"{path}: no permission to write there; change it or choose another folder")
+
+
+def _same(path: Path, source: object) -> bool:
+    if not isinstance(source, str | os.PathLike):
+        return False
+    try:
+        return path.samefile(source)
+    except (OSError, ValueError):
+        return False
