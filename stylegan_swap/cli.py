@@ -16,6 +16,7 @@ import typer
 
 from stylegan_swap._version import __version__
 from stylegan_swap.allocator import keep_freed_memory
+from stylegan_swap.cli_batch import batch
 from stylegan_swap.cli_bench import bench
 from stylegan_swap.cli_convert import convert
 from stylegan_swap.cli_directions import directions_app
@@ -241,6 +242,7 @@ def generate(
 
 app.command()(edit)
 app.add_typer(directions_app)
+app.command()(batch)
 app.command()(evaluate)
 app.add_typer(study_app)
 app.command()(train)

@@ -44,6 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lock": set(),
     "people": {"errors", "faces", "images", "result"},
     "cli_swap": {"faces"},
+    "batch": {"api", "atomic", "cache", "errors", "faces", "images", "lock", "weights"},
+    "cli_batch": {"batch", "errors"},
     "download": {"lock", "_version", "atomic", "cache", "errors", "known_weights", "weights"},
     "codes": {"atomic", "errors", "inversion"},
     "faces": {"errors"},
@@ -109,6 +111,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("demo", "doctor", "errors", "images", "notice", "provenance", "registry", "result"),
         *("stylegan_swap", "watermark", "weights"),
         "cli_swap",
+        "cli_batch",
     },
 }
 
