@@ -58,7 +58,7 @@ def test_killed_workers_poison_and_hanging_items(tmp_path, monkeypatch):
     assert 2 <= len({row["worker"] for row in rows.values() if row["status"] == "ok"}) <= 7
     # What was cured since is done now, nothing else.
     (tmp_path / "deadly.cure").touch()
-    again = run_batch(jobs, out, workers=1, timeout=1.0)
+    again = run_batch(jobs, out, workers=1, timeout=3.0)
     assert (again.done, again.skipped, sorted(again.failed)) == (1, 11, ["5.png", "6.png"])
 
 
