@@ -34,8 +34,8 @@ class Job:
         identity: the identity photos, all of one person.
         attribute: the photo to swap into.
         output: the result's name in the folder, with ``/`` between sub-folders.
-        options: ``face``, ``identity_face``, ``structure``, ``appearance``, ``seed``, ``match_colour`` and
-            ``mask``, as ``swap`` takes them; what is left out has its default.
+        options: ``face``, ``identity_face``, ``structure``, ``appearance``, ``detail``, ``seed``,
+            ``match_colour`` and ``mask``, as ``swap`` takes them; what is left out has its default.
     """
 
     number: int
@@ -62,7 +62,7 @@ def read_jobs(file: Path, photos: Path | None = None) -> list[Job]:
 
     Columns: ``identity`` (several photos of one person joined by ``|``) and ``attribute``; optionally
     ``output`` (``00000.png``, … where it is absent or empty), ``face``, ``identity_face``, ``structure``,
-    ``appearance``, ``seed``, ``match_colour`` (yes or no), ``mask``, ``keep``, ``mask_blur``,
+    ``appearance``, ``detail``, ``seed``, ``match_colour`` (yes or no), ``mask``, ``keep``, ``mask_blur``,
     ``mask_padding``. A column whose name begins with ``#`` is a remark.
 
     Args:
@@ -210,6 +210,7 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
     "identity_face": _identity_face,
     "structure": _dial,
     "appearance": _dial,
+    "detail": _dial,
     "seed": _seed,
     "match_colour": _yes_or_no,
 }

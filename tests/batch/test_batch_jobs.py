@@ -27,10 +27,10 @@ def test_paths_start_at_the_list_and_outputs_have_numbers(tmp_path):
 
 
 def test_every_option(tmp_path):
-    header = "attribute,identity,output,face,identity_face,structure,appearance,seed,match_colour"
+    header = "attribute,identity,output,face,identity_face,structure,appearance,seed,match_colour,detail"
     header += ",mask,keep,mask_blur,mask_padding,#who\n"
-    row = 'b.png,a.png,x/y.JPG,2,ref.png,0.5,1,7,yes,hull+predicted,"mouth, eyes",0.1,0 0 0.2 0,Ann\n'
-    job, plain = listed(tmp_path, "\ufeff" + header + row + "b.png,a.png" + "," * 12 + "\n")
+    row = 'b.png,a.png,x/y.JPG,2,ref.png,0.5,1,7,yes,0.25,hull+predicted,"mouth, eyes",0.1,0 0 0.2 0,Ann\n'
+    job, plain = listed(tmp_path, "\ufeff" + header + row + "b.png,a.png" + "," * 13 + "\n")
     mask = MaskOptions("hull+predicted", ("mouth", "eyes"), 0.1, (0, 0, 0.2, 0))
     assert job.options == {
         "face": 2,
@@ -39,6 +39,7 @@ def test_every_option(tmp_path):
         "appearance": 1.0,
         "seed": 7,
         "match_colour": True,
+        "detail": 0.25,
         "mask": mask,
     }
     assert job.output == "x/y.JPG"
