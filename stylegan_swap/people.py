@@ -129,11 +129,15 @@ def require_method(who: Person | People, fingerprint: str) -> None:
         )
 
 
-def refined(who: Person | People, method: Any, steps: int, seed: int) -> Any:
+def refined(who: Person | People, method: Any, steps: int, seed: int) -> Person | People:
     """The same with the method tuned to each identity; see ``Swapper.prepare``."""
+
+    def tuned(person: Person) -> Person:
+        return replace(person, prepared=method.refine(person.prepared, steps, seed))
+
     if isinstance(who, Person):
-        return replace(who, prepared=method.refine(who.prepared, steps, seed))
-    return replace(who, identities=tuple(refined(each, method, steps, seed) for each in who.identities))
+        return tuned(who)
+    return replace(who, identities=tuple(tuned(person) for person in who.identities))
 
 
 def choose(

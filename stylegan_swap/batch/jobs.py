@@ -35,7 +35,7 @@ class Job:
         attribute: the photo to swap into.
         output: the result's name in the folder, with ``/`` between sub-folders.
         options: ``face``, ``identity_face``, ``structure``, ``appearance``, ``detail``, ``seed``,
-            ``match_colour`` and ``mask``, as ``swap`` takes them; what is left out has its default.
+            ``refine``, ``match_colour`` and ``mask``, as ``swap`` takes them; the rest has its default.
     """
 
     number: int
@@ -47,7 +47,9 @@ class Job:
     @property
     def person(self) -> tuple[Any, ...]:
         """Equal for jobs whose identity can be prepared once for all."""
-        return (*self.identity, self.options.get("identity_face", "largest"))
+        refine = self.options.get("refine", 0)
+        tuned = (refine, self.options.get("seed", 0)) if refine else ()
+        return (*self.identity, self.options.get("identity_face", "largest"), *tuned)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -62,8 +64,8 @@ def read_jobs(file: Path, photos: Path | None = None) -> list[Job]:
 
     Columns: ``identity`` (several photos of one person joined by ``|``) and ``attribute``; optionally
     ``output`` (``00000.png``, … where it is absent or empty), ``face``, ``identity_face``, ``structure``,
-    ``appearance``, ``detail``, ``seed``, ``match_colour`` (yes or no), ``mask``, ``keep``, ``mask_blur``,
-    ``mask_padding``. A column whose name begins with ``#`` is a remark.
+    ``appearance``, ``detail``, ``seed``, ``refine``, ``match_colour`` (yes or no), ``mask``, ``keep``,
+    ``mask_blur``, ``mask_padding``. A column whose name begins with ``#`` is a remark.
 
     Args:
         file: the CSV, UTF-8.
@@ -193,9 +195,9 @@ def _dial(text: str) -> float:
     return value
 
 
-def _seed(text: str) -> int:
+def _count(text: str) -> int:
     if not text.isdigit():
-        raise ValueError("a seed is a whole number from 0")
+        raise ValueError("write a whole number from 0")
     return int(text)
 
 
@@ -211,6 +213,7 @@ _OPTIONS: dict[str, Callable[[str], Any]] = {
     "structure": _dial,
     "appearance": _dial,
     "detail": _dial,
-    "seed": _seed,
+    "seed": _count,
+    "refine": _count,
     "match_colour": _yes_or_no,
 }

@@ -124,7 +124,7 @@ class SwapWorker:
     def _swap(self, job: Job, staged: Path) -> Row:
         from stylegan_swap.images import read_photo
 
-        options = {name: value for name, value in job.options.items() if name != "identity_face"}
+        options = {name: job.options[name] for name in job.options if name not in ("identity_face", "refine")}
         photo = read_photo(job.attribute)
         result = self._swapper(self._person(job), photo, **options)
         result.save(staged, overwrite=True, quality=self._settings.quality, mark=self._settings.mark)
@@ -142,8 +142,11 @@ class SwapWorker:
         if job.person not in self._people:
             prepared: Any
             try:
-                face = job.options.get("identity_face", "largest")
-                prepared = self._swapper.prepare(list(job.identity), face=face)
+                how = {"face": job.options.get("identity_face", "largest")}
+                if refine := job.options.get("refine", 0):
+                    # Tuned once for all items of the person, not in every swap.
+                    how |= {"refine": refine, "seed": job.options.get("seed", 0)}
+                prepared = self._swapper.prepare(list(job.identity), **how)
             except StyleganSwapError as error:
                 prepared = error
             self._people[job.person] = prepared

@@ -27,10 +27,12 @@ def test_paths_start_at_the_list_and_outputs_have_numbers(tmp_path):
 
 
 def test_every_option(tmp_path):
-    header = "attribute,identity,output,face,identity_face,structure,appearance,seed,match_colour,detail"
-    header += ",mask,keep,mask_blur,mask_padding,#who\n"
-    row = 'b.png,a.png,x/y.JPG,2,ref.png,0.5,1,7,yes,0.25,hull+predicted,"mouth, eyes",0.1,0 0 0.2 0,Ann\n'
-    job, plain = listed(tmp_path, "\ufeff" + header + row + "b.png,a.png" + "," * 13 + "\n")
+    header = (
+        "attribute,identity,output,face,identity_face,structure,appearance,seed"
+    )
+    header += ",match_colour,detail,refine,mask,keep,mask_blur,mask_padding,#who\n"
+    row = 'b.png,a.png,x/y.JPG,2,ref.png,0.5,1,7,yes,0.25,3,hull+predicted,"mouth, eyes",0.1,0 0 0.2 0,Ann\n'
+    job, plain = listed(tmp_path, "\ufeff" + header + row + "b.png,a.png" + "," * 14 + "\n")
     mask = MaskOptions("hull+predicted", ("mouth", "eyes"), 0.1, (0, 0, 0.2, 0))
     assert job.options == {
         "face": 2,
@@ -40,11 +42,12 @@ def test_every_option(tmp_path):
         "seed": 7,
         "match_colour": True,
         "detail": 0.25,
+        "refine": 3,
         "mask": mask,
     }
     assert job.output == "x/y.JPG"
     assert job.inputs == (*(str(tmp_path / name) for name in ("a.png", "b.png", "ref.png")),)
-    assert job.person == (str(tmp_path / "a.png"), str(tmp_path / "ref.png"))
+    assert job.person == (str(tmp_path / "a.png"), str(tmp_path / "ref.png"), 3, 7)
     assert plain.options == {} and plain.output == "00001.png"
     assert plain.person == (str(tmp_path / "a.png"), "largest")
 

@@ -24,8 +24,8 @@ def stub(monkeypatch):
     asked = SimpleNamespace(prepared=[], swapped=[])
 
     class Stub:
-        def prepare(self, photos, face):
-            asked.prepared.append((*photos, face))
+        def prepare(self, photos, face, **how):
+            asked.prepared.append((*photos, face, *how.items()))
             if "nobody" in photos[0]:
                 raise NoFaceError(f"{photos[0]}: no face was found")
             return f"person {photos[0]}"
@@ -61,6 +61,13 @@ def test_an_identity_is_prepared_once_and_its_error_is_remembered(stub, tmp_path
     # Another face of the same photo is another person.
     worker(Job(9, (photo,), photo, "9.png", {"identity_face": 1}), str(tmp_path / "9.png"))
     assert stub.prepared[-1] == (photo, 1)
+    # Who is refined is so once, in preparing, for all items with that seed.
+    for seed in (5, 5, 6):
+        worker(Job(9, (photo,), photo, "9.png", {"refine": 2, "seed": seed}), str(tmp_path / "9.png"))
+    assert [(name, *how) for name, *how in stub.prepared[-2:]] == [
+        (photo, "largest", ("refine", 2), ("seed", seed)) for seed in (5, 6)
+    ]
+    assert stub.swapped[-1][1] == {"seed": 6}
 
 
 def test_few_people_are_remembered(stub, tmp_path, astronaut_path):
