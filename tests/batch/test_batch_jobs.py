@@ -27,9 +27,7 @@ def test_paths_start_at_the_list_and_outputs_have_numbers(tmp_path):
 
 
 def test_every_option(tmp_path):
-    header = (
-        "attribute,identity,output,face,identity_face,structure,appearance,seed"
-    )
+    header = "attribute,identity,output,face,identity_face,structure,appearance,seed"
     header += ",match_colour,detail,refine,mask,keep,mask_blur,mask_padding,#who\n"
     row = 'b.png,a.png,x/y.JPG,2,ref.png,0.5,1,7,yes,0.25,3,hull+predicted,"mouth, eyes",0.1,0 0 0.2 0,Ann\n'
     job, plain = listed(tmp_path, "\ufeff" + header + row + "b.png,a.png" + "," * 14 + "\n")
