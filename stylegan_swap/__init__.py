@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from inversion import Latents
     from stylegan_swap.api import Swapper, swap
     from stylegan_swap.errors import StyleganSwapError, StyleganSwapWarning
+    from stylegan_swap.faces.mask_options import MaskOptions
+    from stylegan_swap.people import People
     from stylegan_swap.registry import list_methods
     from stylegan_swap.result import Person, SwappedFace, SwapResult
     from stylegan_swap.video.run import VideoResult, swap_video
@@ -25,6 +27,8 @@ _HOME = {
     "SwapResult": "stylegan_swap.result",
     "SwappedFace": "stylegan_swap.result",
     "Person": "stylegan_swap.result",
+    "People": "stylegan_swap.people",
+    "MaskOptions": "stylegan_swap.faces.mask_options",
     "Latents": "inversion",
     "StyleganSwapError": "stylegan_swap.errors",
     "StyleganSwapWarning": "stylegan_swap.errors",
@@ -35,6 +39,8 @@ _HOME = {
 
 __all__ = [
     "Latents",
+    "MaskOptions",
+    "People",
     "Person",
     "StyleganSwapError",
     "StyleganSwapWarning",

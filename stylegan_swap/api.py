@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -23,6 +22,7 @@ from stylegan_swap.dials import checked_dials, checked_refine, checked_seed
 from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.align import Alignment, ffhq_alignment, ffhq_side
 from stylegan_swap.faces.detect import Face
+from stylegan_swap.faces.mask_options import MaskOptions, paste_mask
 from stylegan_swap.faces.paste import paste_back
 from stylegan_swap.faces.select import select_faces
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
@@ -32,6 +32,7 @@ from stylegan_swap.images import Photo, PhotoSource, read_photo
 from stylegan_swap.latent_faces import InvertsAndGenerates
 from stylegan_swap.methods.protocol import AlignedSwap, Method
 from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.people import People, Replacements, choose, prepare_people, refined, require_method
 from stylegan_swap.photo_editing import Edits, EditsPhotos
 from stylegan_swap.registry import list_methods
 from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
@@ -43,7 +44,7 @@ _LANDMARKS = ("dlib", "face-alignment")
 
 
 def swap(
-    identity: PhotoSource | Sequence[PhotoSource],
+    identity: PhotoSource | Sequence[PhotoSource] | Mapping[Any, Any],
     attribute: PhotoSource,
     *,
     method: str = "default",
@@ -56,6 +57,7 @@ def swap(
     detail: float = 1.0,
     edit: Edits | None = None,
     refine: int = 0,
+    mask: str | MaskOptions = "predicted",
     device: str = "auto",
     dtype: str = "auto",
     landmarks: str = "dlib",
@@ -63,7 +65,8 @@ def swap(
     """Put the face of one photo into another.
 
     Args:
-        identity: who; a path, PIL image or uint8 RGB array, or several photos of one person.
+        identity: who; a path, PIL image or uint8 RGB array, or several photos of one person. Or a mapping for
+            several people: a photo of whom to replace, or a face number → the identity.
         attribute: where: pose, expression, light and background are kept.
         method: ``"default"`` (the weights that ship), another name of ``list_methods()``, or a folder or file
             with weights.
@@ -78,6 +81,7 @@ def swap(
         edit: what to change in the swapped face, as ``{"smile": 1.5}``; see ``Swapper.edit``.
         refine: steps in which a copy of the network is tuned to this person; see docs/inversion.md for what
             it gives and costs.
+        mask: ``"predicted"``, ``"hull"``, ``"inner"``, ``"box"``, or ``MaskOptions``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         dtype: ``"auto"``, ``"float32"``, ``"bfloat16"``, ``"float16"``.
         landmarks: ``"dlib"`` or ``"face-alignment"``.
@@ -89,9 +93,10 @@ def swap(
     swapper = build(method, device=device, dtype=dtype, landmarks=landmarks)
     # Read first: a wrong path is told before the work on the identity.
     photo = read_photo(attribute)
-    person = swapper.prepare(identity, face=identity_face, refine=refine, seed=seed or 0)
+    several = isinstance(identity, Mapping)
+    prepare: Any = swapper.prepare_people if several else swapper.prepare
     return swapper(
-        person,
+        prepare(identity, face=identity_face, refine=refine, seed=seed or 0),
         photo,
         face=face,
         structure=structure,
@@ -100,6 +105,7 @@ def swap(
         match_colour=match_colour,
         detail=detail,
         edit=edit,
+        mask=mask,
     )
 
 
@@ -198,9 +204,39 @@ class Swapper(InvertsAndGenerates, EditsPhotos):
         typical = fine[int((each - embedding).square().sum(1).argmin())]
         return Person(whole, embedding, self.method.fingerprint, tuple(names), tuple(notes), typical)
 
+    def prepare_people(
+        self,
+        replacements: Replacements,
+        *,
+        missing: str = "error",
+        face: FaceChoice = "largest",
+        refine: int = 0,
+        seed: int = 0,
+    ) -> People:
+        """Do once what depends on who becomes whom alone, for several people of the same photos.
+
+        Args:
+            replacements: a photo of the person to replace, or a face number from the left → the identity: a
+                prepared person, a photo or several. A mapping, or pairs.
+            missing: ``"error"`` where a photo lacks somebody, or ``"skip"`` to go on with the others.
+            face: of the identity photos, as in ``prepare``.
+            refine: as there.
+            seed: as there.
+
+        Raises:
+            StyleganSwapError: as in ``prepare``.
+        """
+
+        def prepare(who: Any) -> Person:
+            return who if isinstance(who, Person) else self.prepare(who, face=face, refine=refine, seed=seed)
+
+        return prepare_people(
+            replacements, missing, prepare=prepare, embed=self._describe, landmarks=self._landmarks
+        )
+
     def __call__(
         self,
-        person: Person | PhotoSource,
+        person: Person | People | PhotoSource | Mapping[Any, Any],
         attribute: PhotoSource,
         *,
         face: FaceChoice = "largest",
@@ -211,48 +247,58 @@ class Swapper(InvertsAndGenerates, EditsPhotos):
         detail: float = 1.0,
         edit: Edits | None = None,
         refine: int = 0,
+        mask: str | MaskOptions = "predicted",
     ) -> SwapResult:
-        """Swap; arguments as in ``swap``, with a prepared person or a photo.
+        """Swap; arguments as in ``swap``, with a prepared person, prepared people or a photo.
 
         ``refine`` here tunes for this one call; ``prepare(..., refine=n)`` does so once for all.
 
         Raises:
+            FaceSelectionError: of several people, somebody is not in the photo; see docs/masks.md.
             StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
         """
         dials = checked_dials(self.method, structure, appearance, seed, detail)
+        options = MaskOptions.of(mask)
         apply = None if edit is None else self._usable(edit)
         refine = checked_refine(self.method, refine)
         photo = read_photo(attribute)
-        if not isinstance(person, Person):
+        if isinstance(person, Mapping):
+            person = self.prepare_people(person)
+        elif not isinstance(person, Person | People):
             person = self.prepare(person)
-        if person.method != self.method.fingerprint:
-            raise UnsupportedOptionError(
-                f"the person was prepared by {person.method!r}, this is {self.method.fingerprint!r}: "
-                "prepare it again with this swapper"
-            )
+        require_method(person, self.method.fingerprint)
         if refine:
-            refined = cast(Any, self.method).refine(person.prepared, refine, dials["seed"] or 0)
-            person = replace(person, prepared=refined)
-        pixels, mask = photo.pixels, np.zeros(photo.pixels.shape[:2], np.float32)
+            person = refined(person, self.method, refine, dials["seed"] or 0)
+        chosen, others, notes = choose(
+            person, photo, face, select=self._select, embed=self._describe, landmarks=self._landmarks
+        )
+        pixels, whole_mask = photo.pixels, np.zeros(photo.pixels.shape[:2], np.float32)
         done: list[tuple[Face, Alignment, AlignedSwap]] = []
-        for found in self._select(photo, face):
+        for found, becomes in chosen:
             alignment = ffhq_alignment(found.landmarks, self._crop_side(found))
             crop, points = from_pixels(alignment.crop(photo.pixels)), _points(alignment, found)
-            swapped = self.method.swap_aligned(person.prepared, crop, points, **dials)
-            pixels, changed = self._pasted(person, pixels, found, alignment, swapped, detail, match_colour)
-            mask = np.maximum(mask, changed)
+            swapped = self.method.swap_aligned(becomes.prepared, crop, points, **dials)
+            bystanders = [alignment.to_crop(other.landmarks) for other in others]
+            predicted = swapped.mask[0, 0].cpu().numpy()
+            weights = paste_mask(options, predicted, points[0].numpy(), bystanders)
+            swapped = swapped._replace(mask=torch.from_numpy(weights)[None, None])
+            pixels, changed = self._pasted(becomes, pixels, found, alignment, swapped, detail, match_colour)
+            whole_mask = np.maximum(whole_mask, changed)
             done.append((found, alignment, swapped))
         if apply is not None:
-            pixels, mask, done = self._edit_swapped(apply, pixels, mask, done)
-        faces = [self._swapped_face(person, pixels, *parts) for parts in done]
+            pixels, whole_mask, done = self._edit_swapped(apply, pixels, whole_mask, done)
+        faces = [
+            self._swapped_face(becomes, pixels, *parts)
+            for (_, becomes), parts in zip(chosen, done, strict=True)
+        ]
         image = Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
         return SwapResult(
             image,
             faces,
-            mask,
+            whole_mask,
             self.method.name,
             seed,
-            [*person.notes, *photo.notes, *self._notes],
+            [*person.notes, *photo.notes, *self._notes, *notes],
             photo.credit,
             (photo.name, *person.names),
         )

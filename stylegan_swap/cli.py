@@ -16,6 +16,7 @@ import typer
 
 from stylegan_swap._version import __version__
 from stylegan_swap.allocator import keep_freed_memory
+from stylegan_swap.cli_batch import batch
 from stylegan_swap.cli_bench import bench
 from stylegan_swap.cli_convert import convert
 from stylegan_swap.cli_directions import directions_app
@@ -24,6 +25,18 @@ from stylegan_swap.cli_edit import edit
 from stylegan_swap.cli_evaluate import evaluate
 from stylegan_swap.cli_invert import invert
 from stylegan_swap.cli_study import study_app
+from stylegan_swap.cli_swap import (
+    Keep,
+    Mask,
+    MaskBlur,
+    MaskPadding,
+    Replace,
+    SkipMissing,
+    face_choice,
+    mask_options,
+    replacements,
+    who_and_where,
+)
 from stylegan_swap.cli_train import convert_identity, pack, train
 from stylegan_swap.cli_verify import verify
 from stylegan_swap.cli_video import video
@@ -103,6 +116,12 @@ def swap(
     refine: Annotated[
         int, typer.Option(min=0, help="Steps of tuning a copy of the network to the person; 10 is a start.")
     ] = 0,
+    replace: Replace = None,
+    skip_missing: SkipMissing = False,
+    mask: Mask = "predicted",
+    keep: Keep = None,
+    mask_blur: MaskBlur = None,
+    mask_padding: MaskPadding = "0",
     device: Device = "auto",
     dtype: Precision = "auto",
     landmarks: Annotated[Landmarks, typer.Option(help="Landmark backend.")] = Landmarks.DLIB,
@@ -115,11 +134,14 @@ def swap(
     overwrite: Overwrite = False,
 ) -> None:
     """Put the face of one photo into another."""
-    identities, target = _who_and_where(photos or [], identity or [], attribute)
+    identities, target = who_and_where(photos or [], identity or [], attribute, replace or [])
+    several = replacements(replace or [])
+    options = mask_options(mask, keep, mask_blur, mask_padding)
     from stylegan_swap.images import check_writable, read_photo
 
     # --face and --identity-face may name a reference photo.
     inputs = [*identities, target, face, identity_face]
+    inputs += [path for old, news in several for path in (str(old), *news)]
     check_writable(output, overwrite, inputs=inputs)
     if save_mask is not None:
         check_writable(save_mask, overwrite, inputs=inputs)
@@ -130,16 +152,21 @@ def swap(
     swapper = Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks.value)
     # Both are read before the work on either, so that a wrong path is told at once.
     who, where = [read_photo(path) for path in identities], read_photo(target)
-    person = swapper.prepare(who, face=_face_choice(identity_face), refine=refine, seed=seed or 0)
+    how: dict[str, Any] = {"face": face_choice(identity_face), "refine": refine, "seed": seed or 0}
+    missing = "skip" if skip_missing else "error"
+    person: Any = (
+        swapper.prepare_people(several, missing=missing, **how) if several else swapper.prepare(who, **how)
+    )
     result = swapper(
         person,
         where,
-        face=_face_choice(face),
+        face=face_choice(face),
         structure=structure,
         appearance=appearance,
         seed=seed,
         match_colour=match_colour,
         detail=detail,
+        mask=options,
     )
     result.save(output, overwrite=overwrite, quality=quality, mark=mark)
     if save_mask is not None:
@@ -216,6 +243,7 @@ def generate(
 
 app.command()(edit)
 app.add_typer(directions_app)
+app.command()(batch)
 app.command()(evaluate)
 app.add_typer(study_app)
 app.command()(train)
@@ -257,27 +285,6 @@ def main() -> None:
             raise
         typer.echo("interrupted", err=True)
         sys.exit(130)
-
-
-def _who_and_where(
-    photos: list[Path], identity: list[Path], attribute: Path | None
-) -> tuple[list[Path], Path]:
-    """Two arguments, or the options -s and -t."""
-    if photos and (identity or attribute):
-        raise typer.BadParameter("give the photos either as two arguments or with -s and -t")
-    if len(photos) == 2:
-        return [photos[0]], photos[1]
-    if photos or not identity or attribute is None:
-        raise typer.BadParameter("give two photos: who (-s) and into which photo (-t)")
-    return identity, attribute
-
-
-def _face_choice(text: str) -> Any:
-    """A word, a number, or the path of a reference photo."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
 
 
 def _with_weights(weights: str, device: str) -> Any:

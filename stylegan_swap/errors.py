@@ -58,6 +58,10 @@ class TrainingError(StyleganSwapError):
     """A training run cannot start or go on; the message says where it stands."""
 
 
+class BatchError(StyleganSwapError):
+    """A batch cannot start or go on: its list, its output folder or its workers."""
+
+
 class MissingDependencyError(StyleganSwapError):
     """An optional package or file is needed; the message says how to install it."""
 

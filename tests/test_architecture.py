@@ -41,7 +41,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "weights": {"_version", "atomic", "cache", "errors", "known_weights"},
     "filled": {"weights"},
     "convert": {"atomic", "cache", "cuda_ops", "errors", "filled", "inversion", "models", "weights"},
-    "download": {"_version", "atomic", "cache", "errors", "known_weights", "weights"},
+    "lock": set(),
+    "people": {"errors", "faces", "images", "result"},
+    "cli_swap": {"faces"},
+    "batch": {"api", "atomic", "cache", "errors", "faces", "images", "lock", "weights"},
+    "cli_batch": {"batch", "errors"},
+    "download": {"lock", "_version", "atomic", "cache", "errors", "known_weights", "weights"},
     "codes": {"atomic", "errors", "inversion"},
     "faces": {"errors"},
     "models": {"atomic", "cuda_ops", "errors", "inversion"},
@@ -61,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": {
         *("dials", "errors", "faces", "find_method", "fine_detail", "images", "inversion"),
         *("latent_faces", "methods", "models", "photo_editing", "registry", "result"),
+        "people",
     },
     "edit_sheet": {"codes", "editing", "images"},
     "metrics": {
@@ -109,6 +115,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("cli_edit", "cli_evaluate", "cli_invert", "cli_study", "cli_train", "cli_verify", "cli_video"),
         *("codes", "demo", "doctor", "errors", "images", "notice", "provenance", "registry", "result"),
         *("stylegan_swap", "watermark", "weights"),
+        "cli_swap",
+        "cli_batch",
     },
 }
 

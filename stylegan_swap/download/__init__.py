@@ -23,10 +23,10 @@ from stylegan_swap.cache import (
 )
 from stylegan_swap.download.drive import drive_address, drive_refusal, page_title
 from stylegan_swap.download.job import Job, Network
-from stylegan_swap.download.lock import exclusive
 from stylegan_swap.download.transfer import WebPage, fetch, open_session
 from stylegan_swap.errors import DownloadError
 from stylegan_swap.known_weights import PublishedWeights
+from stylegan_swap.lock import exclusive
 from stylegan_swap.weights import find_weights, published_weights, registered_weights
 
 __all__ = ["Downloaded", "download_published", "download_weights"]

@@ -15,7 +15,7 @@ from download_server import DATA, PART, entry, file, network
 
 from stylegan_swap.cache import cached_path
 from stylegan_swap.download import download_published
-from stylegan_swap.download.lock import exclusive
+from stylegan_swap.lock import exclusive
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
