@@ -60,7 +60,7 @@ class RayWorkers:
                 }
             try:
                 ray.init(address, **options)
-            except Exception as error:  # noqa: BLE001 — Ray raises that very class
+            except Exception as error:
                 raise BatchError(
                     f"Ray cannot be started or reached ({' '.join(str(error).split())[:300]}); check the "
                     "address, or use the engine 'processes'"
