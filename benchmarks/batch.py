@@ -82,7 +82,9 @@ def timed(jobs: list[Job], folder: Path, workers: int, engine: str, kill_at: int
             threading.Timer(0.05, os.kill, (process, signal.SIGKILL)).start()
 
     start = time.monotonic()
-    summary = run_batch(jobs, folder, workers=workers, engine=engine, device="cpu", progress=progress)
+    summary = run_batch(
+        jobs, folder, workers=workers, engine=engine, device="cpu", mark=False, progress=progress
+    )
     seconds = time.monotonic() - start
     return {
         "engine": engine,
@@ -161,7 +163,9 @@ def main() -> None:
             reference = reference or hashes
             runs.append(run)
             print(described(run), flush=True)
-        again = run_batch(jobs, arguments.out / f"{engine}-{arguments.workers}", engine="processes")
+        again = run_batch(
+            jobs, arguments.out / f"{engine}-{arguments.workers}", engine="processes", mark=False
+        )
         assert (again.done, again.skipped) == (0, len(jobs) - 1), "a second run did something twice"
         one, several = runs[-2:]
         working, whole = several["per_second"] / one["per_second"], one["seconds"] / several["seconds"]

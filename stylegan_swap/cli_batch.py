@@ -50,7 +50,8 @@ def batch(
     landmarks: Annotated[LandmarkName, typer.Option(help="Landmark backend.")] = LandmarkName.DLIB,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
     mark: Annotated[
-        bool, typer.Option("--mark/--no-mark", help="Say in the metadata that AI was used.")
+        bool,
+        typer.Option("--mark/--no-mark", help="Say in metadata, watermark and manifest that AI was used."),
     ] = True,
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds an item may take before its worker is ended.")

@@ -102,7 +102,7 @@ def run_batch(
         dtype: as in ``swap``.
         landmarks: as in ``swap``.
         quality: of JPEG and WebP, 1 to 100.
-        mark: say in each file's metadata that AI was used.
+        mark: say in each file that AI was used, as ``SwapResult.save`` does.
         timeout: seconds an item may take; its worker is then ended as if it had died.
         overwrite: replace files that are in the way though this batch did not write them.
         progress: called at the start and after every item.
