@@ -1,11 +1,11 @@
 """Raise a swapped crop to the photo's own resolution: pores, hair and grain that the network's image lacks.
 
 The step between generator and paste: photo → detect → align → encoder → swapper → generator → **fine detail**
-→ paste. A network of S pixels loses what is finer than its own pixels. Two photographs still hold it: the
-attribute photo, pixel on pixel, and the identity photo, carried onto the attribute's landmarks. From each the
-band above the network's resolution is added where the next coarser band of that photo agrees with the swapped
-face, and on bare skin, where there is nothing to contradict, from the attribute photo; near eyes, brows and
-mouth the identity photo goes first.
+→ paste. A network loses what is finer than its own pixels, and draws the finest octave it has worst. Two
+photographs still hold it: the attribute photo, pixel on pixel, and the identity photo, carried onto the
+attribute's landmarks. What is finer than the network resolves is taken from them where the next coarser band
+of the photo agrees with the swapped face, and on bare skin, where there is nothing to contradict, from the
+attribute photo; near eyes, brows and mouth the identity photo goes first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from stylegan_swap.models.landmark_warp import warp_to_landmarks
 # The largest crop that is worked on, and from which enlargement on anything is missing.
 LARGEST = 2048
 LEAST_GAIN = 1.15
-# Gaussians, in pixels of the network's image, that bound the band in which photo and result are compared,
+SMALLEST_RESOLVED = 128
+# Gaussians, in pixels that the network resolves, that bound the band in which photo and result are compared,
 # and the window in which they are.
 FINE, COARSE, WINDOW = 0.8, 2.4, 2.5
 # Amplitude of that band, grey levels, above which there is a structure and not only pores and grain.
@@ -36,6 +37,8 @@ AGREES = (0.35, 0.75)
 LIGHT = (0.4, 1.6)
 # How far the regions of eyes, brows and lips reach beyond their landmarks, as a share of the side.
 MARGIN = 0.018
+# The same for the open mouth of the identity photo, whose teeth are nobody's business here.
+CLOSED = 0.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,11 @@ def fine_side(alignment: Alignment) -> int:
     return int(np.clip(side, alignment.size, max(LARGEST, alignment.size)))
 
 
+def resolved_side(size: int) -> int:
+    """How many pixels across the crop a network of that size really draws: from 256 on, half of them."""
+    return min(size, max(SMALLEST_RESOLVED, size // 2))
+
+
 def add_fine_detail(
     swapped: np.ndarray,
     pixels: np.ndarray,
@@ -91,12 +99,12 @@ def add_fine_detail(
 
     Returns:
         The crop, float32 ``[P, P, 3]`` in 0..255, and its alignment. What was given, where the photo is no
-        finer than the crop.
+        finer than the network resolves.
     """
-    side, size = fine_side(alignment), alignment.size
-    if side < LEAST_GAIN * size or strength == 0:
+    side, size = fine_side(alignment), resolved_side(alignment.size)
+    if alignment.size / alignment.scale < LEAST_GAIN * size or strength == 0:
         return swapped, alignment
-    fine, small = alignment.resized(side), alignment.crop(pixels)
+    fine, small = alignment.resized(side), alignment.resized(size).crop(pixels)
     points = fine.to_crop(landmarks)
     # Where detail may go is a smooth map: half of the network's pixels across are enough to draw it.
     drawn = min(2 * size, side)
@@ -105,7 +113,9 @@ def add_fine_detail(
     agrees, structured = _agreement(face, enlarged(small, drawn), drawn / size)
     # On bare skin nothing contradicts; where the attribute's face has an edge the result must have it too.
     own_share = (1 - structured * (1 - agrees)) * (1 - features) + agrees * features
-    detail = np.zeros((side, side, 3), np.float32)
+    image = enlarged(swapped, side)
+    taken = own_share
+    detail = np.zeros_like(image)
     if identity is not None:
         low, high = identity.bands(size, side)
         moved, known = _carried(enlarged(low, drawn), identity, points, side)
@@ -114,8 +124,11 @@ def add_fine_detail(
         light = np.clip(_mean(face, drawn / size) / np.maximum(_mean(moved, drawn / size), 8.0), *LIGHT)
         detail = _carried(high, identity, points, side)[0] * _map(share * light, side)
         own_share = own_share * (1 - share)
+        taken = own_share + share
+    # What the photos give replaces what the network drew that fine.
+    detail -= _map(taken, side) * (image - enlarged(enlarged(swapped, size), side))
     detail += _map(own_share, side) * (fine.crop(pixels) - enlarged(small, side))
-    return np.clip(enlarged(swapped, side) + strength * detail, 0, 255), fine
+    return np.clip(image + strength * detail, 0, 255), fine
 
 
 def enlarged(image: np.ndarray, side: int) -> np.ndarray:
@@ -132,7 +145,7 @@ def _carried(
     size = image.shape[0]
     own = (identity.landmarks + 0.5) * (size / identity.crop.shape[0]) - 0.5
     there = (points + 0.5) * (size / side) - 0.5
-    closed = 1 - inner_mouth_mask(own, size, MARGIN)[..., None]
+    closed = 1 - np.clip(inner_mouth_mask(own, size, CLOSED), 0, 1)[..., None]
     stack = np.concatenate([image, closed], 2).transpose(2, 0, 1)[None]
     moved, kept = warp_to_landmarks(
         torch.from_numpy(stack.astype(np.float32)),

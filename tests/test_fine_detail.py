@@ -75,6 +75,21 @@ def test_strength_scales_it_and_small_faces_are_left_alone(place, hopper, hopper
     )
     middle = (enlarged(crop, whole.shape[0]) + whole) / 2
     assert np.abs(half - middle).mean() < 0.05
-    tiny = ffhq_alignment(hopper_face.landmarks, 512)
+    # Of 1024 pixels 512 are resolved, more than the photo has.
+    tiny = ffhq_alignment(hopper_face.landmarks, 1024)
     face = tiny.crop(hopper)
     assert add_fine_detail(face, hopper, hopper_face.landmarks, tiny)[0] is face
+
+
+def test_the_finest_octave_of_a_large_network_is_replaced(hopper, hopper_face):
+    """A result that is blurred within its own pixels gets the photo's octave, a sharp one is not doubled."""
+    place = ffhq_alignment(hopper_face.landmarks, 256)
+    sharp = place.crop(hopper)
+    soft = enlarged(enlarged(sharp, 128), 256)
+    photo = place.resized(fine_side(place)).crop(hopper)
+    face = hull_mask(place.resized(fine_side(place)).to_crop(hopper_face.landmarks), fine_side(place)) > 0.5
+    results = [add_fine_detail(crop, hopper, hopper_face.landmarks, place)[0] for crop in (soft, sharp)]
+    before = np.abs(enlarged(soft, photo.shape[0]) - photo)[face].mean()
+    errors = [np.abs(result - photo)[face].mean() for result in results]
+    assert errors[0] < 0.5 * before
+    assert abs(fine_energy(results[1], face) / fine_energy(photo, face) - 1) < 0.25
