@@ -32,7 +32,7 @@ FINE, COARSE, WINDOW = 0.8, 2.4, 2.5
 # Amplitude of that band, grey levels, above which there is a structure and not only pores and grain.
 STRUCTURE = 4.0
 # Correlation from which a photo's detail is trusted, and at which it is trusted fully.
-AGREES = (0.35, 0.75)
+AGREES = (0.2, 0.6)
 # Bounds of the factor that gives the identity's detail the contrast of the attribute's light.
 LIGHT = (0.4, 1.6)
 # How far the regions of eyes, brows and lips reach beyond their landmarks, as a share of the side.
