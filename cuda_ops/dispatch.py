@@ -60,7 +60,6 @@ def use_kernels(x: Tensor) -> bool:
     return kernels_ready(x.device.index)
 
 
-@torch.compiler.assume_constant_result
 def kernels_ready(index: int | None = None) -> bool:
     """Whether compiled kernels can run on a GPU; loads, and builds, at the first call of the process.
 
@@ -100,6 +99,10 @@ def kernels_ready(index: int | None = None) -> bool:
             "Set it to 'auto' or 'torch' to go on with plain torch."
         )
     return False
+
+
+# What torch.compiler.assume_constant_result does, without the second that its import of the compiler takes.
+vars(kernels_ready)["_dynamo_marked_constant"] = True
 
 
 def _prepare(index: int, wanted: str) -> None:

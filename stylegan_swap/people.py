@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from stylegan_swap.errors import FaceSelectionError, UnsupportedOptionError
 from stylegan_swap.faces.detect import Face, detect_faces, face_at, largest_face, require_size
@@ -230,6 +229,9 @@ def assign(distances: np.ndarray, limit: float = SAME_PERSON) -> list[int | None
     Returns:
         The face of each person, each face at most once, or None.
     """
+    # A third of a second, for photos with several people alone.
+    from scipy.optimize import linear_sum_assignment
+
     matches: list[int | None] = [None] * len(distances)
     costs = np.where(distances <= limit, distances, _NO_MATCH)
     for person, face in zip(*linear_sum_assignment(costs), strict=True):

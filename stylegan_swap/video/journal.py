@@ -100,7 +100,7 @@ def open_journal(output: Path, run: dict[str, object], *, fresh: bool = False) -
         VideoWriteError: the folder cannot be written, another process works there, or the unfinished work
             is that of another clip, person or setting.
     """
-    from stylegan_swap.download.lock import exclusive
+    from stylegan_swap.lock import exclusive
 
     folder = work_folder(output)
 

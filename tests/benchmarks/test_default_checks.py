@@ -285,7 +285,7 @@ def test_a_random_network_does_not_pass(folder, tiny_checkpoint, tmp_path, capsy
 
 
 def test_warp_instead_of_missing_weights_is_refused(folder, monkeypatch, capsys):
-    monkeypatch.setattr("stylegan_swap.api.default_weights_available", lambda: False)
+    monkeypatch.setattr("stylegan_swap.find_method.default_weights_available", lambda: False)
     with pytest.warns(match="default weights are missing"), pytest.raises(SystemExit) as stop:
         default_checks.main([str(folder)])
     assert stop.value.code == 2
