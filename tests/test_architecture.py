@@ -105,7 +105,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_study": {"errors", "study"},
     "cli_train": {"errors", "models", "training"},
     "video": {
-        *("_version", "api", "atomic", "decode", "dials", "download", "errors", "faces", "images"),
+        *("_version", "api", "atomic", "decode", "dials", "lock", "errors", "faces", "images"),
         *("methods", "provenance", "result"),
     },
     "cli_video": {"errors", "video"},
