@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stylegan_swap.dials import checked_dials, checked_refine, checked_seed
 from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.faces.align import Alignment, ffhq_alignment, ffhq_side
+from stylegan_swap.faces.align import Alignment, ffhq_alignment, free_side
 from stylegan_swap.faces.detect import Face
 from stylegan_swap.faces.mask_options import MaskOptions, paste_mask
 from stylegan_swap.faces.paste import paste_back
@@ -38,8 +38,6 @@ from stylegan_swap.registry import list_methods
 from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
 
 FaceChoice: TypeAlias = "str | int | PhotoSource"
-# Sides of the crop for methods that take any: the smallest that keeps three quarters of the photo's detail.
-_FREE_SIZES = (256, 512, 1024)
 _LANDMARKS = ("dlib", "face-alignment")
 
 
@@ -288,7 +286,7 @@ class Swapper(InvertsAndGenerates, EditsPhotos):
         if apply is not None:
             pixels, whole_mask, done = self._edit_swapped(apply, pixels, whole_mask, done)
         faces = [
-            self._swapped_face(becomes, pixels, *parts)
+            self._swapped_face(becomes.embedding, pixels, *parts)
             for (_, becomes), parts in zip(chosen, done, strict=True)
         ]
         image = Image.fromarray(pixels if photo.alpha is None else np.dstack([pixels, photo.alpha]))
@@ -352,8 +350,7 @@ class Swapper(InvertsAndGenerates, EditsPhotos):
     def _crop_side(self, found: Face) -> int:
         if self.method.size is not None:
             return self.method.size
-        side = ffhq_side(found.landmarks)
-        return next((size for size in _FREE_SIZES if size >= 0.75 * side), _FREE_SIZES[-1])
+        return free_side(found.landmarks)
 
     def _pasted(
         self,
@@ -373,7 +370,7 @@ class Swapper(InvertsAndGenerates, EditsPhotos):
         return paste_back(pixels, image, mask, alignment, colour=colour)
 
     def _swapped_face(
-        self, person: Person, pixels: np.ndarray, found: Face, alignment: Alignment, swapped: AlignedSwap
+        self, wanted: Tensor, pixels: np.ndarray, found: Face, alignment: Alignment, swapped: AlignedSwap
     ) -> SwappedFace:
         wplus = None if swapped.wplus is None else swapped.wplus[0]
         return SwappedFace(
@@ -385,7 +382,7 @@ class Swapper(InvertsAndGenerates, EditsPhotos):
             alignment,
             pixels,
             self._identity,
-            person.embedding,
+            wanted,
         )
 
 

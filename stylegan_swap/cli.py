@@ -23,6 +23,7 @@ from stylegan_swap.cli_directions import directions_app
 from stylegan_swap.cli_download import download
 from stylegan_swap.cli_edit import edit
 from stylegan_swap.cli_evaluate import evaluate
+from stylegan_swap.cli_faces import face_choice
 from stylegan_swap.cli_invert import invert
 from stylegan_swap.cli_study import study_app
 from stylegan_swap.cli_swap import (
@@ -32,7 +33,6 @@ from stylegan_swap.cli_swap import (
     MaskPadding,
     Replace,
     SkipMissing,
-    face_choice,
     mask_options,
     replacements,
     who_and_where,

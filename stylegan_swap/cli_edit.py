@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stylegan_swap.cli_faces import face_choice
 from stylegan_swap.errors import ImageWriteError
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
@@ -106,10 +107,10 @@ def edit(
         return
     if not from_codes and not writes_codes:
         if swap_into is None:
-            result = swapper.edit(source, apply, face=_face(face))
+            result = swapper.edit(source, apply, face=face_choice(face))
         else:
             person = swapper.prepare(source)
-            result = swapper(person, swap_into, face=_face(face), edit=apply)
+            result = swapper(person, swap_into, face=face_choice(face), edit=apply)
         result.save(output, overwrite=overwrite)
         for note in result.notes:
             typer.secho(f"note: {note}", fg="yellow", err=True)
@@ -118,7 +119,7 @@ def edit(
             typer.echo(f"face {number}: distance to {whom} {edited.distance:.2f}")
         typer.echo(f"{output}  ({result.image.width} × {result.image.height})")
         return
-    latents = apply(load_codes(source) if from_codes else swapper.invert(source, face=_face(face)))
+    latents = apply(load_codes(source) if from_codes else swapper.invert(source, face=face_choice(face)))
     if writes_codes:
         save_codes(output, latents)
     else:
@@ -236,19 +237,11 @@ def _write_sheet(
         f"{name}{'' if scale == 1 else f' × {scale:g}'}": (named_direction(known, name), scale, span)
         for name, scale, span in steps
     }
-    cells = edited_faces(swapper, source, list(rows.values()), strengths, _face(face))
+    cells = edited_faces(swapper, source, list(rows.values()), strengths, face_choice(face))
     _write_image(
         output, draw_sheet(cells, list(rows), [f"{value:+g}" for value in strengths]), overwrite, sheet=True
     )
     typer.echo(f"{output}  ({len(rows)} × {len(strengths)} faces)")
-
-
-def _face(text: str) -> Any:
-    """A word, a number, or the path of a reference photo."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
 
 
 def _write_image(path: Path, image: Any, overwrite: bool, sheet: bool = False) -> None:

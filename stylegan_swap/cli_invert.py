@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stylegan_swap.cli_faces import face_choice
 from stylegan_swap.errors import ImageWriteError, UnsupportedOptionError
 
 
@@ -62,7 +63,7 @@ def invert(
     swapper = Swapper.from_pretrained(weights, device=device)
     if preview is not None and getattr(swapper.method, "generator", None) is None:
         raise UnsupportedOptionError("a preview needs a generator, and these weights hold none: leave it out")
-    found = swapper.invert(photo, face=_face_choice(face), steps=steps, pti=pti, seed=seed)
+    found = swapper.invert(photo, face=face_choice(face), steps=steps, pti=pti, seed=seed)
     save_codes(output, found)
     if note := quality_note(found):
         typer.secho(f"note: {photo}: {note}", fg="yellow", err=True)
@@ -72,14 +73,6 @@ def invert(
     if preview is not None:
         _write_preview(preview, found, overwrite)
         typer.echo(f"{preview}")
-
-
-def _face_choice(text: str) -> Any:
-    """A word, a number, or the path of a reference photo."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
 
 
 def _write_preview(path: Path, found: Any, overwrite: bool) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stylegan_swap.cli_faces import face_choice
+
 if TYPE_CHECKING:
     from stylegan_swap.faces.mask_options import MaskOptions
 
@@ -51,14 +53,6 @@ def who_and_where(
     if photos or not identity or attribute is None:
         raise typer.BadParameter("give two photos: who (-s) and into which photo (-t)")
     return identity, attribute
-
-
-def face_choice(text: str) -> Any:
-    """A word, a number, or the path of a reference photo."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
 
 
 def replacements(pairs: list[str]) -> list[tuple[int | str, list[str]]]:

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from stylegan_swap.cli_faces import face_choice
+
 
 def video(
     inputs: Annotated[
@@ -94,8 +96,8 @@ def video(
                 target,
                 output,
                 method=method,
-                face=_face_choice(face),
-                identity_face=_face_choice(identity_face),
+                face=face_choice(face),
+                identity_face=face_choice(identity_face),
                 structure=structure,
                 appearance=appearance,
                 seed=seed,
@@ -156,13 +158,6 @@ def _seconds(text: str, option: str) -> float:
     for part in text.split(":"):
         seconds = 60 * seconds + float(part)
     return seconds
-
-
-def _face_choice(text: str) -> Any:
-    try:
-        return int(text)
-    except ValueError:
-        return text
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

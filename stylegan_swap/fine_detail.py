@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from stylegan_swap.faces.align import Alignment, resample
+from stylegan_swap.faces.colour import LUMA
 from stylegan_swap.faces.mask import fill_polygon, inner_mouth_mask
 from stylegan_swap.faces.regions import region_masks
 from stylegan_swap.models.landmark_warp import warp_to_landmarks
@@ -171,7 +172,7 @@ def _agreement(result: np.ndarray, photo: np.ndarray, unit: float) -> tuple[np.n
 
 
 def _band(image: np.ndarray, unit: float) -> np.ndarray:
-    grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
+    grey = image @ np.array(LUMA, np.float32)
     return cv2.GaussianBlur(grey, (0, 0), FINE * unit) - cv2.GaussianBlur(grey, (0, 0), COARSE * unit)
 
 

@@ -20,14 +20,14 @@ from inversion import Latents
 from stylegan_swap.editing.direction import Direction, edit
 from stylegan_swap.editing.direction_file import DIRECTIONS_FILE, check_network, load_own_directions
 from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.faces.align import Alignment, ffhq_alignment, ffhq_side
+from stylegan_swap.faces.align import Alignment, ffhq_alignment, free_side
 from stylegan_swap.faces.detect import Face
 from stylegan_swap.faces.paste import paste_back
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.images import PhotoSource, read_photo
 from stylegan_swap.methods.edited import edited_face
 from stylegan_swap.methods.protocol import AlignedSwap, Method
-from stylegan_swap.result import SwappedFace, SwapResult, describe_face
+from stylegan_swap.result import SwapResult, describe_face
 from stylegan_swap.watermark import Kind
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ CodeEdit: TypeAlias = Callable[[Latents], Latents]
 #: {"smile": 1.5}, {direction: 1.5}, or any function from codes to codes.
 Edits: TypeAlias = "Mapping[str | Direction, float] | CodeEdit"
 Done: TypeAlias = tuple[Face, Alignment, AlignedSwap]
-# Sides of the crop: the smallest that keeps three quarters of the photo's detail.
-_SIZES = (256, 512, 1024)
 
 
 class EditsPhotos:
@@ -88,16 +86,8 @@ class EditsPhotos:
         chosen = swapper._select(source, face)
         pixels, mask, done = _edit_faces(self.method, apply, source.pixels, chosen)
         faces = [
-            SwappedFace(
-                found.box,
-                found.landmarks,
-                edited.image[0],
-                edited.mask[0],
-                None if edited.wplus is None else edited.wplus[0],
-                alignment,
-                pixels,
-                swapper._identity,
-                describe_face(swapper._identity, source.pixels, alignment),
+            swapper._swapped_face(
+                describe_face(swapper._identity, source.pixels, alignment), pixels, found, alignment, edited
             )
             for found, alignment, edited in done
         ]
@@ -150,9 +140,7 @@ def _edit_faces(
     """Edit faces of a photo one after the other; the new photo, what changed, and the crops."""
     mask, done = np.zeros(pixels.shape[:2], np.float32), []
     for found in faces:
-        side = ffhq_side(found.landmarks)
-        size = next((size for size in _SIZES if size >= 0.75 * side), _SIZES[-1])
-        alignment = ffhq_alignment(found.landmarks, size)
+        alignment = ffhq_alignment(found.landmarks, free_side(found.landmarks))
         points = torch.from_numpy(alignment.to_crop(found.landmarks))[None]
         edited = edited_face(method, from_pixels(alignment.crop(pixels)), points, apply)
         pixels, changed = paste_back(

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from inversion import IRSE50, BackboneEncoderIntoW, BackboneEncoderIntoWPlus, E4EEncoder, GradualStyleEncoder
 from inversion.w_discriminator import LatentDiscriminator
+from stylegan_swap.convert.saved import Saved
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.filled import build_filled
 from stylegan_swap.models.discriminator import Discriminator
 from stylegan_swap.models.generator import Generator
-from stylegan_swap.weights import LoadedWeights, load_state, load_weights, save_weights
+from stylegan_swap.weights import LoadedWeights, load_state, load_weights
 
 State = dict[str, Tensor]
 _LARGEST = 65_536
@@ -44,7 +45,7 @@ PARTS: dict[str, Callable[..., nn.Module]] = {
 
 
 @dataclass(frozen=True)
-class Converted:
+class Converted(Saved):
     """Networks under this library's names.
 
     Attributes:
@@ -100,22 +101,6 @@ class Converted:
         if self.latent_avg is not None:
             state["latent_avg"] = self.latent_avg
         return LoadedWeights(self.source, state, {"converted_from": self.format, **self.config})
-
-    def save(self, folder: Path, *, dtype: str | None = None) -> Path:
-        """Write model.safetensors and config.json.
-
-        Args:
-            folder: created where it does not exist.
-            dtype: as in ``save_weights``; None keeps every number as it is.
-
-        Returns:
-            The path of model.safetensors.
-
-        Raises:
-            CheckpointError: NaN or infinity in a tensor, overflow, or no space.
-        """
-        made = self.weights()
-        return save_weights(folder, made.state, made.config, dtype=dtype)
 
 
 def load_converted(path: str | Path | LoadedWeights) -> Converted:

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from cuda_ops.layers import Blur
+from stylegan_swap.convert.saved import Saved
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.models.fslsd import FSLSDConfig
 from stylegan_swap.models.megafs import MegaFSConfig
 from stylegan_swap.models.published_config import PublishedConfig
 from stylegan_swap.models.rafswap import RAFSwapConfig
-from stylegan_swap.weights import LoadedWeights, load_weights, save_weights
+from stylegan_swap.weights import LoadedWeights, load_weights
 
 _SHOWN = 5
 AVERAGE = "latent_avg"
@@ -33,7 +34,7 @@ CONFIGS: dict[str, type[PublishedConfig]] = {
 
 
 @dataclass(frozen=True)
-class ConvertedSystem:
+class ConvertedSystem(Saved):
     """A whole swap system under this library's names: what ``swap(method=…)`` takes.
 
     Attributes:
@@ -58,22 +59,6 @@ class ConvertedSystem:
     def weights(self) -> LoadedWeights:
         """Everything as it is saved, in memory."""
         return LoadedWeights(self.source, self.state, self.config.to_dict())
-
-    def save(self, folder: Path, *, dtype: str | None = None) -> Path:
-        """Write model.safetensors and config.json.
-
-        Args:
-            folder: created where it does not exist.
-            dtype: as in ``save_weights``; None keeps every number as it is.
-
-        Returns:
-            The path of model.safetensors.
-
-        Raises:
-            CheckpointError: NaN or infinity in a tensor, overflow, or no space.
-        """
-        made = self.weights()
-        return save_weights(folder, made.state, made.config, dtype=dtype)
 
 
 def load_system(path: Path, format_name: str) -> ConvertedSystem:

@@ -14,6 +14,8 @@ import numpy as np
 
 from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
 
+FREE_SIDES = (256, 512, 1024)
+
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
@@ -72,6 +74,12 @@ def ffhq_side(landmarks: np.ndarray) -> float:
     """Side of the FFHQ crop of a face, in photo pixels."""
     horizontal, _ = _ffhq_axes(landmarks)
     return 2 * float(np.hypot(*horizontal))
+
+
+def free_side(landmarks: np.ndarray) -> int:
+    """Side of the crop where any will do: the smallest that keeps three quarters of the detail."""
+    side = ffhq_side(landmarks)
+    return next((size for size in FREE_SIDES if size >= 0.75 * side), FREE_SIDES[-1])
 
 
 def ffhq_alignment(landmarks: np.ndarray, size: int) -> Alignment:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+# Weights of red, green and blue in luma, ITU-R BT.601.
+LUMA = (0.299, 0.587, 0.114)
+
 
 def match_colour(
     image: np.ndarray,

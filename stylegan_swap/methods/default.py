@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inversion import Latents
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
-from stylegan_swap.faces.colour import is_gray
+from stylegan_swap.faces.colour import LUMA, is_gray
 from stylegan_swap.faces.glasses import frame_mask, wears_glasses
 from stylegan_swap.faces.mask import reach_mask
 from stylegan_swap.faces.readable import readable_face
@@ -29,9 +29,6 @@ from stylegan_swap.models.network import IdentityCodes, NetworkConfig, SwapNetwo
 from stylegan_swap.models.prior import CodePrior
 from stylegan_swap.refine import RefinedPerson, refine_person
 from stylegan_swap.weights import LoadedWeights, load_state, load_weights
-
-# ITU-R BT.601.
-LUMA = (0.299, 0.587, 0.114)
 
 
 class DefaultMethod:

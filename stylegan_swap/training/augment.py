@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-_GRAY = np.array([0.299, 0.587, 0.114], np.float32)
+from stylegan_swap.faces.colour import LUMA
+
+_GRAY = np.array(LUMA, np.float32)
 
 
 @dataclass(frozen=True)
