@@ -13,23 +13,23 @@ _UNREADABLE = 2
 
 
 def verify(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pictures or clips.")],
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a list of objects, one for each file.")
     ] = False,
 ) -> None:
-    """Say whether pictures are marked as made with AI: metadata, C2PA manifest, watermark.
+    """Say whether pictures or clips are marked as made with AI: metadata, C2PA manifest, watermark.
 
     Exit code 0: every file is marked. 1: at least one is not. 2: at least one could not be read.
     """
-    from stylegan_swap.errors import ImageReadError
+    from stylegan_swap.errors import ImageReadError, VideoReadError
     from stylegan_swap.verify import verify_file
 
     found, code = [], 0
     for path in files:
         try:
             verdict = verify_file(path)
-        except ImageReadError as error:
+        except (ImageReadError, VideoReadError) as error:
             code = _UNREADABLE
             found.append({"file": str(path), "marked": None, "error": str(error)})
             typer.secho(f"error: {error}", fg="red", err=True)

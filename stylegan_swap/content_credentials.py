@@ -1,5 +1,5 @@
-"""Signed provenance: a C2PA manifest ("content credentials") in a picture file, with the user's own
-certificate.
+"""Signed provenance: a C2PA manifest ("content credentials") in a picture, MP4 or MOV file, with the user's
+own certificate.
 
 Where it sits on the road: read photo → detect → align → encoder → swapper → generator → paste → **write**.
 C2PA specification 2.x, sections "Actions" and "Ingredients": a swap is `c2pa.opened` (the attribute photo, as
@@ -14,7 +14,6 @@ stamp, no OCSP, no remote manifest.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -34,9 +33,17 @@ from stylegan_swap.watermark import Kind
 CERTIFICATES_VARIABLE = "STYLEGAN_SWAP_C2PA_CERTIFICATES"
 KEY_VARIABLE = "STYLEGAN_SWAP_C2PA_KEY"
 
-_MIME = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "TIFF": "image/tiff"}
+_MIME = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "WEBP": "image/webp",
+    "TIFF": "image/tiff",
+    "MP4": "video/mp4",
+    "MOV": "video/quicktime",
+}
 # What C2PA can read a parent's manifest from; other photographs are left out of the ingredients.
 _PARENTS = {*_MIME.values(), "image/gif", "image/avif", "image/heif", "image/heic"}
+_MATROSKA = b"\x1a\x45\xdf\xa3"
 _INSTALL = "pip install 'stylegan-swap[c2pa]'"
 _ATTRIBUTE = "attribute"
 _DESCRIPTIONS = {
@@ -97,7 +104,7 @@ class Manifest:
     signer: str | None = None
 
 
-def sign_picture(
+def sign_file(
     path: Path,
     kind: str,
     credentials: Credentials,
@@ -106,15 +113,16 @@ def sign_picture(
     source_type: str = COMPOSITE_WITH_TRAINED,
     parent: Path | None = None,
 ) -> None:
-    """Puts a signed manifest into a picture file that nobody reads yet.
+    """Puts a signed manifest into a picture or a clip that nobody reads yet.
 
     Args:
         path: the file; it is written anew, so give a temporary one.
-        kind: its format: PNG, JPEG, WEBP or TIFF.
+        kind: its format: PNG, JPEG, WEBP, TIFF, MP4 or MOV.
         credentials: who signs.
         result: what the picture is; it chooses the action and its description.
         source_type: IPTC digital source type of the action.
-        parent: the photograph that was edited; its manifests, if any, are carried along as the ingredient's.
+        parent: the photograph or clip that was edited; its manifests, if any, are carried along as the
+            ingredient's.
 
     Raises:
         MissingDependencyError: c2pa-python is not installed.
@@ -137,25 +145,29 @@ def sign_picture(
         "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": actions}}],
     }
     signer = _signer(c2pa, credentials)
-    signed = io.BytesIO()
+    # A clip may be larger than the memory.
+    signed = path.with_name(f"{path.name}.signed.part")
     try:
         builder = c2pa.Builder(manifest, _context(c2pa))
         if parent is not None and mime in _PARENTS:
-            ingredient = {"title": "attribute photo", "relationship": "parentOf", "instance_id": _ATTRIBUTE}
+            title = "attribute clip" if mime.startswith("video/") else "attribute photo"
+            ingredient = {"title": title, "relationship": "parentOf", "instance_id": _ATTRIBUTE}
             with parent.open("rb") as stream:
                 builder.add_ingredient({**ingredient, "label": _ATTRIBUTE}, mime, stream)
-        with path.open("rb") as stream:
-            builder.sign(signer, _MIME[kind], stream, signed)
+        with path.open("rb") as stream, signed.open("w+b") as written:
+            builder.sign(signer, _MIME[kind], stream, written)
+        signed.replace(path)
     except (c2pa.C2paError, OSError) as error:
         raise ImageWriteError(
             f"{credentials.certificates}: the C2PA manifest could not be signed ({_line(error)}); the "
             "chain must begin with a certificate that is not its own issuer; see docs/responsible-use.md"
         ) from error
-    path.write_bytes(signed.getbuffer())
+    finally:
+        signed.unlink(missing_ok=True)
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest | None:
-    """What the C2PA manifests of a picture file say; None where it has none.
+    """What the C2PA manifests of a picture or a clip say; None where it has none.
 
     Raises:
         MissingDependencyError: c2pa-python is not installed.
@@ -256,6 +268,12 @@ def _algorithm(key: bytes, path: Path) -> str:
 
 def _mime_of(path: Path) -> str:
     """By content, as C2PA reads each format in its own way."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and not head[8:12].startswith((b"avi", b"hei", b"mif", b"msf")):
+        return _MIME["MOV" if head[8:12] == b"qt  " else "MP4"]
+    if head.startswith(_MATROSKA):
+        return "video/matroska"
     with path.open("rb") as file, decode.open_picture(file, str(path), decode.pixel_limit()) as image:
         return Image.MIME.get(image.format or "", "application/octet-stream")
 

@@ -244,9 +244,9 @@ def write_photo(
         with replacing(target) as temporary:
             image.save(temporary, format=kind, **options)
             if signer is not None and result is not None:
-                from stylegan_swap.content_credentials import sign_picture
+                from stylegan_swap.content_credentials import sign_file
 
-                sign_picture(temporary, kind, signer, result=result, source_type=source_type, parent=parent)
+                sign_file(temporary, kind, signer, result=result, source_type=source_type, parent=parent)
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ImageWriteError(

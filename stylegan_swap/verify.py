@@ -1,8 +1,12 @@
-"""What a picture file says about its origin: metadata, C2PA manifest and watermark, read together.
+"""What a picture or a clip says about its origin: metadata, C2PA manifest and watermark, read together.
 
 Where it sits on the road: after it. The three marks fail differently: metadata and manifest are lost where a
 site rewrites files, the watermark where a picture is cropped hard or drawn over; only a manifest cannot be
 forged.
+
+Of a clip, frames at equal distances are looked at, and their sum. Only frames with a swapped face carry the
+watermark, so two of them suffice, or most of them, or the sum: with false alarms of 1.0·10⁻⁷ a picture, that
+is wrong in about one of ten million clips.
 """
 
 from __future__ import annotations
@@ -17,7 +21,13 @@ from stylegan_swap.content_credentials import Manifest, read_manifest
 from stylegan_swap.errors import MissingDependencyError
 from stylegan_swap.images import read_photo
 from stylegan_swap.provenance import Marks, read_marks
-from stylegan_swap.watermark import Kind, Watermark, read_watermark
+from stylegan_swap.video.mark import read_video_marks
+from stylegan_swap.video.spread import is_clip, spread_frames
+from stylegan_swap.watermark import FramesMark, Kind, Watermark, read_watermark, verify_frames
+
+#: Frames of a clip that are looked at.
+FRAMES = 16
+_ENOUGH_VOTES = 2
 
 _KINDS = {
     Kind.SWAP: "a face in it was swapped",
@@ -39,8 +49,9 @@ class Verdict:
         path: the file.
         marks: of its metadata.
         manifest: its C2PA manifest; None where it has none or could not be looked for.
-        watermark: in its pixels; None where there is none.
+        watermark: in a picture's pixels; None where there is none.
         manifest_unread: why no manifest could be looked for; None where it could.
+        frames: what the frames of a clip say; None for a picture.
     """
 
     path: Path
@@ -48,6 +59,14 @@ class Verdict:
     manifest: Manifest | None
     watermark: Watermark | None
     manifest_unread: str | None = None
+    frames: FramesMark | None = None
+
+    @property
+    def watermarked(self) -> bool:
+        """Whether the pixels carry the watermark: of the picture, or of enough frames of the clip."""
+        if self.frames is None:
+            return self.watermark is not None
+        return self.frames.together is not None or self.frames.votes >= _ENOUGH_VOTES
 
     @property
     def marked(self) -> bool:
@@ -56,11 +75,11 @@ class Verdict:
         An invalid manifest counts as well: one who edits a marked file must not be able to unmark it by that.
         """
         signed = self.manifest is not None and self.manifest.synthetic
-        return self.marks.synthetic or signed or self.watermark is not None
+        return self.marks.synthetic or signed or self.watermarked
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as plain values, for JSON."""
-        manifest, watermark = self.manifest, self.watermark
+        manifest, watermark, frames = self.manifest, self.watermark, self.frames
         return {
             "file": str(self.path),
             "marked": self.marked,
@@ -77,6 +96,13 @@ class Verdict:
                 "kind": watermark.kind.name.lower(),
                 "scale": round(watermark.scale, 3),
                 "mirrored": watermark.mirrored,
+            },
+            "frames": None
+            if frames is None
+            else {
+                "looked_at": frames.frames,
+                "marked": frames.votes,
+                "together": frames.together is not None,
             },
         }
 
@@ -106,6 +132,11 @@ class Verdict:
         return f"manifest{by} {says}; {_STATES.get(self.manifest.state, self.manifest.state)}"
 
     def _watermark(self) -> str:
+        if self.frames is not None:
+            votes = f"{self.frames.votes} of the {self.frames.frames} frames looked at"
+            if not self.watermarked:
+                return f"{votes} carry it: too few" if self.frames.votes else f"none found, {votes}"
+            return f"of stylegan_swap, in {votes}" + ("" if self.frames.kind else " and in their sum")
         if self.watermark is None:
             return "none found"
         about = ", mirrored since" if self.watermark.mirrored else ""
@@ -115,15 +146,19 @@ class Verdict:
 
 
 def verify_file(path: str | os.PathLike[str]) -> Verdict:
-    """Looks for all three marks in a picture file.
+    """Looks for all three marks in a picture or a clip.
 
     Raises:
-        ImageReadError: the file is missing or no picture.
+        ImageReadError: the file is missing or neither picture nor clip. VideoReadError: the clip is damaged.
     """
-    photo = read_photo(path)
+    moving = is_clip(Path(path))
+    pixels = None if moving else read_photo(path).pixels
     manifest, unread = None, None
     try:
         manifest = read_manifest(path)
     except MissingDependencyError as error:
         unread = str(error)
-    return Verdict(Path(path), read_marks(path), manifest, read_watermark(photo.pixels), unread)
+    if pixels is not None:
+        return Verdict(Path(path), read_marks(path), manifest, read_watermark(pixels), unread)
+    frames = verify_frames(spread_frames(Path(path), FRAMES))
+    return Verdict(Path(path), read_video_marks(Path(path)), manifest, None, unread, frames)

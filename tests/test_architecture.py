@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dials": {"errors", "methods"},
     "find_method": {"convert", "device", "errors", "methods", "registry", "weights"},
     "latent_faces": {"dials", "errors", "faces", "images", "inversion", "invert", "methods"},
-    "verify": {"content_credentials", "errors", "images", "provenance", "watermark"},
+    "verify": {"content_credentials", "errors", "images", "provenance", "video", "watermark"},
     "notice": {"cache", "errors"},
     "api": {
         *("dials", "errors", "faces", "find_method", "fine_detail", "images", "inversion"),
@@ -105,8 +105,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_study": {"errors", "study"},
     "cli_train": {"errors", "models", "training"},
     "video": {
-        *("_version", "api", "atomic", "decode", "dials", "errors", "faces", "images", "lock"),
-        *("methods", "provenance", "result"),
+        *("_version", "api", "atomic", "content_credentials", "decode", "dials", "errors", "faces"),
+        *("images", "lock", "methods", "provenance", "result", "watermark"),
     },
     "cli_video": {"cli_faces", "errors", "video"},
     "cli_verify": {"errors", "verify"},

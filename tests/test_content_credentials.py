@@ -188,3 +188,35 @@ def test_files_that_are_no_pictures(tmp_path):
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(ImageReadError):
         read_manifest(tmp_path / "text.png")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_clip_is_signed_with_the_clip_it_was_made_of(
+    credentials, astronaut, hopper, tmp_path, monkeypatch, suffix
+):
+    from video_clips import panned, write_clip
+
+    from stylegan_swap import swap_video
+    from stylegan_swap.verify import verify_file
+
+    monkeypatch.setenv("STYLEGAN_SWAP_C2PA_CERTIFICATES", str(credentials.certificates))
+    monkeypatch.setenv("STYLEGAN_SWAP_C2PA_KEY", str(credentials.key))
+    clip = write_clip(tmp_path / "clip.mp4", panned(astronaut, 2))
+    output = tmp_path / f"out{suffix}"
+    swap_video(hopper, clip, output, method="paste")
+    verdict = verify_file(output)
+    assert verdict.manifest.state == "Valid" and verdict.manifest.synthetic
+    assert verdict.manifest.signer == "Studio of Tests" and verdict.marks.synthetic
+    with output.open("rb") as stream:
+        found = json.loads(c2pa.Reader("video/mp4", stream).json())
+    ingredients = found["manifests"][found["active_manifest"]]["ingredients"]
+    assert [one["title"] for one in ingredients] == ["attribute clip"]
+    assert sorted(child.name for child in tmp_path.iterdir()) == ["clip.mp4", output.name]
+    # One byte of the pictures changed since.
+    content = bytearray(output.read_bytes())
+    place = content.index(b"mdat") + 200
+    content[place] ^= 1
+    output.write_bytes(content)
+    assert read_manifest(output).state == "Invalid"
+    notes = swap_video(hopper, clip, tmp_path / "out.mkv", method="paste").notes
+    assert any("no C2PA manifest" in note for note in notes)

@@ -17,6 +17,7 @@ from stylegan_swap.errors import UnsupportedOptionError, VideoWriteError
 from stylegan_swap.video.colour import Planes, replaced
 from stylegan_swap.video.frame import Clip, Frame
 from stylegan_swap.video.reading import reason_of, video_library
+from stylegan_swap.watermark import embed_in_luma
 
 # Not the machine's number: the encoders' output depends on it.
 _THREADS = 4
@@ -104,14 +105,15 @@ class SegmentEncoder:
         path: of the segment, in FFmpeg's NUT format, which keeps every time base exactly.
         clip: what the frames come from.
         encoding: how.
+        mark: whether swapped frames get the watermark, in their luma.
 
     Raises:
         VideoWriteError: the disk is full, or the encoder refuses the picture.
     """
 
-    def __init__(self, path: Path, clip: Clip, encoding: Encoding) -> None:
+    def __init__(self, path: Path, clip: Clip, encoding: Encoding, *, mark: bool) -> None:
         av = video_library()
-        self.path, self._clip, self._library = path, clip, av
+        self.path, self._clip, self._library, self._mark = path, clip, av, mark
         assert clip.size is not None
         try:
             self._container: Any = av.open(str(path), "w", format="nut")
@@ -148,6 +150,8 @@ class SegmentEncoder:
             planes = frame.planes
         else:
             planes = replaced(frame.planes, pixels, mask, frame.tags)
+        if pixels is not None and self._mark:
+            planes = planes._replace(y=embed_in_luma(planes.y, limited=not frame.tags.full))
         height, width = planes.y.shape
         whole = np.concatenate([plane.reshape(-1) for plane in planes]).reshape(height * 3 // 2, width)
         picture = self._library.VideoFrame.from_ndarray(whole, format="yuv420p")

@@ -16,6 +16,7 @@ from stylegan_swap.images import WRITABLE, Photo, read_photo, write_photo
 from stylegan_swap.video.colour import LIMITED_RANGE, Tags
 from stylegan_swap.video.frame import Frame
 from stylegan_swap.video.reading import exact_seconds
+from stylegan_swap.watermark import Kind
 
 _READ = (*WRITABLE, ".bmp", ".avif")
 
@@ -132,6 +133,7 @@ class PictureSegment:
             np.ascontiguousarray(frame.pixels if pixels is None else pixels),
             alpha=frame.alpha,
             mark=self._mark and swapped,
+            result=Kind.SWAP if swapped else None,
         )
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """What a swapped clip says about itself: tags of the container, and an XMP packet in MP4 and MOV.
 
-Written with the file by ``run``, read back by ``read_video_marks``. Marks inside the picture (a watermark, a
-label) are a ``FrameFinisher`` of ``swapping``.
+Written with the file by ``run``, read back by ``read_video_marks``. The watermark is put into the frames by
+``encoding``; a visible label would be a ``FrameFinisher`` of ``swapping``.
 Source of the XMP box: Adobe, XMP Specification Part 3, section 1.2.7 (MPEG-4).
 """
 

@@ -134,8 +134,8 @@ def swap_video(
         segment: frames of a segment; a kill loses no more.
         fresh: forget unfinished work.
         overwrite: replace an existing output.
-        mark: say in the file that AI was used.
-        finish: changes every swapped frame before it is encoded: a watermark, a label.
+        mark: say in the file's metadata, and by a watermark in every swapped frame, that AI was used.
+        finish: changes every swapped frame before it is marked and encoded: a visible label.
         progress: called with the frames done and their number, if that is known.
         device: see ``swap``.
         dtype: see ``swap``.

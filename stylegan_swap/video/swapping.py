@@ -22,7 +22,7 @@ from stylegan_swap.result import Person
 from stylegan_swap.video.frame import Frame
 from stylegan_swap.video.tracking import Seen
 
-#: Changes a swapped frame before it is encoded, uint8 RGB ``[H, W, 3]`` → the same: a watermark, a label.
+#: Changes a swapped frame before it is encoded, uint8 RGB ``[H, W, 3]`` → the same: a visible label.
 FrameFinisher = Callable[[np.ndarray], np.ndarray]
 
 

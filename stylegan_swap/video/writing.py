@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from stylegan_swap.atomic import replacing
+from stylegan_swap.content_credentials import Credentials, sign_file
 from stylegan_swap.errors import UnsupportedOptionError, VideoWriteError
 from stylegan_swap.video.encoding import Encoding, SegmentEncoder
 from stylegan_swap.video.folder import FolderClip, PictureSegment, assemble
@@ -18,6 +19,7 @@ from stylegan_swap.video.joining import WRITABLE, check_streams, join
 from stylegan_swap.video.journal import Journal
 from stylegan_swap.video.mark import append_xmp, container_tags
 from stylegan_swap.video.reading import VideoClip
+from stylegan_swap.watermark import Kind
 
 
 class Segment(Protocol):
@@ -62,7 +64,7 @@ class VideoOutput:
         clip: what is swapped.
         encoding: of the picture.
         trimmed: whether the clip is cut, so that the result's time starts anew.
-        mark: whether the file says that AI was used.
+        mark: whether the file and its swapped frames say that AI was used.
 
     Raises:
         VideoWriteError: the file cannot hold the clip's sound or subtitles.
@@ -71,19 +73,28 @@ class VideoOutput:
     def __init__(self, path: Path, clip: Clip, encoding: Encoding, *, trimmed: bool, mark: bool) -> None:
         self.path, self._clip, self._encoding, self._trimmed, self._mark = path, clip, encoding, trimmed, mark
         self._tags: dict[str, str] = {}
+        # Asked for before the work: a certificate that is not whole is told at once.
+        self._signer = Credentials.from_environment() if mark else None
+        self._clip_file: Path | None = None
         if isinstance(clip, FolderClip):
             clip.require_one_size()
         if isinstance(clip, VideoClip):
             clip.notes += check_streams(clip, path)
-            self._tags = clip.metadata
+            self._tags, self._clip_file = clip.metadata, clip.path
+        if self._signer is not None and WRITABLE[path.suffix.lower()] not in ("mp4", "mov"):
+            clip.notes.append("no C2PA manifest: only .mp4 and .mov hold one; tags and watermark are written")
 
     def settings(self) -> dict[str, object]:
         """See ``Output.settings``."""
-        return {"codec": self._encoding.codec, "encoder_options": self._encoding.options()}
+        return {
+            "codec": self._encoding.codec,
+            "encoder_options": self._encoding.options(),
+            "mark": self._mark,
+        }
 
     def segment(self, journal: Journal, number: int) -> Segment:
         """See ``Output.segment``."""
-        return SegmentEncoder(journal.path_of(number, ".nut"), self._clip, self._encoding)
+        return SegmentEncoder(journal.path_of(number, ".nut"), self._clip, self._encoding, mark=self._mark)
 
     def finish(self, journal: Journal) -> None:
         """See ``Output.finish``."""
@@ -106,6 +117,9 @@ class VideoOutput:
                 )
                 if self._mark and WRITABLE[suffix] in ("mp4", "mov"):
                     append_xmp(temporary, tags)
+                    if self._signer is not None:
+                        kind, parent = WRITABLE[suffix].upper(), self._clip_file
+                        sign_file(temporary, kind, self._signer, result=Kind.SWAP, parent=parent)
         except OSError as error:
             raise VideoWriteError(
                 f"{self.path}: could not be written ({error.strerror or error}); free some space or choose "

@@ -23,7 +23,7 @@ prove.
 """
 
 from stylegan_swap.watermark.code import Kind
-from stylegan_swap.watermark.embed import SMALLEST_SIDE, embed_watermark
+from stylegan_swap.watermark.embed import SMALLEST_SIDE, embed_in_luma, embed_watermark
 from stylegan_swap.watermark.frames import FramesMark, verify_frames
 from stylegan_swap.watermark.read import Watermark, read_watermark
 
@@ -32,6 +32,7 @@ __all__ = [
     "Kind",
     "SMALLEST_SIDE",
     "Watermark",
+    "embed_in_luma",
     "embed_watermark",
     "read_watermark",
     "verify_frames",

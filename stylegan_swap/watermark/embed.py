@@ -28,6 +28,8 @@ _PSNR = 40.35
 # Root mean square of the mark in grey levels: on a plain surface, and by the square root of what surrounds
 # it.
 _ON_PLAIN, _BY_ACTIVITY, _STRONGEST = 0.3, 0.85, 5.0
+# Radius in canonical pixels within which texture hides the mark.
+_NEAR = 1.5
 # Black shows the mark more than grey does: its share there, and the level from which on it is whole.
 _ON_BLACK, _GREY = 0.45, 70.0
 # Rounds in which bits that the picture speaks against get more strength, and how much.
@@ -63,6 +65,31 @@ def embed_watermark(pixels: npt.NDArray[np.uint8], kind: Kind = Kind.SWAP) -> np
     return _add(pixels, _mark(at_scale(luminance, scale * factor), Kind(kind)), scale)
 
 
+def embed_in_luma(
+    luma: npt.NDArray[np.uint8], kind: Kind = Kind.SWAP, *, limited: bool = True
+) -> npt.NDArray[np.uint8]:
+    """The luma of a video frame with the watermark in it; chroma needs no change.
+
+    Args:
+        luma: uint8 ``[H, W]``. With a side under :data:`SMALLEST_SIDE` a plain copy is returned.
+        kind: what the mark shall say.
+        limited: whether luma reaches from 16 to 235 (H.273), not from 0 to 255.
+
+    Returns:
+        uint8 ``[H, W]``.
+    """
+    height, width = luma.shape
+    if min(height, width) < SMALLEST_SIDE:
+        return luma.copy()
+    scale = CANONICAL_SIDE / float(np.sqrt(height * width))
+    luminance, factor = reduced_luminance(luma)
+    share = 219 / 255 if limited else 1.0
+    if limited:
+        luminance = np.clip((luminance - 16) / share, 0, 255)
+    mark = _mark(at_scale(luminance, scale * factor), Kind(kind))
+    return _add(luma, mark * np.float32(share), scale)
+
+
 def _mark(picture: npt.NDArray[np.float32], kind: Kind) -> npt.NDArray[np.float32]:
     """What to add at canonical scale, two pixels larger than the picture to the right and below."""
     marks, code = layout(), encode(kind)
@@ -84,11 +111,14 @@ def _mark(picture: npt.NDArray[np.float32], kind: Kind) -> npt.NDArray[np.float3
 
 def _strength(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """How strong the mark may be at each canonical pixel, in grey levels."""
-    detail = np.abs(picture - cv2.GaussianBlur(picture, (0, 0), 4.0))
+    detail = picture - cv2.GaussianBlur(picture, (0, 0), 2 * _NEAR)
+    spread = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), _NEAR))
     # What is below half a level is rounding, as in the gradient of a clear sky, and hides nothing.
-    detail *= detail / (detail + 0.5)
-    # A mean of roots: a lone edge beside a plain surface hides little.
-    activity = cv2.GaussianBlur(np.sqrt(detail), (0, 0), 3.0)
+    spread *= spread / (spread + 0.5)
+    root = np.sqrt(spread)
+    # An edge beside a plain surface hides nothing on it: the plainest place nearby sets the limit.
+    plainest = cv2.GaussianBlur(cv2.erode(root, np.ones((7, 7), np.uint8)), (0, 0), _NEAR)
+    activity = np.minimum(cv2.GaussianBlur(root, (0, 0), 3.0), 1.6 * plainest)
     shade = np.clip(cv2.GaussianBlur(picture, (0, 0), 3.0) / _GREY, 0, 1)
     return np.minimum(_ON_PLAIN + _BY_ACTIVITY * activity, _STRONGEST) * (_ON_BLACK + (1 - _ON_BLACK) * shade)
 
@@ -128,7 +158,9 @@ def _add(pixels: npt.NDArray[np.uint8], mark: npt.NDArray[np.float32], scale: fl
             # Whole steps would show as contours on a plain surface; with noise they are right on average.
             levels = np.floor(added + noise[:rows, :columns]).astype(np.int16)
             result[top : top + rows, left : left + columns] = cv2.add(
-                np.ascontiguousarray(part), cv2.merge([levels] * 3), dtype=cv2.CV_8U
+                np.ascontiguousarray(part),
+                cv2.merge([levels] * 3) if part.ndim == 3 else levels,
+                dtype=cv2.CV_8U,
             )
     return result
 

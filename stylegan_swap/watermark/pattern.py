@@ -109,7 +109,7 @@ def reduced_luminance(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.flo
     """Luminance of a picture, averaged over squares so that it is cheap to look at often.
 
     Args:
-        pixels: uint8 ``[H, W, 3]``, RGB.
+        pixels: uint8 ``[H, W, 3]``, RGB, or luminance ``[H, W]``.
 
     Returns:
         float32 ``[H // f, W // f]`` in 0..255, and f.
@@ -119,16 +119,21 @@ def reduced_luminance(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.flo
     factor = min(factor, height, width)
     rows, columns = height // factor, width // factor
     if factor == 1:
-        return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32), 1
+        return _luminance(pixels), 1
     result = np.empty((rows, columns), np.float32)
     # By strips: a whole picture as floating-point numbers would take four times its memory.
     step = max(1, 256 // factor)
     for start in range(0, rows, step):
         strip = pixels[start * factor : min(start + step, rows) * factor, : columns * factor]
-        luminance = cv2.cvtColor(np.ascontiguousarray(strip), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        luminance = _luminance(strip)
         size = (columns, len(strip) // factor)
         result[start : start + step] = cv2.resize(luminance, size, interpolation=cv2.INTER_AREA)
     return result, factor
+
+
+def _luminance(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
+    return grey.astype(np.float32)
 
 
 def at_scale(luminance: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,10 +71,19 @@ def read_watermark(pixels: npt.NDArray[np.uint8]) -> Watermark | None:
     if min(height, width) < _SMALLEST_READ:
         return None
     luminance, factor = reduced_luminance(pixels)
-    scale = factor * CANONICAL_SIDE / float(np.sqrt(height * width))
+    return read_reduced([luminance], factor * CANONICAL_SIDE / float(np.sqrt(height * width)))
+
+
+def read_reduced(luminances: Sequence[npt.NDArray[np.float32]], scale: float) -> Watermark | None:
+    """The watermark that several frames carry together: what they show besides averages out.
+
+    Args:
+        luminances: reduced, float32 ``[h, w]`` each, of one size; see :func:`pattern.reduced_luminance`.
+        scale: canonical pixels per pixel of theirs.
+    """
     for mirrored in (False, True):
         # The tile's origin lies elsewhere in a mirrored picture, but every shift is tried.
-        seen = np.ascontiguousarray(luminance[:, ::-1]) if mirrored else luminance
+        seen = [np.ascontiguousarray(one[:, ::-1]) for one in luminances] if mirrored else luminances
         for candidate in _candidates(seen, scale):
             if kind := decode(layout().soft(candidate.turned())):
                 return Watermark(kind, float(candidate.scale), mirrored)
@@ -98,18 +107,20 @@ class _Candidate:
         return (self.spectrum * turn).astype(np.complex64)
 
 
-def _candidates(luminance: npt.NDArray[np.float32], scale: float) -> Iterator[_Candidate]:
+def _candidates(luminances: Sequence[npt.NDArray[np.float32]], scale: float) -> Iterator[_Candidate]:
     """The places where the template fits best, best first: of the whole picture, then of all scales."""
     found: list[_Candidate] = []
     for first, last, most in ((0, _WHOLE, _WHOLE_CANDIDATES), (_WHOLE, len(SCALES), CANDIDATES)):
         for share in SCALES[first:last]:
-            found += _at_share(luminance, scale, float(share))
+            found += _at_share(luminances, scale, float(share))
         yield from sorted(found, key=lambda each: -each.height)[:most]
 
 
-def _at_share(luminance: npt.NDArray[np.float32], scale: float, share: float) -> Iterator[_Candidate]:
+def _at_share(
+    luminances: Sequence[npt.NDArray[np.float32]], scale: float, share: float
+) -> Iterator[_Candidate]:
     marks = layout()
-    spectrum = features(at_scale(luminance, scale * share))
+    spectrum = np.sum([features(at_scale(one, scale * share)) for one in luminances], axis=0)
     for weighted in (spectrum, np.where(marks.radius < _LOW, spectrum, np.complex64(0))):
         match = _correlation(weighted)
         for _ in range(_PEAKS):

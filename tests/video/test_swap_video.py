@@ -33,6 +33,7 @@ from stylegan_swap.errors import (
 )
 from stylegan_swap.faces import detect
 from stylegan_swap.provenance import read_marks
+from stylegan_swap.verify import verify_file
 from stylegan_swap.video.mark import read_video_marks
 from stylegan_swap.video.memory import Memory
 
@@ -74,7 +75,7 @@ def quick_search(monkeypatch):
 def lossless(swapper, person, clip, tmp_path_factory):
     """The clip swapped in one go, without loss: what every other way must give."""
     path = tmp_path_factory.mktemp("whole") / "whole.mkv"
-    result = swap_video(person, clip, path, method=swapper, codec="ffv1", segment=4)
+    result = swap_video(person, clip, path, method=swapper, codec="ffv1", segment=4, mark=False)
     return path, result
 
 
@@ -113,7 +114,7 @@ def test_only_the_face_changes(lossless, clip):
 def test_frames_without_the_face_pass_unchanged(run, quick_search, astronaut, tmp_path):
     frames = panned(astronaut, 2) + empty(2) + panned(astronaut, 2)
     path = write_clip(tmp_path / "gap.mp4", frames)
-    result = run(path, tmp_path / "out.mkv", codec="ffv1")
+    result = run(path, tmp_path / "out.mkv", codec="ffv1", mark=False)
     assert (result.frames, result.swapped, result.without_face, result.cuts) == (6, 4, 2, 2)
     pairs = zip(decoded(path, "yuv420p"), decoded(tmp_path / "out.mkv", "yuv420p"), strict=True)
     same = [np.array_equal(one, other) for one, other in pairs]
@@ -126,12 +127,12 @@ def test_a_killed_run_goes_on_and_gives_the_same_frames(lossless, run, clip, tmp
     code = (
         "import os, signal, sys\nfrom stylegan_swap import swap_video\n"
         "def kill(done, total):\n    if done == 6:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "swap_video(*sys.argv[1:], method='paste', codec='ffv1', segment=4, progress=kill)"
+        "swap_video(*sys.argv[1:], method='paste', codec='ffv1', segment=4, mark=False, progress=kill)"
     )
     child = subprocess.run([sys.executable, "-c", code, str(hopper_path), str(clip), str(output)])
     assert child.returncode == -signal.SIGKILL
     assert not output.exists() and (tmp_path / "out.mkv.parts" / "journal.json").is_file()
-    result = run(clip, output, codec="ffv1", segment=4)
+    result = run(clip, output, codec="ffv1", segment=4, mark=False)
     assert result.resumed_at == 4 and result.frames == 10 and result.swapped == 10
     assert packets(output, "video") == packets(lossless[0], "video")
     assert packets(output, "audio") == packets(lossless[0], "audio")
@@ -146,18 +147,18 @@ def test_an_interrupted_run_keeps_its_segments(lossless, run, clip, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(clip, output, codec="ffv1", segment=4, progress=interrupt)
+        run(clip, output, codec="ffv1", segment=4, mark=False, progress=interrupt)
     names = sorted(child.name for child in (tmp_path / "out.mkv.parts").iterdir())
     assert names == ["journal.json", "segment-000000.nut", "segment-000001.nut"]
     with pytest.raises(VideoWriteError, match="different: codec"):
-        run(clip, output, codec="h264", segment=4)
-    result = run(clip, output, codec="ffv1", segment=4)
+        run(clip, output, codec="h264", segment=4, mark=False)
+    result = run(clip, output, codec="ffv1", segment=4, mark=False)
     assert result.resumed_at == 8
     assert packets(output, "video") == packets(lossless[0], "video")
 
 
 def test_the_length_of_segments_changes_no_frame(lossless, run, clip, tmp_path):
-    run(clip, tmp_path / "out.mkv", codec="ffv1", segment=100)
+    run(clip, tmp_path / "out.mkv", codec="ffv1", segment=100, mark=False)
     for one, other in zip(decoded(tmp_path / "out.mkv"), decoded(lossless[0]), strict=True):
         assert np.array_equal(one, other)
 
@@ -212,6 +213,29 @@ def test_marks_of_a_clip(run, clip, tmp_path):
     assert b"uuid" not in (tmp_path / "plain.mp4").read_bytes()
 
 
+def test_every_swapped_frame_carries_the_watermark_in_its_luma(lossless, run, clip, tmp_path):
+    output = tmp_path / "out.mkv"
+    run(clip, output, codec="ffv1", segment=4)
+    plain, marked = decoded(lossless[0], "yuv420p"), decoded(output, "yuv420p")
+    for one, other in zip(plain, marked, strict=True):
+        assert not np.array_equal(one[:256], other[:256]) and np.array_equal(one[256:], other[256:])
+    verdict = verify_file(output)
+    assert verdict.watermarked and verdict.frames.votes == verdict.frames.frames == 10
+    assert not verify_file(lossless[0]).marked
+    # Where a site rewrites the file, the tags are lost and the watermark is left.
+    again = write_clip(tmp_path / "again.mp4", decoded(output), options={"crf": "26"})
+    verdict = verify_file(again)
+    assert verdict.marked and not verdict.marks.synthetic
+
+
+def test_few_swapped_frames_suffice(run, quick_search, astronaut, tmp_path):
+    path = write_clip(tmp_path / "gap.mp4", panned(astronaut, 3) + empty(7))
+    run(path, tmp_path / "out.mp4")
+    verdict = verify_file(tmp_path / "out.mp4")
+    assert verdict.frames.kind is None and verdict.frames.votes == 3 and verdict.watermarked
+    assert "in 3 of the 10 frames looked at" in "\n".join(verdict.lines())
+
+
 def test_position_is_dropped_and_credit_kept(run, clip, tmp_path):
     import av
 
@@ -236,7 +260,7 @@ def test_folders_of_pictures(run, astronaut, tmp_path):
     for number, frame in enumerate(panned(astronaut, 3), 9):
         Image.fromarray(frame).save(source / f"shot{number}.png")
     (source / "notes.txt").write_text("no picture")
-    result = run(source, tmp_path / "out", segment=2)
+    result = run(source, tmp_path / "out", segment=2, mark=False)
     # 9, 10, 11: by number, not by letter.
     assert result.frames == result.swapped == 3
     assert sorted(child.name for child in (tmp_path / "out").iterdir()) == [
@@ -248,9 +272,11 @@ def test_folders_of_pictures(run, astronaut, tmp_path):
         with Image.open(tmp_path / "out" / f"shot{number}.png") as picture:
             difference = np.abs(np.asarray(picture).astype(int) - frame).max(2)
         assert (difference > 0).any() and (difference[210:] == 0).all()
-    assert read_marks(tmp_path / "out" / "shot9.png").synthetic
     with pytest.raises(VideoWriteError, match="exists already"):
         run(source, tmp_path / "out")
+    run(source, tmp_path / "marked", end=0.05)
+    assert read_marks(tmp_path / "marked" / "shot9.png").synthetic
+    assert verify_file(tmp_path / "marked" / "shot10.png").watermark is not None
     run(source, tmp_path / "out.mp4", fps=10)
     assert frame_times(tmp_path / "out.mp4") == [Fraction(n, 10) for n in range(3)]
 
