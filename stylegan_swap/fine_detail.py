@@ -5,7 +5,8 @@ The step between generator and paste: photo → detect → align → encoder →
 photographs still hold it: the attribute photo, pixel on pixel, and the identity photo, carried onto the
 attribute's landmarks. What is finer than the network resolves is taken from them where the next coarser band
 of the photo agrees with the swapped face, and on bare skin, where there is nothing to contradict, from the
-attribute photo; near eyes, brows and mouth the identity photo goes first.
+attribute photo; near eyes, brows and mouth the identity photo goes first. What the network draws too softly
+then gets the photo's contrast (``band_contrast``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import cv2
 import numpy as np
 import torch
 
-from stylegan_swap.faces.align import Alignment, resample
+from stylegan_swap.band_contrast import match_contrast
+from stylegan_swap.faces.align import Alignment, enlarged
 from stylegan_swap.faces.colour import LUMA
 from stylegan_swap.faces.mask import fill_polygon, inner_mouth_mask
 from stylegan_swap.faces.regions import region_masks
@@ -96,7 +98,7 @@ def add_fine_detail(
         landmarks: of the attribute face, ``[68, 2]`` in photo pixels.
         alignment: the map the crop was cut with.
         identity: the identity photo; None takes detail from the attribute photo alone.
-        strength: 0..1, a factor on all detail.
+        strength: 0..1, a factor on all that is added.
 
     Returns:
         The crop, float32 ``[P, P, 3]`` in 0..255, and its alignment. What was given, where the photo is no
@@ -128,15 +130,10 @@ def add_fine_detail(
         taken = own_share + share
     # What the photos give replaces what the network drew that fine.
     detail -= _map(taken, side) * (image - enlarged(enlarged(swapped, size), side))
-    detail += _map(own_share, side) * (fine.crop(pixels) - enlarged(small, side))
-    return np.clip(image + strength * detail, 0, 255), fine
-
-
-def enlarged(image: np.ndarray, side: int) -> np.ndarray:
-    """Resample a square image to another side, pixel centres in the middle of pixels."""
-    factor = side / image.shape[0]
-    matrix = np.array([[factor, 0, 0.5 * factor - 0.5], [0, factor, 0.5 * factor - 0.5]])
-    return resample(image, matrix, (side, side), border=cv2.BORDER_REFLECT_101)
+    photo = fine.crop(pixels)
+    detail += _map(own_share, side) * (photo - enlarged(small, side))
+    finished = match_contrast(image + detail, photo, size)
+    return np.clip(image + strength * (finished - image), 0, 255), fine
 
 
 def _carried(

@@ -131,6 +131,13 @@ def resample(
     return np.clip(result, float(source.min()), float(source.max())) if source.size else result
 
 
+def enlarged(image: np.ndarray, side: int) -> np.ndarray:
+    """Resample a square image to another side, pixel centres in the middle of pixels."""
+    factor = side / image.shape[0]
+    matrix = np.array([[factor, 0, 0.5 * factor - 0.5], [0, factor, 0.5 * factor - 0.5]])
+    return resample(image, matrix, (side, side), border=cv2.BORDER_REFLECT_101)
+
+
 def _needed_region(
     pixels: np.ndarray, matrix: np.ndarray, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
