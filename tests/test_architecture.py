@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "atomic": set(),
     "allocator": set(),
     "device": {"errors"},
+    "finite": {"errors"},
     "registry": {"errors"},
     "decode": {"errors"},
     "provenance": {"_version", "decode", "errors"},
@@ -52,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "faces": {"errors"},
     "models": {"atomic", "cuda_ops", "errors", "inversion"},
     "methods": {
-        *("convert", "cuda_ops", "errors", "faces", "filled", "inversion", "models", "refine"),
+        *("convert", "cuda_ops", "errors", "faces", "filled", "finite", "inversion", "models", "refine"),
         "weights",
     },
     "editing": {"atomic", "convert", "errors", "inversion", "models", "weights"},
@@ -61,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "photo_editing": {"editing", "errors", "faces", "images", "inversion", "methods", "result", "watermark"},
     "dials": {"errors", "methods"},
     "find_method": {"convert", "device", "errors", "methods", "registry", "weights"},
-    "latent_faces": {"dials", "errors", "faces", "images", "inversion", "invert", "methods"},
+    "latent_faces": {"dials", "errors", "faces", "finite", "images", "inversion", "invert", "methods"},
     "verify": {"content_credentials", "errors", "images", "provenance", "watermark"},
     "notice": {"cache", "errors"},
     "api": {
@@ -75,7 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "losses": {"errors", "faces", "models"},
     "refine": {"errors", "faces", "losses", "models"},
-    "invert": {"errors", "inversion", "losses", "models"},
+    "invert": {"errors", "finite", "inversion", "losses", "models"},
     "invert_preview": {"faces", "inversion"},
     "training": {
         *("_version", "allocator", "atomic", "convert", "cuda_ops", "errors", "faces", "images"),
