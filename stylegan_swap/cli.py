@@ -288,6 +288,12 @@ def main() -> None:
             raise
         typer.secho("error: not enough memory: use --device cpu, or a smaller picture", fg="red", err=True)
         sys.exit(1)
+    except OSError as error:
+        # What no writer has put into words: a full disk, a folder that went away.
+        reason = error.strerror or " ".join(str(error).split())
+        where = f"{error.filename}: " if error.filename else ""
+        typer.secho(f"error: {where}{reason}; check the path and the disk", fg="red", err=True)
+        sys.exit(1)
     except (KeyboardInterrupt, SystemExit) as end:
         # typer turns Ctrl-C into exit code 130, without a word.
         if isinstance(end, SystemExit) and end.code != 130:

@@ -28,8 +28,8 @@ def require_finite(name: str, *stages: tuple[str, Tensor | None], dtype: torch.d
         if value is None or bool(value.isfinite().all()):
             continue
         narrow = dtype in (torch.float16, torch.bfloat16)
-        cause = f"{str(dtype).removeprefix('torch.')} is too narrow for these weights" if narrow else ""
+        cause = "its weights or its input are broken"
+        if narrow:
+            cause = f"{str(dtype).removeprefix('torch.')} is too narrow for these weights"
         remedy = "repeat it with dtype float32 (--dtype float32)" if narrow else "fetch or train them again"
-        raise NonFiniteError(
-            f"{name}: {stage} gave NaN or infinity: {cause or 'its weights or its input are broken'}; {remedy}"
-        )
+        raise NonFiniteError(f"{name}: {stage} gave NaN or infinity: {cause}; {remedy}")

@@ -98,7 +98,7 @@ class _Steps:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def down(self, seen: int, method: Any, faces: int) -> str | None:
-        """Take the next step, unless another thread took it meanwhile; what to tell, or None: there is none."""
+        """Take the next step unless another thread took one meanwhile; what to tell, None at the end."""
         with self.lock:
             if self.taken != seen:
                 return "another thread has made room"
@@ -189,7 +189,9 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return change(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{one.name: _mapped(getattr(value, one.name), change) for one in fields(value)})
+        return replace(
+            value, **{one.name: _mapped(getattr(value, one.name), change) for one in fields(value)}
+        )
     if isinstance(value, dict):
         return {key: _mapped(one, change) for key, one in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -201,12 +203,10 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 def _moved(value: Any, device: torch.device) -> Any:
     """The same on another device; networks of a refined person go there as copies."""
-    if is_dataclass(value) and any(isinstance(getattr(value, one.name), nn.Module) for one in fields(value)):
-        networks = {one.name: getattr(value, one.name) for one in fields(value)}
-        networks = {
-            name: _module_on(one, device) for name, one in networks.items() if isinstance(one, nn.Module)
-        }
-        value = replace(value, **networks)
+    if is_dataclass(value) and not isinstance(value, type):
+        kept = {one.name: getattr(value, one.name) for one in fields(value)}
+        networks = {name: one for name, one in kept.items() if isinstance(one, nn.Module)}
+        value = replace(value, **{name: _module_on(one, device) for name, one in networks.items()})
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
         return tuple(_moved(one, device) for one in value)
     return _mapped(value, lambda x: x.to(device))

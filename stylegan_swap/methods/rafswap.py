@@ -104,9 +104,7 @@ class RAFSwapMethod(PublishedMethod[RAFSwapNetwork, RegionIdentity]):
         with torch.no_grad(), self._precision():
             wplus = self.model.codes(self._encoder_input(x_attr), regions, identity)
             output = self.model(wplus, noise=self._noise(count, seed))
-        self._require(
-            ("the encoder", wplus), ("the generator", output.image), ("the mask head", output.mask)
-        )
+        self._require(("the encoder", wplus), ("the generator", output.image), ("the mask head", output.mask))
         image, mask = output.image.float(), F.max_pool2d(output.mask.float(), 3, 1, 1)
         if self.parity:
             image = F.adaptive_avg_pool2d(image, mask.shape[-1])
