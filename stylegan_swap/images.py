@@ -9,6 +9,7 @@ Nothing of the input's metadata passes through but the names in :data:`CREDIT`.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -241,8 +242,12 @@ def write_photo(
     kept = {key: value for key in CREDIT if (value := _cleaned((credit or {}).get(key)))}
     options = _encoder_options(kind, kept, mark, source_type, software, quality)
     try:
+        # In memory first: Pillow's encoders write to files themselves, and take the part of a picture that a
+        # nearly full disk still holds for the whole.
+        encoded = io.BytesIO()
+        image.save(encoded, format=kind, **options)
         with replacing(target) as temporary:
-            image.save(temporary, format=kind, **options)
+            temporary.write_bytes(encoded.getbuffer())
             if signer is not None and result is not None:
                 from stylegan_swap.content_credentials import sign_picture
 
