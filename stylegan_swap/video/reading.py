@@ -142,6 +142,10 @@ class VideoClip:
         with contextlib.closing(open_input(path)) as container:
             stream = main_stream(container, self.name)
             context = stream.codec_context
+            if context is None:
+                raise VideoReadError(
+                    f"{self.name}: its picture is of a codec that is not known here; convert the clip to H.264"
+                )
             check_size(context.width, context.height, self.name, pixel_limit())
             self.time_base = Fraction(stream.time_base)
             self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)

@@ -68,12 +68,16 @@ def foreign_weights(folder: Path) -> None:
 def identity(folder: Path) -> None:
     from stylegan_swap.models.dlib_resnet import save_identity
 
-    network: Any = torch.nn.Linear(100, 200)
+    network: Any = _Stage(100, 200)
     save_identity(network, folder / "out.safetensors")
 
 
 class _Stage(torch.nn.Linear):
-    """As much of a training stage as a checkpoint asks for."""
+    """As much of a training stage as a checkpoint asks for; the same numbers every time."""
+
+    def reset_parameters(self) -> None:
+        self.weight.data = _numbers().view(200, 100)
+        self.bias.data = _numbers()[:200].clone()
 
     images_seen, steps_done, optimisers = 20, 2, {}
 
