@@ -155,15 +155,16 @@ def check_writable(
             )
         if exists and not target.is_file():
             raise ImageWriteError(f"{target}: is not an ordinary file; choose another name")
+        # A link is followed when writing, so the folder that must be writable is that of the file it names.
+        real = Path(os.path.realpath(target))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ImageWriteError(f"{target}: is no usable path ({reason}); choose another name") from error
+        shown = repr(str(target)[:200])
+        raise ImageWriteError(f"{shown}: is no usable path ({reason}); choose another name") from error
     if exists and not overwrite:
         raise ImageWriteError(
             f"{target}: exists already; choose another name or allow overwriting (--overwrite)"
         )
-    # A link is followed when writing, so the folder that must be writable is that of the file it names.
-    real = Path(os.path.realpath(target))
     if not os.access(real.parent, os.W_OK | os.X_OK) or (exists and not os.access(real, os.W_OK)):
         raise ImageWriteError(f"{target}: no permission to write there; change it or choose another folder")
     return target

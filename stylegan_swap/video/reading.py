@@ -144,7 +144,7 @@ class VideoClip:
             context = stream.codec_context
             if context is None:
                 raise VideoReadError(
-                    f"{self.name}: its picture is of a codec that is not known here; convert the clip to H.264"
+                    f"{self.name}: its picture is of a codec that is not known; convert the clip to H.264"
                 )
             check_size(context.width, context.height, self.name, pixel_limit())
             self.time_base = Fraction(stream.time_base)
