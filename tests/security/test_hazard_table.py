@@ -13,7 +13,7 @@ ROWS = re.findall(r"^\| (\d+) \|(.*)\|$", TABLE, flags=re.MULTILINE)
 FOLDERS = {"tests/app/"}
 
 
-def tests_of(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
@@ -34,7 +34,7 @@ def test_every_test_it_names_exists():
         if name in FOLDERS:
             continue
         assert (ROOT / file).is_file(), name
-        known = tests_of(ROOT / file)
+        known = names_in(ROOT / file)
         assert function in known if function else any(one.startswith("test_") for one in known), name
 
 
