@@ -28,8 +28,8 @@ cli.main()
 """
 
 
-def ended(script: str, *arguments: object, sent: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-    """Exit code and standard error of a command that gets a signal once it has printed a line."""
+def ended(script: str, *arguments: object) -> tuple[int, str]:
+    """Exit code and standard error of a command that gets SIGTERM once it has printed a line."""
     child = subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -39,19 +39,18 @@ def ended(script: str, *arguments: object, sent: signal.Signals = signal.SIGTERM
     )
     try:
         assert child.stdout.readline() == "half\n", child.stderr.read()
-        child.send_signal(sent)
+        child.send_signal(signal.SIGTERM)
         _, error = child.communicate(timeout=60)
     finally:
         child.kill()
     return child.returncode, error
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_picture(tmp_path, astronaut_path, hopper_path, sent):
+def test_a_picture(tmp_path, astronaut_path, hopper_path):
     output = tmp_path / "out.png"
     output.write_bytes(b"old")
     command = ("swap", hopper_path, astronaut_path, "--method", "paste", "--overwrite", "-o", output)
-    code, error = ended(WAITING, *command, sent=sent)
+    code, error = ended(WAITING, *command)
     assert (code, error.splitlines()[-1]) == (130, "interrupted") and "Traceback" not in error
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"] and output.read_bytes() == b"old"
 
@@ -69,6 +68,7 @@ cli.main()
 """
 
 
+@pytest.mark.slow
 def test_a_clip(tmp_path, astronaut, hopper_path):
     from video_clips import panned, write_clip
 
@@ -99,6 +99,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_batch_ends_its_workers(tmp_path, astronaut_path, hopper_path, monkeypatch):
     script, listed = tmp_path / "conduct.py", tmp_path / "jobs.csv"
     script.write_text(BATCH)

@@ -29,6 +29,7 @@ def run_script(*arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_every_writer_at_every_moment(tmp_path):
     report = json.loads(run_script(TESTS / "security" / "kill_points.py", tmp_path, *WRITERS))
     assert set(report) == set(WRITERS)
@@ -60,6 +61,7 @@ swap_video(identity, clip, output, method="paste", segment=2, overwrite=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before it has its name", "after it has its name"])
 def test_joining_a_clip(tmp_path, astronaut, hopper_path, moment):
     clip = write_clip(tmp_path / "clip.mp4", panned(astronaut, 4), sound="aac")
