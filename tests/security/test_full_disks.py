@@ -94,10 +94,10 @@ def paste() -> Swapper:
     return Swapper.from_pretrained("paste")
 
 
-@pytest.mark.parametrize("output", ["out.mp4", "out.mkv", "frames"])
+@pytest.mark.parametrize("output", ["out.mp4", "frames"])
 def test_a_clip(paste, clip, hopper, tmp_path, output):
     """Whatever is written when the disk is full: a segment, the journal, the file with the sound."""
-    sizes = (100, 4_000, 12_000) if output != "frames" else (100, 4_000)
+    sizes = (100, 8_000) if output != "frames" else (100, 4_000)
     for size in sizes:
         with disk_of(size), pytest.raises(StyleganSwapError) as caught:
             swap_video(hopper, clip, tmp_path / output, method=paste, segment=2)
