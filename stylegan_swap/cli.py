@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 an error (one line on stderr, no traceback), 2 wrong usage
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from enum import Enum
@@ -40,7 +41,12 @@ from stylegan_swap.cli_swap import (
 from stylegan_swap.cli_train import convert_identity, pack, train
 from stylegan_swap.cli_verify import verify
 from stylegan_swap.cli_video import video
-from stylegan_swap.errors import ImageWriteError, StyleganSwapError, StyleganSwapWarning
+from stylegan_swap.errors import (
+    FallbackWarning,
+    ImageWriteError,
+    StyleganSwapError,
+    StyleganSwapWarning,
+)
 
 app = typer.Typer(
     name="stylegan-swap",
@@ -267,6 +273,8 @@ def doctor() -> None:
 def main() -> None:
     """Entry point of the console script: errors become one line and an exit code."""
     warnings.showwarning = _show_warning
+    # An end from outside is a Ctrl-C: what is half written is removed, what is finished is kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     keep_freed_memory()
     try:
         app(standalone_mode=True)
@@ -275,9 +283,16 @@ def main() -> None:
         sys.exit(1)
     except (MemoryError, RuntimeError) as error:
         # torch's OutOfMemoryError is a RuntimeError; naming it would import torch for every command.
-        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+        gpu = type(error).__name__ == "OutOfMemoryError"
+        if not (gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator: " in str(error)):
             raise
         typer.secho("error: not enough memory: use --device cpu, or a smaller picture", fg="red", err=True)
+        sys.exit(1)
+    except OSError as error:
+        # What no writer has put into words: a full disk, a folder that went away.
+        reason = error.strerror or " ".join(str(error).split())
+        where = f"{error.filename}: " if error.filename else ""
+        typer.secho(f"error: {where}{reason}; check the path and the disk", fg="red", err=True)
         sys.exit(1)
     except (KeyboardInterrupt, SystemExit) as end:
         # typer turns Ctrl-C into exit code 130, without a word.
@@ -336,6 +351,8 @@ def _note(text: str) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     # Our own warnings come with the result's notes; other packages' would only puzzle a user.
+    if issubclass(category, FallbackWarning):
+        _note(str(message))
     if not issubclass(category, StyleganSwapWarning) and sys.flags.dev_mode:
         _note(f"{category.__name__}: {message}")
 

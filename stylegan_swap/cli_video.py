@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -88,7 +86,6 @@ def video(
             raise kind(f"{path}: no such file; check the path")
     from stylegan_swap.video.run import swap_video, work_folder
 
-    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with _Bar() as bar:
             result = swap_video(
@@ -126,8 +123,6 @@ def video(
         if folder.is_dir():
             typer.echo(f"finished segments are kept in {folder}: the same command goes on", err=True)
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
     for note in result.notes:
         typer.secho(f"note: {note}", fg="yellow", err=True)
     if result.resumed_at:
@@ -158,11 +153,6 @@ def _seconds(text: str, option: str) -> float:
     for part in text.split(":"):
         seconds = 60 * seconds + float(part)
     return seconds
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    # A termination ends as Ctrl-C does: what is finished is kept.
-    raise KeyboardInterrupt
 
 
 class _Bar:

@@ -62,9 +62,21 @@ class BatchError(StyleganSwapError):
     """A batch cannot start or go on: its list, its output folder or its workers."""
 
 
+class NotEnoughMemoryError(StyleganSwapError):
+    """The network does not fit into memory, whatever was tried to make it smaller."""
+
+
+class NonFiniteError(StyleganSwapError, ValueError):
+    """A network gave NaN or infinity; the message names the stage. Nothing is written then."""
+
+
 class MissingDependencyError(StyleganSwapError):
     """An optional package or file is needed; the message says how to install it."""
 
 
 class StyleganSwapWarning(UserWarning):
     """Something the user should know but that does not stop the work."""
+
+
+class FallbackWarning(StyleganSwapWarning):
+    """The work goes on, but in another way than asked for: slower, or a little less exact."""

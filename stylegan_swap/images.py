@@ -9,6 +9,7 @@ Nothing of the input's metadata passes through but the names in :data:`CREDIT`.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -154,15 +155,16 @@ def check_writable(
             )
         if exists and not target.is_file():
             raise ImageWriteError(f"{target}: is not an ordinary file; choose another name")
+        # A link is followed when writing, so the folder that must be writable is that of the file it names.
+        real = Path(os.path.realpath(target))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ImageWriteError(f"{target}: is no usable path ({reason}); choose another name") from error
+        shown = repr(str(target)[:200])
+        raise ImageWriteError(f"{shown}: is no usable path ({reason}); choose another name") from error
     if exists and not overwrite:
         raise ImageWriteError(
             f"{target}: exists already; choose another name or allow overwriting (--overwrite)"
         )
-    # A link is followed when writing, so the folder that must be writable is that of the file it names.
-    real = Path(os.path.realpath(target))
     if not os.access(real.parent, os.W_OK | os.X_OK) or (exists and not os.access(real, os.W_OK)):
         raise ImageWriteError(f"{target}: no permission to write there; change it or choose another folder")
     return target
@@ -241,8 +243,12 @@ def write_photo(
     kept = {key: value for key in CREDIT if (value := _cleaned((credit or {}).get(key)))}
     options = _encoder_options(kind, kept, mark, source_type, software, quality)
     try:
+        # In memory first: Pillow's encoders write to files themselves, and take the part of a picture that a
+        # nearly full disk still holds for the whole.
+        encoded = io.BytesIO()
+        image.save(encoded, format=kind, **options)
         with replacing(target) as temporary:
-            image.save(temporary, format=kind, **options)
+            temporary.write_bytes(encoded.getbuffer())
             if signer is not None and result is not None:
                 from stylegan_swap.content_credentials import sign_file
 

@@ -24,6 +24,7 @@ from inversion import (
     with_tuned,
 )
 from stylegan_swap.errors import UnsupportedOptionError
+from stylegan_swap.finite import require_finite
 from stylegan_swap.losses.perceptual import PerceptualLoss
 from stylegan_swap.models.generator import Generator
 from stylegan_swap.models.identity import DlibIdentity
@@ -145,6 +146,7 @@ def redraw(method: LatentMethod, inversion: Inversion) -> Tensor:
 
     Raises:
         UnsupportedOptionError: it belongs to another network.
+        NonFiniteError: codes or picture hold NaN or infinity.
     """
     generator = method.generator
     if generator is None:
@@ -158,6 +160,7 @@ def redraw(method: LatentMethod, inversion: Inversion) -> Tensor:
         ).image
     except ValueError as error:
         raise UnsupportedOptionError(f"{error} Give the weights that these codes go with.") from error
+    require_finite("the codes", ("their W+ rows", here.wplus), ("the generator", image))
     return image.float().clamp(-1, 1)
 
 

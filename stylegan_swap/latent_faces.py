@@ -16,6 +16,7 @@ from stylegan_swap.dials import checked_seed, checked_steps, latent_space
 from stylegan_swap.errors import StyleganSwapWarning, UnsupportedOptionError
 from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
+from stylegan_swap.finite import require_finite
 from stylegan_swap.images import PhotoSource, read_photo
 from stylegan_swap.invert import invert_face, quality_note, redraw
 from stylegan_swap.methods.protocol import Method
@@ -76,6 +77,7 @@ class InvertsAndGenerates:
 
         Raises:
             UnsupportedOptionError: the method has no generator.
+            NonFiniteError: it gave NaN or infinity.
         """
         if n < 1:
             raise UnsupportedOptionError(f"n must be at least 1, got {n}")
@@ -84,4 +86,6 @@ class InvertsAndGenerates:
             faces = redraw(cast(Any, self.method), latents)
         else:
             faces = generate(latents, n, truncation_psi, checked_seed(seed))
+        # Of a method without a check of its own, and of codes that somebody brought.
+        require_finite(self.method.name, ("the generator", faces))
         return [Image.fromarray(np.rint(pixels).astype(np.uint8)) for pixels in to_pixels(faces)]

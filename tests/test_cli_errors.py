@@ -361,11 +361,13 @@ def test_a_full_disk(refused, folder, monkeypatch, overwrite):
     if overwrite:
         (folder / "out.png").write_bytes(b"old")
 
-    def save(self: Image.Image, path: Path, **_: object) -> None:
-        path.write_bytes(b"half a picture")
+    write = Path.write_bytes
+
+    def half(self: Path, _: bytes) -> None:
+        write(self, b"half a picture")
         full()
 
-    monkeypatch.setattr(Image.Image, "save", save)
+    monkeypatch.setattr(Path, "write_bytes", half)
     line = refused(*SWAP, "-o", "out.png", *(["--overwrite"] if overwrite else []))
     says(line, "out.png", "No space left on device")
 

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,12 +192,12 @@ for name in ("old.png", "new.png", "new.jpg", "new.webp", "new.tif"):
 
 
 def test_an_interrupt_leaves_nothing_behind(scene, tmp_path, monkeypatch):
-    def interrupted(self, path, **_):
-        with open(path, "wb") as file:
+    def interrupted(self, _):
+        with open(self, "wb") as file:
             file.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Image.Image, "save", interrupted)
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_photo(tmp_path / "o.png", scene)
     assert list(tmp_path.iterdir()) == []

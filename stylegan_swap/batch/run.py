@@ -154,7 +154,7 @@ def run_batch(
             build = functools.partial(SwapWorker, settings)
             crew = _engine(engine, build, workers, ray_address, device)
             try:
-                staging.mkdir(parents=True, exist_ok=True)
+                _make(staging)
                 supervise(todo, crew, workers, deliver, staged, timeout=timeout)
             finally:
                 crew.stop()
@@ -192,6 +192,7 @@ def _sort_out(
     rows: dict[str, Row] = {output: found[-1] for output, found in recorded.items()}
     for job in jobs:
         path = target / job.output
+        _stay_inside(path, target)
         if not path.exists():
             todo.append(job)
             continue
@@ -240,11 +241,30 @@ def _weights_hash(method: str) -> str:
         return ""
 
 
+def _stay_inside(path: Path, target: Path) -> None:
+    """A name that is plain may still lead out of the folder, through a link in it."""
+    try:
+        inside = path.parent.resolve().is_relative_to(target.resolve())
+    except (OSError, RuntimeError) as error:
+        raise BatchError(f"{path}: is no usable path ({error}); choose another output") from error
+    if not inside:
+        raise BatchError(f"{path}: a link leads out of the output folder there; choose another output")
+
+
 def _same(path: Path, other: str) -> bool:
     try:
         return path.samefile(other)
     except OSError:
         return False
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BatchError(
+            f"{folder}: cannot be made ({error.strerror}); free some space or choose another folder"
+        ) from error
 
 
 def _put(staged: Path, result: Path) -> None:

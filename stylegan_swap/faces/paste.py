@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from stylegan_swap.errors import NonFiniteError
 from stylegan_swap.faces.align import Alignment, resample
 from stylegan_swap.faces.colour import match_colour
 
@@ -38,13 +39,17 @@ def paste_back(
         mask is 0 the photo is unchanged.
 
     Raises:
-        ValueError: shapes do not fit, or the crop holds NaN or infinity.
+        ValueError: shapes do not fit.
+        NonFiniteError: crop or mask hold NaN or infinity.
     """
     size = alignment.size
     if swapped.shape != (size, size, 3) or mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
         raise ValueError(f"crop {swapped.shape} and mask {mask.shape} do not fit an alignment of {size} px")
     if not np.isfinite(swapped).all() or not np.isfinite(mask).all():
-        raise ValueError("the swapped face holds NaN or infinity: the weights or the input are broken")
+        raise NonFiniteError(
+            "the swapped face holds NaN or infinity: the method's weights or its input are broken; nothing "
+            "was pasted"
+        )
     result = pixels.copy()
     full_mask = np.zeros(pixels.shape[:2], np.float32)
     place = alignment.resized(mask.shape[0])

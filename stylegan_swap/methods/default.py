@@ -22,6 +22,8 @@ from stylegan_swap.faces.glasses import frame_mask, wears_glasses
 from stylegan_swap.faces.mask import reach_mask
 from stylegan_swap.faces.readable import readable_face
 from stylegan_swap.faces.tensors import points_of, to_pixels
+from stylegan_swap.finite import require_finite
+from stylegan_swap.methods.less_memory import outlasts_memory
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.detail import DetailPhoto
 from stylegan_swap.models.generator import Generator
@@ -94,18 +96,21 @@ class DefaultMethod:
                 digest.update(tensor.float().cpu().numpy().tobytes())
         return f"{self.name}:{digest.hexdigest()[:16]}"
 
+    @outlasts_memory
     def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> IdentityCodes:
         """See ``Method.prepare``; without landmarks they are predicted on the crops."""
         faces = list(zip(to_pixels(x_id), points_of(x_id, landmarks), strict=True))
         worn = [wears_glasses(*face) for face in faces]
         readable = [readable_face(*face, glasses) for face, glasses in zip(faces, worn, strict=True)]
         with torch.no_grad(), self._precision():
-            return self.network.identity_codes(
+            codes = self.network.identity_codes(
                 x_id.to(self.device),
                 torch.from_numpy(np.stack([points for _, points in faces])),
                 torch.from_numpy(np.stack(readable))[:, None],
                 torch.tensor(worn),
             )
+        self._require(("the recogniser", codes.embedding), ("the encoder", codes.wplus))
+        return codes
 
     def combine(self, prepared: list[IdentityCodes]) -> IdentityCodes:
         """The mean embedding and codes of several photos of one person, and the most typical photo."""
@@ -119,6 +124,7 @@ class DefaultMethod:
         """Tune a copy of the network to one person; see ``stylegan_swap.refine``."""
         return refine_person(self.network, prepared, steps, seed=seed)
 
+    @outlasts_memory
     def swap_aligned(
         self,
         prepared: IdentityCodes,
@@ -141,14 +147,21 @@ class DefaultMethod:
                 appearance=appearance,
                 noise="buffer" if seed is None else self._fresh_noise(len(x_attr), seed),
             )
+        self._require(
+            ("the swapper", output.wplus), ("the generator", output.image), ("the mask head", output.mask)
+        )
         image = _uncoloured(output.image.float().clamp(-1, 1), x_attr)
         return AlignedSwap(image, output.mask.float() * _reach(x_attr, points, image), output.wplus.float())
 
+    @outlasts_memory
     def invert(self, x: Tensor) -> Latents:
         """Codes of aligned faces ``[batch, 3, S, S]``, RGB in [-1, 1]."""
         with torch.no_grad(), self._precision():
-            return self.network.invert(x.to(self.device)).to(torch.float32)
+            latents = self.network.invert(x.to(self.device)).to(torch.float32)
+        self._require(("the encoder", latents.wplus))
+        return latents
 
+    @outlasts_memory
     def generate(self, latents: Latents | None, n: int, truncation_psi: float, seed: int) -> Tensor:
         """Faces ``[n, 3, S, S]``, RGB in [-1, 1], from codes or from random ones.
 
@@ -165,16 +178,14 @@ class DefaultMethod:
         generator = self.network.generator
         with torch.no_grad(), self._precision():
             if latents is None and self.network.config.prior_rank:
-                return (
-                    generator(self.network.prior.sample(n, truncation_psi, seed)).image.float().clamp(-1, 1)
-                )
+                return self._drawn(self.network.prior.sample(n, truncation_psi, seed))
             if latents is None:
                 # Drawn on the CPU: the same seed gives the same people on every device.
                 z = torch.randn(n, generator.style_dim, generator=torch.Generator().manual_seed(seed))
                 w = generator.truncate(
                     generator.mapping(z.to(self.device)), truncation_psi, generator.mean_latent(4096, 0)
                 )
-                return generator(w).image.float().clamp(-1, 1)
+                return self._drawn(w)
             own, given = [generator.n_latent, generator.style_dim], list(latents.wplus.shape[1:])
             if given != own:
                 raise UnsupportedOptionError(
@@ -187,8 +198,15 @@ class DefaultMethod:
                     f"the structure of the codes is {list(structure.shape[1:])} per face, this network's "
                     f"is {own}: give the weights they go with"
                 )
-            image = generator(latents.wplus.to(self.device), structure=structure).image
-            return image.float().clamp(-1, 1)
+            return self._drawn(latents.wplus.to(self.device), structure)
+
+    def _drawn(self, wplus: Tensor, structure: Tensor | None = None) -> Tensor:
+        image = self.network.generator(wplus, structure=structure).image.float()
+        self._require(("the code", wplus), ("the generator", image))
+        return image.clamp(-1, 1)
+
+    def _require(self, *stages: tuple[str, Tensor | None]) -> None:
+        require_finite(self.name, *stages, dtype=self.dtype)
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         if self.dtype == torch.float32:

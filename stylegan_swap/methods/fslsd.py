@@ -20,6 +20,7 @@ from inversion import Latents
 from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.mask import reach_mask
 from stylegan_swap.faces.tensors import points_of
+from stylegan_swap.methods.less_memory import outlasts_memory
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.methods.published import INPUT_SIZE, PublishedMethod, one_per_face
 from stylegan_swap.models.fslsd import FSLSDConfig, FSLSDNetwork
@@ -74,6 +75,7 @@ class FSLSDMethod(PublishedMethod[FSLSDNetwork, FSLSDPerson]):
         super().__init__(model, **options)
         self.points = points
 
+    @outlasts_memory
     def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> FSLSDPerson:
         """See ``Method.prepare``."""
         return FSLSDPerson(self.invert(x_id).wplus, self._points(x_id, landmarks))
@@ -84,11 +86,15 @@ class FSLSDMethod(PublishedMethod[FSLSDNetwork, FSLSDPerson]):
         points = torch.cat([person.points for person in prepared])
         return FSLSDPerson(wplus.mean(0, keepdim=True), points.mean(0, keepdim=True))
 
+    @outlasts_memory
     def invert(self, x: Tensor) -> Latents:
         """Codes of aligned faces ``[batch, 3, s, s]``, RGB in [-1, 1]."""
         with torch.no_grad(), self._precision():
-            return Latents(self.model.invert(self._encoder_input(x)).float())
+            wplus = self.model.invert(self._encoder_input(x)).float()
+        self._require(("the encoder", wplus))
+        return Latents(wplus)
 
+    @outlasts_memory
     def swap_aligned(
         self,
         prepared: FSLSDPerson,
@@ -124,6 +130,7 @@ class FSLSDMethod(PublishedMethod[FSLSDNetwork, FSLSDPerson]):
                 structure=structure,
                 noise=self._noise(len(x_attr), seed),
             )
+        self._require(("the swapper", output.wplus), ("the decoder", output.image))
         image = output.image.float().clamp(-1, 1)
         return AlignedSwap(image, self._reach(x_attr, landmarks), output.wplus.float())
 

@@ -19,6 +19,8 @@ from inversion import Latents, as_latent_avg
 from inversion.psp import INPUT_SIZE, PSPBase
 from stylegan_swap.convert.converted import load_converted
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
+from stylegan_swap.finite import require_finite
+from stylegan_swap.methods.less_memory import outlasts_memory
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.methods.published import channels_last, resized, synthesised
 from stylegan_swap.models.generator import Generator
@@ -143,6 +145,7 @@ class LatentsOnlyMethod:
         """Refuse, as :meth:`prepare`."""
         self.prepare(x_attr)
 
+    @outlasts_memory
     def invert(self, x: Tensor) -> Latents:
         """Codes of aligned faces ``[batch, 3, s, s]``, RGB in [-1, 1].
 
@@ -161,8 +164,11 @@ class LatentsOnlyMethod:
             )
         with torch.no_grad(), self._precision():
             small = resized(x.detach().to(self.device, torch.float32), INPUT_SIZE, antialias=True)
-            return self.encoder(small).to(torch.float32)
+            latents = self.encoder(small).to(torch.float32)
+        require_finite(self.origin, ("the encoder", latents.wplus), dtype=self.dtype)
+        return latents
 
+    @outlasts_memory
     def generate(self, latents: Latents | None, n: int, truncation_psi: float, seed: int) -> Tensor:
         """Faces ``[n, 3, S, S]``, RGB in [-1, 1], from codes or from ``n`` random ones.
 
@@ -175,7 +181,9 @@ class LatentsOnlyMethod:
                 "checkpoint that its authors published, with the generator in it"
             )
         with torch.no_grad(), self._precision():
-            return synthesised(self.generator, latents, n, truncation_psi, seed, latent_avg=self.latent_avg)
+            image = synthesised(self.generator, latents, n, truncation_psi, seed, latent_avg=self.latent_avg)
+        require_finite(self.origin, ("the generator", image), dtype=self.dtype)
+        return image.clamp(-1, 1)
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         if self.dtype == torch.float32:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from inversion import Latents
 from stylegan_swap.faces.soft_erosion import KERNEL, soft_erosion
+from stylegan_swap.methods.less_memory import outlasts_memory
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.methods.published import PublishedMethod, one_per_face
 from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
@@ -49,6 +50,7 @@ class MegaFSMethod(PublishedMethod[MegaFSNetwork, Tensor]):
         super().__init__(model, **options)
         self.refine = refine
 
+    @outlasts_memory
     def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> Tensor:
         """See ``Method.prepare``: codes ``[n, L, D]``; landmarks are not used."""
         return self.invert(x_id).wplus
@@ -57,11 +59,15 @@ class MegaFSMethod(PublishedMethod[MegaFSNetwork, Tensor]):
         """The mean of the codes."""
         return torch.cat(prepared).mean(0, keepdim=True)
 
+    @outlasts_memory
     def invert(self, x: Tensor) -> Latents:
         """Codes and structure of aligned faces ``[batch, 3, s, s]``, RGB in [-1, 1]."""
         with torch.no_grad(), self._precision():
-            return self.model.encoder(self._encoder_input(x)).to(torch.float32)
+            latents = self.model.encoder(self._encoder_input(x)).to(torch.float32)
+        self._require(("the encoder", latents.wplus), ("the encoder", latents.structure))
+        return latents
 
+    @outlasts_memory
     def swap_aligned(
         self,
         prepared: Tensor,
@@ -84,6 +90,7 @@ class MegaFSMethod(PublishedMethod[MegaFSNetwork, Tensor]):
         with torch.no_grad(), self._precision():
             identity = prepared.to(self.device).expand_as(attribute.wplus)
             image, wplus = self.model(identity, attribute, strength=structure, noise=noise)
+        self._require(("the swapper", wplus), ("the generator", image))
         image, mask = self._in_range(image), self._mask(x_attr, landmarks)
         if self.refine:
             pasted = image * mask + x_attr.to(image) * (1 - mask)

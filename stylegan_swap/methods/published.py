@@ -24,6 +24,8 @@ from stylegan_swap.faces.mask import hull_mask, soft_mask
 from stylegan_swap.faces.parsing import FaceParser, face_mask
 from stylegan_swap.faces.tensors import points_of
 from stylegan_swap.filled import build_filled
+from stylegan_swap.finite import require_finite
+from stylegan_swap.methods.less_memory import outlasts_memory
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.models.generator import Generator, Noise
 from stylegan_swap.models.published_config import PublishedConfig
@@ -138,6 +140,7 @@ class PublishedMethod(ABC, Generic[Network, Prepared]):
     def invert(self, x: Tensor) -> Latents:
         """Codes of aligned faces ``[batch, 3, s, s]``, RGB in [-1, 1]."""
 
+    @outlasts_memory
     def generate(self, latents: Latents | None, n: int, truncation_psi: float, seed: int) -> Tensor:
         """Faces ``[n, 3, S, S]``, RGB in [-1, 1], from codes or from ``n`` random ones.
 
@@ -145,7 +148,12 @@ class PublishedMethod(ABC, Generic[Network, Prepared]):
             UnsupportedOptionError: the codes are those of another network.
         """
         with torch.no_grad(), self._precision():
-            return synthesised(self.generator, latents, n, truncation_psi, seed)
+            image = synthesised(self.generator, latents, n, truncation_psi, seed)
+        self._require(("the generator", image))
+        return image.clamp(-1, 1)
+
+    def _require(self, *stages: tuple[str, Tensor | None]) -> None:
+        require_finite(self.name, *stages, dtype=self.dtype)
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         if self.dtype == torch.float32:
@@ -186,7 +194,7 @@ def synthesised(
     *,
     latent_avg: Tensor | None = None,
 ) -> Tensor:
-    """Faces ``[n, 3, S, S]``, RGB in [-1, 1], from codes or from ``n`` random ones.
+    """Faces ``[n, 3, S, S]``, RGB around [-1, 1], not clipped, from codes or from ``n`` random ones.
 
     Args:
         generator: makes them.
@@ -210,7 +218,7 @@ def synthesised(
         output = generator(moved.wplus, structure=moved.structure, return_features=False)
     except ValueError as error:
         raise UnsupportedOptionError(f"{error} Give the weights that these codes go with.") from error
-    return output.image.float().clamp(-1, 1)
+    return output.image.float()
 
 
 def channels_last(network: Network) -> Network:

@@ -18,6 +18,7 @@ from stylegan_swap.faces.mask import reach_mask
 from stylegan_swap.faces.parsing import REGIONS, class_mask
 from stylegan_swap.faces.regions import region_masks
 from stylegan_swap.faces.tensors import points_of
+from stylegan_swap.methods.less_memory import outlasts_memory
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.methods.published import INPUT_SIZE, PublishedMethod, one_per_face, resized
 from stylegan_swap.models.rafswap import RAFSwapConfig, RAFSwapNetwork
@@ -52,6 +53,7 @@ class RAFSwapMethod(PublishedMethod[RAFSwapNetwork, RegionIdentity]):
         if self.parity:
             self.size = model.mask.size
 
+    @outlasts_memory
     def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> RegionIdentity:
         """See ``Method.prepare``."""
         return self._described(x_id, self._regions(x_id, landmarks))
@@ -62,13 +64,17 @@ class RAFSwapMethod(PublishedMethod[RAFSwapNetwork, RegionIdentity]):
         overall = torch.cat([person.overall for person in prepared]).mean(0, keepdim=True)
         return RegionIdentity(tokens, overall)
 
+    @outlasts_memory
     def invert(self, x: Tensor) -> Latents:
         """Codes of aligned faces ``[batch, 3, s, s]``, RGB in [-1, 1], each with its own identity."""
         regions = self._regions(x, None)
         identity = self._described(x, regions)
         with torch.no_grad(), self._precision():
-            return Latents(self.model.codes(self._encoder_input(x), regions, identity).float())
+            wplus = self.model.codes(self._encoder_input(x), regions, identity).float()
+        self._require(("the encoder", wplus))
+        return Latents(wplus)
 
+    @outlasts_memory
     def swap_aligned(
         self,
         prepared: RegionIdentity,
@@ -98,6 +104,7 @@ class RAFSwapMethod(PublishedMethod[RAFSwapNetwork, RegionIdentity]):
         with torch.no_grad(), self._precision():
             wplus = self.model.codes(self._encoder_input(x_attr), regions, identity)
             output = self.model(wplus, noise=self._noise(count, seed))
+        self._require(("the encoder", wplus), ("the generator", output.image), ("the mask head", output.mask))
         image, mask = output.image.float(), F.max_pool2d(output.mask.float(), 3, 1, 1)
         if self.parity:
             image = F.adaptive_avg_pool2d(image, mask.shape[-1])
@@ -112,6 +119,7 @@ class RAFSwapMethod(PublishedMethod[RAFSwapNetwork, RegionIdentity]):
     def _described(self, x: Tensor, regions: Tensor) -> RegionIdentity:
         with torch.no_grad(), self._precision():
             identity = self.model.encoder.describe(self._encoder_input(x), regions)
+        self._require(("the encoder", identity.tokens), ("the encoder", identity.overall))
         return RegionIdentity(identity.tokens.float(), identity.overall.float())
 
     def _regions(self, x: Tensor, landmarks: Tensor | None) -> Tensor:

@@ -188,6 +188,7 @@ def read_rows(path: Path, columns: Sequence[Column]) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         return []
+    _mend_last_line(path)
     with open(path, newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
         names = [*_FIXED, *(column.name for column in columns)]
@@ -232,7 +233,8 @@ def _one_pair(
     row["seconds"] = round(time.perf_counter() - started, 4)
     pixels = np.asarray(result.image)[..., :3]
     picture = folder / "results" / f"{pair.number:05d}.png"
-    picture.parent.mkdir(parents=True, exist_ok=True)
+    with _told(picture):
+        picture.parent.mkdir(parents=True, exist_ok=True)
     write_photo(picture, np.ascontiguousarray(pixels), overwrite=True)
     row["result"] = picture.relative_to(out).as_posix()
     # A method that changed nothing is judged where a swap would have been.
@@ -253,28 +255,41 @@ def _photo(path: Path, name: str, person: str) -> View:
 def _appending(path: Path, columns: Sequence[Column]) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Append rows so that each is on the disk before the next is begun."""
     names = [*_FIXED, *(column.name for column in columns)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _mend_last_line(path)
-    with open(path, "a", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, names)
-        if stream.tell() == 0:
-            writer.writeheader()
 
-        def append(row: dict[str, Any]) -> None:
-            finite = {
-                key: "" if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()
-            }
-            writer.writerow(finite)
+    def write(line: Callable[[Any], object]) -> None:
+        # Opened for each row: after a full disk nothing waits in a buffer to fail once more on closing.
+        with _told(path), open(path, "a", newline="", encoding="utf-8") as stream:
+            line(csv.DictWriter(stream, names))
             stream.flush()
             os.fsync(stream.fileno())
 
-        yield append
+    def append(row: dict[str, Any]) -> None:
+        finite = {key: "" if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
+        write(lambda writer: writer.writerow(finite))
+
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _mend_last_line(path)
+    if not path.is_file() or not path.stat().st_size:
+        write(lambda writer: writer.writeheader())
+    yield append
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the system refuses, as an error of this library."""
+    try:
+        yield
+    except OSError as error:
+        raise ImageWriteError(
+            f"{path}: cannot be written ({error.strerror}): free some space, the run goes on from there"
+        ) from error
 
 
 def _mend_last_line(path: Path) -> None:
     """Cut off a row that a killed run left half-written."""
     if path.is_file() and (content := path.read_bytes()) and not content.endswith(b"\n"):
-        with replacing(path) as temporary:
+        with _told(path), replacing(path) as temporary:
             temporary.write_bytes(content[: content.rfind(b"\n") + 1])
 
 

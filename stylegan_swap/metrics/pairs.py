@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from stylegan_swap.contained import contained
 from stylegan_swap.errors import ImageReadError
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
@@ -112,7 +113,7 @@ def manifest_of(folder: Path) -> list[dict[str, str]]:
     """The rows of a folder's ``manifest.csv``; empty where there is none.
 
     Raises:
-        ImageReadError: the manifest lacks the columns ``file`` and ``person``.
+        ImageReadError: the manifest lacks the columns ``file`` and ``person``, or names a file elsewhere.
     """
     path = folder / "manifest.csv"
     if not path.is_file():
@@ -121,6 +122,8 @@ def manifest_of(folder: Path) -> list[dict[str, str]]:
         rows = list(csv.DictReader(stream))
     if rows and not {"file", "person"} <= set(rows[0]):
         raise ImageReadError(f"{path}: lacks the columns file and person: add them, or take the file away")
+    for row in rows:
+        contained(folder, row["file"] or "", path)
     return rows
 
 

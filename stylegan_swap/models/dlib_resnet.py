@@ -168,10 +168,18 @@ def save_identity(network: DlibResNet, path: str | Path, dtype: torch.dtype = to
     """Write the network as safetensors (11 MB in fp16), so that dlib's file is not needed.
 
     In fp16 the embeddings move by about 1e-4; dlib's threshold is 0.6.
+
+    Raises:
+        CheckpointError: the folder is missing or cannot be written to, or the disk is full.
     """
     state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in network.state_dict().items()}
-    with replacing(Path(path)) as temporary:
-        temporary.write_bytes(save(state, metadata={"format": FORMAT, "version": "1"}))
+    try:
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(save(state, metadata={"format": FORMAT, "version": "1"}))
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: could not be saved ({error.strerror}); free some space or choose another"
+        ) from error
 
 
 def _group_ends() -> tuple[int, ...]:

@@ -6,6 +6,7 @@ Where it sits on the road: **build** → plan → server → answers → analysi
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -220,7 +221,10 @@ class _Shrinker:
         image = Image.fromarray(pixels)
         image.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)
         try:
-            image.save(self.folder / name, "JPEG", quality=90, subsampling=0)
+            # Pillow itself would not notice that only a part of it fits on the disk.
+            encoded = io.BytesIO()
+            image.save(encoded, "JPEG", quality=90, subsampling=0)
+            (self.folder / name).write_bytes(encoded.getbuffer())
         except OSError as error:
             raise StudyError(
                 f"{self.folder / name}: cannot be written ({error.strerror}); make room"

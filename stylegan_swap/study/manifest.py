@@ -127,11 +127,17 @@ def save_study(folder: Path, study: Study) -> Path:
 
     Returns:
         The file.
+
+    Raises:
+        StudyError: the disk is full.
     """
     path = folder / STUDY_FILE
     content = {"format": FORMAT, "version": VERSION, "id": study.id, **asdict(study)}
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be written ({error.strerror}); make room") from error
     return path
 
 

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from stylegan_swap.atomic import replacing
+from stylegan_swap.errors import TrainingError
 from stylegan_swap.training.gradients import several_processes
 
 IMAGES = "images"
@@ -69,6 +70,9 @@ class History:
     Args:
         file: the table; what is there is continued.
         images: the run stands here; later rows are dropped.
+
+    Raises:
+        TrainingError: the disk is full, or another file lies there.
     """
 
     def __init__(self, file: Path, images: int) -> None:
@@ -76,32 +80,62 @@ class History:
         self.columns = [IMAGES]
         rows: list[dict[str, str]] = []
         if images and file.is_file():
-            with file.open(newline="", encoding="utf-8") as stream:
-                reader = csv.DictReader(stream)
-                self.columns = list(reader.fieldnames or self.columns)
-                # A kill may have cut the last row short.
-                rows = [row for row in reader if None not in row.values() and int(row[IMAGES]) <= images]
+            self.columns, found = _whole_rows(file)
+            rows = [row for row in found if int(row[IMAGES]) <= images]
         self._write(rows)
 
     def append(self, images: int, values: Mapping[str, float]) -> None:
-        """Write one row at once."""
+        """Write one row at once.
+
+        Raises:
+            TrainingError: the disk is full.
+        """
         row = {IMAGES: str(images), **{name: repr(float(value)) for name, value in values.items()}}
         if new := [name for name in row if name not in self.columns]:
-            with self.file.open(newline="", encoding="utf-8") as stream:
-                rows = list(csv.DictReader(stream))
+            _, rows = _whole_rows(self.file)
             self.columns += new
             self._write([*rows, row])
             return
         line = io.StringIO()
         csv.DictWriter(line, self.columns, restval="", lineterminator="\n").writerow(row)
-        with self.file.open("a", encoding="utf-8") as stream:
-            stream.write(line.getvalue())
+        try:
+            with self.file.open("a", encoding="utf-8") as stream:
+                stream.write(line.getvalue())
+        except OSError as error:
+            raise self._failed(error) from error
 
     def _write(self, rows: list[dict[str, str]]) -> None:
-        with (
-            replacing(self.file) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as stream,
-        ):
-            writer = csv.DictWriter(stream, self.columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        try:
+            with (
+                replacing(self.file) as temporary,
+                temporary.open("w", newline="", encoding="utf-8") as stream,
+            ):
+                writer = csv.DictWriter(stream, self.columns, restval="", lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> TrainingError:
+        return TrainingError(
+            f"{self.file}: cannot be written ({error.strerror}); free some space, the run goes on from its "
+            "last checkpoint"
+        )
+
+
+def _whole_rows(file: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a table; a last row that a kill cut off is left out.
+
+    Raises:
+        TrainingError: the file cannot be read, or is no such table.
+    """
+    try:
+        text = file.read_bytes().decode("utf-8")
+        # Every row ends with a line break: without it even a row of full length may lack digits.
+        reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+        rows = [row for row in reader if None not in row and None not in row.values()]
+        if any(not row.get(IMAGES, "").isdecimal() for row in rows):
+            raise ValueError(f"a row without {IMAGES}")
+    except (OSError, ValueError, csv.Error) as error:
+        raise TrainingError(f"{file}: is no history of a run ({error}); move it away") from error
+    return list(reader.fieldnames or [IMAGES]), rows

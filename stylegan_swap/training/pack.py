@@ -7,8 +7,11 @@ thousands of photographs, and opens in a second because nothing is left to align
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +23,12 @@ SUFFIX = ".faces"
 INDEX = "index.json"
 FORMAT = "stylegan-swap faces"
 VERSION = 1
+
+# What a damaged zip or index raises, depending on where the damage is.
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 
 def write_pack(crops: list[FaceCrop], file: Path, *, fingerprint: str = "") -> None:
@@ -67,11 +76,11 @@ def read_pack(file: Path) -> list[FaceCrop]:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            index = _checked(json.loads(archive.read(INDEX)), file)
-            return [_crop(entry, archive.read(entry["jpeg"])) for entry in index["photos"]]
+            index = _checked(json.loads(_member_of(archive, INDEX)), file)
+            return [_crop(entry, _member_of(archive, entry["jpeg"])) for entry in index["photos"]]
     except FileNotFoundError as error:
         raise ImageReadError(f"{file}: no such pack; make it from a folder of photographs") from error
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError) as error:
+    except _DAMAGE as error:
         raise ImageReadError(f"{file}: damaged or not a {SUFFIX} pack ({error}); pack again") from error
 
 
@@ -79,9 +88,17 @@ def pack_fingerprint(file: Path) -> str | None:
     """The fingerprint stored in a pack; None when there is no such file or it is no usable pack."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return str(_checked(json.loads(archive.read(INDEX)), file)["fingerprint"])
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError, ImageReadError):
+            return str(_checked(json.loads(_member_of(archive, INDEX)), file)["fingerprint"])
+    except (ImageReadError, *_DAMAGE):
         return None
+
+
+def _member_of(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The bytes of a member; nothing is unpacked, so a small pack cannot become a large one in memory."""
+    entry = archive.getinfo(name)
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{name} is compressed, a pack is not")
+    return archive.read(entry)
 
 
 def _member(name: str) -> zipfile.ZipInfo:
@@ -89,8 +106,8 @@ def _member(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
 
 
-def _checked(index: dict, file: Path) -> dict:
-    if index.get("format") != FORMAT:
+def _checked(index: Any, file: Path) -> dict:
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise ImageReadError(f"{file}: not a {SUFFIX} pack; make one from a folder of photographs")
     if index.get("version") != VERSION:
         raise ImageReadError(

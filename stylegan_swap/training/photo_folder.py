@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stylegan_swap.contained import contained
 from stylegan_swap.errors import ImageReadError, NoFaceError, StyleganSwapWarning
 from stylegan_swap.faces.detect import detect_faces, largest_face
 from stylegan_swap.images import read_photo
@@ -84,7 +85,7 @@ def _with_manifest(folder: Path, split: str, side: int) -> Iterator[FaceCrop]:
         if points.shape != (68, 2) or not np.isfinite(points).all():
             raise ImageReadError(f"{folder / LANDMARKS}: {name} needs 68 finite points, has {points.shape}")
         yield crop_face(
-            read_photo(folder / name).pixels,
+            read_photo(contained(folder, name, folder / MANIFEST)).pixels,
             points,
             side,
             name=name,

@@ -16,7 +16,7 @@ import numpy as np
 from stylegan_swap.errors import UnsupportedOptionError, VideoWriteError
 from stylegan_swap.video.colour import Planes, replaced
 from stylegan_swap.video.frame import Clip, Frame
-from stylegan_swap.video.reading import reason_of, video_library
+from stylegan_swap.video.reading import ffmpeg_errors, file_address, reason_of, video_library
 from stylegan_swap.watermark import embed_in_luma
 
 # Not the machine's number: the encoders' output depends on it.
@@ -116,7 +116,7 @@ class SegmentEncoder:
         self.path, self._clip, self._library, self._mark = path, clip, av, mark
         assert clip.size is not None
         try:
-            self._container: Any = av.open(str(path), "w", format="nut")
+            self._container: Any = av.open(file_address(path), "w", format="nut")
             stream = self._container.add_stream(CODECS[encoding.codec].encoder, rate=clip.rate)
             stream.options = encoding.options()
             stream.width, stream.height = clip.size
@@ -129,7 +129,7 @@ class SegmentEncoder:
             tags = clip.tags
             context.colorspace, context.color_range = tags.matrix, tags.range
             context.color_primaries, context.color_trc = tags.primaries, tags.transfer
-        except (OSError, ValueError, RuntimeError) as error:
+        except ffmpeg_errors() as error:
             raise VideoWriteError(
                 f"{path}: cannot be written ({reason_of(error)}); free some space"
             ) from error
@@ -161,13 +161,21 @@ class SegmentEncoder:
         self._encode(picture)
 
     def close(self) -> None:
-        """Write what the encoder still holds."""
+        """Write what the encoder still holds.
+
+        Raises:
+            VideoWriteError: the disk is full.
+        """
         self._encode(None)
-        self._container.close()
+        try:
+            # The last of the data reaches the disk here, and with it the news that the disk is full.
+            self._container.close()
+        except ffmpeg_errors() as error:
+            raise self._failed(error) from error
 
     def discard(self) -> None:
         """Stop without finishing the file."""
-        with contextlib.suppress(OSError, ValueError, RuntimeError):
+        with contextlib.suppress(*ffmpeg_errors()):
             self._container.close()
         self.path.unlink(missing_ok=True)
 
@@ -175,10 +183,14 @@ class SegmentEncoder:
         try:
             for packet in self._stream.encode(picture):
                 self._container.mux(packet)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise VideoWriteError(
-                f"{self.path}: cannot be written ({reason_of(error)}); free some space, or use another codec"
-            ) from error
+        except ffmpeg_errors() as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> VideoWriteError:
+        return VideoWriteError(
+            f"{self.path}: cannot be written ({reason_of(error)}); free some space, or use another codec; "
+            "the same command goes on from the segments that are kept"
+        )
 
 
 def even(pixels: np.ndarray) -> np.ndarray:

@@ -112,13 +112,21 @@ class PictureSegment:
     Args:
         path: the folder, created here.
         mark: whether the pictures say that AI was used.
+
+    Raises:
+        ImageWriteError: the folder cannot be created.
     """
 
     def __init__(self, path: Path, *, mark: bool) -> None:
         self.path, self._mark = path, mark
         # What a killed run left is written again.
         shutil.rmtree(path, ignore_errors=True)
-        path.mkdir()
+        try:
+            path.mkdir()
+        except OSError as error:
+            raise ImageWriteError(
+                f"{path}: the folder cannot be created ({error.strerror}); free some space"
+            ) from error
 
     def write(self, frame: Frame, pixels: np.ndarray | None, mask: np.ndarray | None) -> None:
         """Write a frame under the name it had, or under its number.

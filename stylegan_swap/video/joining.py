@@ -16,7 +16,16 @@ from typing import Any
 
 from stylegan_swap.errors import VideoWriteError
 from stylegan_swap.video.frame import Clip
-from stylegan_swap.video.reading import VideoClip, is_cover, main_stream, open_input, reason_of, video_library
+from stylegan_swap.video.reading import (
+    VideoClip,
+    ffmpeg_errors,
+    file_address,
+    is_cover,
+    main_stream,
+    open_input,
+    reason_of,
+    video_library,
+)
 
 #: Suffixes of clips that can be written, and FFmpeg's name of each.
 WRITABLE = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -84,7 +93,7 @@ def join(
             if isinstance(clip, VideoClip):
                 source = stack.enter_context(contextlib.closing(open_input(clip.path)))
             options = _muxer_options(clip, source) if kind in ("mp4", "mov") else {}
-            target = stack.enter_context(av.open(str(output), "w", format=kind, options=options))
+            target = stack.enter_context(av.open(file_address(output), "w", format=kind, options=options))
             target.metadata.update(metadata)
             times = (first_pts * clip.time_base, end_pts * clip.time_base)
             origin = times[0] if trimmed else Fraction(0)
@@ -93,7 +102,7 @@ def join(
                 sources.append(_others(source, target, output, times, trimmed))
             for _, packet in heapq.merge(*sources, key=lambda entry: entry[0]):
                 target.mux(packet)
-    except (OSError, ValueError, RuntimeError) as error:
+    except ffmpeg_errors() as error:
         raise VideoWriteError(
             f"{output}: could not be written ({reason_of(error)}); free some space or choose another folder "
             "or format; the swapped segments are kept, the same command goes on from there"
@@ -116,14 +125,14 @@ def _video(
 ) -> Iterator[tuple[Fraction, Any]]:
     """Packets of the new video stream with their times."""
     av = video_library()
-    with contextlib.closing(av.open(str(segments[0]), format="nut")) as first:
+    with contextlib.closing(av.open(file_address(segments[0]), format="nut")) as first:
         stream = target.add_stream_from_template(first.streams.video[0])
     stream.time_base = clip.time_base
 
     def packets() -> Iterator[tuple[Fraction, Any]]:
         waiting: Any = None
         for path in segments:
-            with contextlib.closing(av.open(str(path), format="nut")) as segment:
+            with contextlib.closing(av.open(file_address(path), format="nut")) as segment:
                 for packet in segment.demux(video=0):
                     if packet.size == 0:
                         continue
@@ -167,7 +176,7 @@ def _others(
 def _copied_stream(target: Any, stream: Any, output: Path) -> Any:
     try:
         copy = target.add_stream_from_template(stream)
-    except (OSError, ValueError, RuntimeError) as error:
+    except ffmpeg_errors() as error:
         name = getattr(stream.codec_context, "name", "unknown")
         raise VideoWriteError(
             f"{output}: {output.suffix} cannot hold the clip's {stream.type} track {stream.index} ({name}), "

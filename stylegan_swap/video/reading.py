@@ -47,6 +47,16 @@ def video_library() -> Any:
     return av
 
 
+def ffmpeg_errors() -> tuple[type[Exception], ...]:
+    """What PyAV raises when FFmpeg fails: some of its errors are Python's own, some only its base class's."""
+    return (OSError, ValueError, RuntimeError, LookupError, EOFError, video_library().FFmpegError)
+
+
+def file_address(path: Path) -> str:
+    """A path as FFmpeg takes it for nothing but a file: a bare "tcp:host.mp4" would be a connection."""
+    return f"file:{path.resolve()}"
+
+
 def open_input(path: Path) -> Any:
     """Open a container for reading, with everything but this one file out of reach.
 
@@ -57,8 +67,8 @@ def open_input(path: Path) -> Any:
     av = video_library()
     options = {"protocol_whitelist": "file", "format_whitelist": ",".join(DEMUXERS)}
     try:
-        container = av.open(f"file:{path.resolve()}", options=options)
-    except (OSError, ValueError, RuntimeError) as error:
+        container = av.open(file_address(path), options=options)
+    except ffmpeg_errors() as error:
         raise VideoReadError(
             f"{path}: no video that can be read ({reason_of(error)}): a damaged file, a playlist, or a "
             "format that is not read; give one video file such as .mp4, .mov, .mkv or .webm"
@@ -132,6 +142,10 @@ class VideoClip:
         with contextlib.closing(open_input(path)) as container:
             stream = main_stream(container, self.name)
             context = stream.codec_context
+            if context is None:
+                raise VideoReadError(
+                    f"{self.name}: its picture is of a codec that is not known; convert the clip to H.264"
+                )
             check_size(context.width, context.height, self.name, pixel_limit())
             self.time_base = Fraction(stream.time_base)
             self.rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
@@ -185,7 +199,7 @@ class VideoClip:
     def _first_frame(self, container: Any, stream: Any) -> Any:
         try:
             frame = next(container.decode(stream), None)
-        except (OSError, ValueError, RuntimeError) as error:
+        except ffmpeg_errors() as error:
             raise VideoReadError(
                 f"{self.name}: the first frame cannot be decoded ({reason_of(error)}); convert it again"
             ) from error
@@ -262,13 +276,13 @@ class VideoClip:
             last: int | None = None
             if start > 0 and self._timed:
                 # A clip that cannot jump is read from its beginning.
-                with contextlib.suppress(OSError, ValueError, RuntimeError):
+                with contextlib.suppress(*ffmpeg_errors()):
                     container.seek(int(origin + start / self.time_base), stream=stream, backward=True)
             frames = container.decode(stream)
             while True:
                 try:
                     frame = next(frames, None)
-                except (OSError, ValueError, RuntimeError) as error:
+                except ffmpeg_errors() as error:
                     at = 0.0 if last is None else float((last - origin) * self.time_base)
                     raise VideoReadError(
                         f"{self.name}: is damaged {at:.2f} seconds after its start ({reason_of(error)}); "

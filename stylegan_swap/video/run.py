@@ -173,7 +173,9 @@ def swap_video(
         )
     dials = checked_dials(swapper.method, structure, appearance, seed, detail)
     tracker = _tracker(swapper, face, smooth)
-    group = 1 if str(getattr(swapper.method, "device", "cpu")).startswith("cpu") else _GPU_GROUP
+    # Noise of a seed is drawn for all faces of a group: one by one, every frame gets the same.
+    alone = seed is not None or str(getattr(swapper.method, "device", "cpu")).startswith("cpu")
+    group = 1 if alone else _GPU_GROUP
     clip_swapper = ClipSwapper(swapper, person, dials, match_colour, detail, group, finish)
     run = {
         "version": __version__,

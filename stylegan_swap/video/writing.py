@@ -195,10 +195,11 @@ def check_output(path: Path, *, overwrite: bool, inputs: Iterable[object]) -> No
             raise VideoWriteError(
                 f"{path}: exists already; choose another name or allow overwriting (--overwrite)"
             )
+        real = Path(os.path.realpath(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise VideoWriteError(f"{path}: is no usable path ({reason}); choose another name") from error
-    real = Path(os.path.realpath(path))
+        shown = repr(str(path)[:200])
+        raise VideoWriteError(f"{shown}: is no usable path ({reason}); choose another name") from error
     if not os.access(real.parent, os.W_OK | os.X_OK) or (exists and not os.access(real, os.W_OK)):
         raise VideoWriteError(f"{path}: no permission to write there; change it or choose another folder")
 
