@@ -40,22 +40,22 @@ def match_contrast(image: np.ndarray, photo: np.ndarray, resolved: int) -> np.nd
     """
     side, work = image.shape[0], min(image.shape[0], _WORK * resolved)
     unit = work / resolved
-    pairs = [(image @ _LUMA, photo @ _LUMA)]
+    grey, like = image @ _LUMA, photo @ _LUMA
+    finest: tuple[np.ndarray, np.ndarray] | None = None
     added = np.zeros((work, work), np.float32)
-    finest = None
     if work < side:
-        small = tuple(enlarged(grey, work) for grey in pairs[0])
-        finest = tuple(grey - enlarged(low, side) for grey, low in zip(pairs[0], small, strict=True))
-        pairs = [small]
-    ours, theirs = ([_blurred(grey, scale * unit) for scale in SCALES] for grey in pairs[0])
-    for (fine, coarse), (like, coarser) in zip(
-        itertools.pairwise(ours), itertools.pairwise(theirs), strict=True
-    ):
-        band = fine - coarse
-        added += (_gain(band, like - coarser, WINDOW * unit) - 1) * band
+        small, smaller = enlarged(grey, work), enlarged(like, work)
+        finest = grey - enlarged(small, side), like - enlarged(smaller, side)
+        grey, like = small, smaller
+    octaves = (
+        [fine - coarse for fine, coarse in itertools.pairwise(_blurred(each, s * unit) for s in SCALES)]
+        for each in (grey, like)
+    )
+    for band, wanted in zip(*octaves, strict=True):
+        added += (_gain(band, wanted, WINDOW * unit) - 1) * band
     total = added if work == side else enlarged(added, side)
     if finest is not None:
-        gain = _gain(*finest, WINDOW * unit, work)
+        gain = _gain(finest[0], finest[1], WINDOW * unit, work)
         total = total + (cv2.resize(gain, (side, side), interpolation=cv2.INTER_LINEAR) - 1) * finest[0]
     return image + total[..., None]
 
