@@ -77,7 +77,6 @@ def evaluate(
     )
     from stylegan_swap.metrics.realism import (
         COLUMN,
-        KID_COLUMN,
         kid_of_method,
         perceptual_of_method,
         training_pairs,
@@ -121,8 +120,8 @@ def evaluate(
     for name in methods:
         for column, value in cost_columns(name, todo, device):
             add_measure(summary, name, column, value)
-        if (distance := kid_of_method(todo, rows[name], out)) is not None:
-            add_measure(summary, name, KID_COLUMN, distance)
+        if (kernel_distance := kid_of_method(todo, rows[name], out)) is not None:
+            add_measure(summary, name, *kernel_distance)
         for column, value in perceptual_of_method(todo, rows[name], out):
             add_measure(summary, name, column, value)
     if two_sample:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from stylegan_swap.direction_fit.judge import BATCH, Judge, Validation, calibrated, describe, validate
-from stylegan_swap.direction_fit.labels import MEASURED, manifest_labels, measure_face
+from stylegan_swap.direction_fit.labels import MEASURED, PICTURED, manifest_labels, measure_face
 from stylegan_swap.editing.direction import Direction
 from stylegan_swap.editing.direction_file import generator_fingerprint
 from stylegan_swap.editing.fit import FitMethod, fit_directions
@@ -69,20 +69,20 @@ def fit_folder(
     identity: Any,
     folder: Path,
     *,
-    attributes: Sequence[str] = tuple(MEASURED),
+    attributes: Sequence[str] = (*MEASURED, *PICTURED),
     columns: Sequence[str] = (),
     split: str = "train",
     validation: str | None = "val",
     fit: FitMethod = "regression",
     progress: Callable[[str], None] = lambda text: None,
 ) -> Fitted:
-    """Find yaw, pitch, smile, mouth, eyes and brows, and columns of the manifest, in a network's codes.
+    """Find yaw, pitch, smile, mouth, eyes, brows, glasses, and columns of the manifest, in a network's codes.
 
     Args:
         method: with ``invert``, ``generate`` and ``generator``.
         identity: dlib's recognition network, ``DlibIdentity``.
         folder: the photographs; see ``training.photo_folder``.
-        attributes: which of ``labels.MEASURED``.
+        attributes: which of ``labels.MEASURED`` and ``labels.PICTURED``.
         columns: of manifest.csv, numbers or two words; see ``manifest_labels``.
         split: the photographs to fit on.
         validation: those of other people to measure on; None for none.
@@ -174,7 +174,10 @@ def _labelled(
         descriptors.append(describe(identity, faces))
         colours.append(faces.mean((2, 3)))
     rows = [measure_face(photos.landmarks(i)) for i in range(len(photos))]
-    labels = {name: np.array([row[name] for row in rows]) for name in attributes}
+    labels = {name: np.array([row[name] for row in rows]) for name in attributes if name in MEASURED}
+    for name in (name for name in attributes if name in PICTURED):
+        seen = [PICTURED[name](photos.image(i), photos.landmarks(i)) for i in range(len(photos))]
+        labels[name] = np.array(seen, float)
     if columns:
         if not (folder / MANIFEST).is_file():
             raise ImageReadError(f"{folder / MANIFEST}: missing; columns are read from it")

@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_swap.errors import ImageReadError, UnsupportedOptionError
+from stylegan_swap.faces.glasses import wears_glasses
 from stylegan_swap.metrics.expression import FEATURES, SPREAD, expression_features
 from stylegan_swap.metrics.pose import head_pose
 
 #: What is measured, and the unit of a strength: degrees, or the spread between the photographs.
 MEASURED = {"yaw": "°", "pitch": "°", "smile": "σ", "mouth_open": "σ", "eyes_open": "σ", "brows_up": "σ"}
+#: What is seen in the photograph itself, 1 or 0; in drawn faces it is read off dlib's descriptor.
+PICTURED = {"glasses": wears_glasses}
 _SPREAD = dict(zip(FEATURES, SPREAD.tolist(), strict=True))
 _UNKNOWN = {"", "na", "n/a", "nan", "none", "unknown", "?"}
 

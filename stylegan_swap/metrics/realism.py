@@ -33,6 +33,9 @@ LPIPS_COLUMN = Column("lpips", "lower", 1.0, floor=0.0)
 INCEPTION_KID_COLUMN = Column("kid", "lower", 10.0, floor=0.0)
 FID_COLUMN = Column("fid", "lower", 1e4, floor=0.0)
 KID_COLUMN = Column("kid_dlib", "lower", 10.0, floor=0.0)
+# Of fewer than 1,000 photos, but enough to compare methods on the same ones.
+FEW_KID_COLUMN = Column("kid_dlib_few", "lower", 10.0, floor=0.0)
+FEWEST_OF_FEW = 50
 CROP_SIDE = 256
 SIDE = 96
 
@@ -119,16 +122,23 @@ def two_sample_of_method(
 
 def kid_of_method(
     asked: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path
-) -> tuple[float, float, float] | None:
-    """``kid_dlib`` of results against attribute photos, ± its spread; None below 1,000 of each."""
+) -> tuple[Column, tuple[float, float, float]] | None:
+    """``kid_dlib`` of results against attribute photos, ± its spread.
+
+    Below 1,000 of each it has a column of its own: mostly good for comparing methods on the same photos.
+    None below 50.
+    """
     results = _results(asked, rows, out)
     photos = list(dict.fromkeys(attribute for attribute, _ in results))
-    if min(len(results), len(photos)) < FEWEST:
+    count = min(len(results), len(photos))
+    if count < FEWEST_OF_FEW:
         return None
     network = DlibIdentity()
     swaps = dlib_features(_crops(results), network)
-    found = kid_dlib(swaps, dlib_features(_crops([(path, path) for path in photos]), network))
-    return found.value, found.value - found.deviation, found.value + found.deviation
+    real = dlib_features(_crops([(path, path) for path in photos]), network)
+    found = kid_dlib(swaps, real, allow_few=True)
+    column = KID_COLUMN if count >= FEWEST else FEW_KID_COLUMN
+    return column, (found.value, found.value - found.deviation, found.value + found.deviation)
 
 
 def perceptual_of_method(

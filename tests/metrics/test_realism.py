@@ -122,6 +122,9 @@ def test_foreign_backbones_join_only_where_they_are(crowd, tmp_path, monkeypatch
     assert column.name == "lpips" and seen == [(1, 3, 256, 256)] * 2
     assert 0.02 < value < 0.6  # one pair equal, the other half as bright
     assert realism.kid_of_method(asked, rows, tmp_path) is None
+    monkeypatch.setattr(realism, "FEWEST_OF_FEW", 2)
+    column, (value, low, high) = realism.kid_of_method(asked, rows, tmp_path)
+    assert column is realism.FEW_KID_COLUMN and low <= value <= high
     monkeypatch.setattr(realism, "inception", lambda: torch.nn.Sequential(Brightness()))
     found = dict(realism.perceptual_of_method(asked, rows, tmp_path))
     assert {column.name for column in found} == {"lpips", "fid"}
