@@ -62,6 +62,10 @@ class BatchError(StyleganSwapError):
     """A batch cannot start or go on: its list, its output folder or its workers."""
 
 
+class AppError(StyleganSwapError):
+    """The page cannot be served, or a picture, a clip or a choice is missing on it."""
+
+
 class MissingDependencyError(StyleganSwapError):
     """An optional package or file is needed; the message says how to install it."""
 

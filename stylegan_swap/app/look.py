@@ -1,0 +1,86 @@
+"""Colours, type and spacing of the page; used by ``page`` and ``server``.
+
+Fonts are those of the visitor's computer: nothing is fetched from anywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+_SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
+_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
+
+CSS = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important;
+  padding: 12px 20px 24px !important; }
+footer { display: none !important; }
+#heading { padding: 4px 0 0; }
+#heading h1 { font-size: 1.35rem; line-height: 1.25; margin: 0; font-weight: 650; }
+#heading p { margin: 2px 0 0; color: var(--body-text-color-subdued); font-size: 0.92rem; }
+#consent { border-left: 3px solid var(--color-accent); padding: 6px 12px; margin: 2px 0 4px;
+  font-size: 0.9rem; background: var(--background-fill-secondary); border-radius: 0 6px 6px 0; }
+.outcome { font-size: 0.95rem; line-height: 1.5; }
+.outcome p { margin: 0 0 4px; }
+.outcome .first { font-weight: 600; }
+.outcome .aside { color: var(--body-text-color-subdued); font-size: 0.88rem; }
+.outcome ul { margin: 4px 0 0; padding-left: 1.2em; list-style: disc; }
+.outcome progress { width: 100%; height: 10px; accent-color: var(--color-accent); }
+.hint p { color: var(--body-text-color-subdued); font-size: 0.9rem; margin: 0; }
+.face-tiles .wrap { gap: 8px; }
+.face-tiles label { width: 100px; height: 128px; box-sizing: border-box; padding: 6px;
+  justify-content: flex-start; align-items: flex-end; gap: 6px; background-image: var(--face); background-size: 86px 86px;
+  background-position: 6px 6px; background-repeat: no-repeat; border-width: 2px; border-style: solid; }
+.face-tiles label.selected { border-color: var(--color-accent); }
+.face-tiles label span { margin: 0 !important; font-size: 0.85rem; }
+.pressable { min-height: 44px; }
+@media (max-width: 640px) {
+  .gradio-container { padding: 8px 10px 20px !important; }
+}
+"""
+
+
+def theme() -> gr.themes.Base:
+    """The page's theme, light and dark."""
+    return gr.themes.Default(
+        primary_hue=gr.themes.colors.teal,
+        secondary_hue=gr.themes.colors.teal,
+        neutral_hue=gr.themes.colors.slate,
+        radius_size=gr.themes.sizes.radius_md,
+        font=list(_SANS),
+        font_mono=list(_MONO),
+    ).set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_text_color="white",
+        button_primary_text_color_dark="white",
+        slider_color="*primary_600",
+        color_accent="*primary_600",
+    )
+
+
+def tile_pictures(group: str, thumbnails: Sequence[np.ndarray]) -> str:
+    """A style sheet that puts faces behind the choices of a group, in their order.
+
+    Args:
+        group: the ``elem_id`` of the group, of class ``face-tiles``.
+        thumbnails: uint8 RGB.
+    """
+    rules = [
+        f"#{group} .wrap label:nth-of-type({number}) {{ --face: url({_as_address(pixels)}); }}"
+        for number, pixels in enumerate(thumbnails, 1)
+    ]
+    return f"<style>{' '.join(rules)}</style>" if rules else ""
+
+
+def _as_address(pixels: np.ndarray) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
