@@ -10,28 +10,27 @@ import contextlib
 import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import gradio as gr
-from gradio.data_classes import FileData, ImageData
+from gradio.data_classes import FileData
 
 from stylegan_swap.app.folder import PageFolder
 from stylegan_swap.errors import StyleganSwapError
 
+_Input = TypeVar("_Input", gr.Image, gr.Video)
 
-class PhotoInput(gr.Image):
+
+def photo_input(label: str, elem_id: str, height: int = 250) -> gr.Image:
     """A picture to upload, paste or take, given on as the path of the file.
 
     Args:
         label: above it.
-        height: in pixels.
         elem_id: its name in the page.
+        height: in pixels.
     """
-
-    is_template = True
-
-    def __init__(self, label: str, *, height: int = 250, elem_id: str | None = None) -> None:
-        super().__init__(
+    return _as_path(
+        gr.Image(
             label=label,
             height=height,
             type="filepath",
@@ -40,86 +39,48 @@ class PhotoInput(gr.Image):
             elem_id=elem_id,
             interactive=True,
         )
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        """The path of the upload; nothing is opened."""
-        return None if payload is None else payload.path
-
-    def example_payload(self) -> Any:
-        """Gradio's own example is an address on the internet."""
-        return None
-
-    def example_value(self) -> Any:
-        """Likewise."""
-        return None
+    )
 
 
-class ClipInput(gr.Video):
-    """A clip to upload, given on as the path of the file.
-
-    Args:
-        label: above it.
-        height: in pixels.
-        elem_id: its name in the page.
-    """
-
-    is_template = True
-
-    def __init__(self, label: str, *, height: int = 250, elem_id: str | None = None) -> None:
-        super().__init__(
+def clip_input(label: str, elem_id: str, height: int = 250) -> gr.Video:
+    """A clip to upload, given on as the path of the file; arguments as above."""
+    return _as_path(
+        gr.Video(
             label=label, height=height, sources=["upload"], buttons=[], elem_id=elem_id, interactive=True
         )
-
-    def preprocess(self, payload: FileData | None) -> str | None:
-        """The path of the upload; nothing is opened or converted."""
-        return None if payload is None else payload.path
-
-    def example_payload(self) -> Any:
-        """Gradio's own example is an address on the internet."""
-        return None
-
-    def example_value(self) -> Any:
-        """Likewise."""
-        return None
+    )
 
 
-class ClipOutput(gr.Video):
-    """A clip as the library wrote it.
+def clip_output(label: str, elem_id: str, height: int = 420) -> gr.Video:
+    """A clip as the library wrote it: a conversion would lose the marks; arguments as above."""
+    video = gr.Video(label=label, height=height, buttons=[], elem_id=elem_id, interactive=False)
 
-    Args:
-        label: above it.
-        height: in pixels.
-        elem_id: its name in the page.
-    """
+    def as_it_is(value: str | None) -> FileData | None:
+        return None if value is None else FileData(path=value, orig_name=Path(value).name)
 
-    is_template = True
-
-    def __init__(self, label: str, *, height: int = 420, elem_id: str | None = None) -> None:
-        super().__init__(label=label, height=height, buttons=[], elem_id=elem_id, interactive=False)
-
-    def postprocess(self, value: str | Path | None) -> FileData | None:
-        """The file as it is: a conversion would lose the marks."""
-        return None if value is None else FileData(path=str(value), orig_name=Path(value).name)
+    vars(video)["postprocess"] = as_it_is
+    return video
 
 
-class FaceTiles(gr.CheckboxGroup):
-    """Faces to tick. What is ticked is judged by the work, as the faces differ from photo to photo."""
+def _as_path(component: _Input) -> _Input:
+    """Let the component give on the path of the upload; nothing is opened or converted."""
+    # Not a subclass: gradio writes a file beside the module of each, into the installed package.
+    vars(component)["preprocess"] = lambda payload: None if payload is None else payload.path
+    # Gradio's own examples are addresses on the internet.
+    vars(component)["example_payload"] = vars(component)["example_value"] = lambda: None
+    return component
 
-    is_template = True
 
-    def preprocess(self, payload: list[Any]) -> list[Any]:
-        """The numbers of the faces, unchecked."""
-        return list(payload or [])
-
-
-class FaceChoice(gr.Radio):
-    """One face to choose; see ``FaceTiles``."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        """The number of the face, unchecked."""
-        return payload
+def before_and_after(elem_id: str) -> gr.ImageSlider:
+    """The slider over a photo and its result."""
+    return gr.ImageSlider(
+        label="Before and after",
+        type="filepath",
+        buttons=["fullscreen"],
+        interactive=False,
+        max_height=560,
+        elem_id=elem_id,
+    )
 
 
 @contextlib.contextmanager

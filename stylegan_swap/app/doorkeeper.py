@@ -1,8 +1,8 @@
 """What reaches gradio and what does not: the outermost layer of the page's server.
 
-Gradio serves more than this page needs, and on request it fetches addresses on the internet. Here every request
-has to be one that the page makes, by its path, its host and its size, and files are named by their place on this
-computer alone. ``server`` puts it round the page.
+Gradio serves more than this page needs, and on request it fetches addresses on the internet. Here every
+request has to be one that the page makes, by its path, its host and its size, and files are named by their
+place on this computer alone. ``server`` puts it round the page.
 """
 
 from __future__ import annotations

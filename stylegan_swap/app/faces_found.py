@@ -7,14 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from stylegan_swap.app.components import FaceChoice, FaceTiles, PhotoInput, told
+from stylegan_swap.app.components import told
 from stylegan_swap.app.edit import ALL_FACES
 from stylegan_swap.app.look import tile_pictures
 from stylegan_swap.app.pictures import FoundFaces, find_faces
 from stylegan_swap.app.workshop import LOOKING, Workshop
 
 
-def faces_to_pick(workshop: Workshop, photo: PhotoInput, *, name: str, several: bool) -> tuple[Any, gr.State]:
+def faces_to_pick(workshop: Workshop, photo: gr.Image, *, name: str, several: bool) -> tuple[Any, gr.State]:
     """Put the thumbnails here; they appear when a photo is chosen.
 
     Args:
@@ -36,11 +36,11 @@ def faces_to_pick(workshop: Workshop, photo: PhotoInput, *, name: str, several: 
     }
     group: Any
     if several:
-        group = FaceTiles(
+        group = gr.CheckboxGroup(
             label="Faces to replace", info="Tick one, several or all.", show_select_all=True, **options
         )
     else:
-        group = FaceChoice(label="Face to edit", **options)
+        group = gr.Radio(label="Face to edit", **options)
     count = gr.State(0)
 
     def forget() -> tuple[Any, Any, int]:

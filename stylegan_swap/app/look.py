@@ -33,9 +33,10 @@ footer { display: none !important; }
 .outcome progress { width: 100%; height: 10px; accent-color: var(--color-accent); }
 .hint p { color: var(--body-text-color-subdued); font-size: 0.9rem; margin: 0; }
 .face-tiles .wrap { gap: 8px; }
-.face-tiles label { width: 100px; height: 128px; box-sizing: border-box; padding: 6px;
-  justify-content: flex-start; align-items: flex-end; gap: 6px; background-image: var(--face); background-size: 86px 86px;
-  background-position: 6px 6px; background-repeat: no-repeat; border-width: 2px; border-style: solid; }
+.face-tiles label { width: 100px; height: 128px; box-sizing: border-box; padding: 6px; gap: 6px;
+  justify-content: flex-start; align-items: flex-end; border-width: 2px; border-style: solid;
+  background-image: var(--face); background-size: 86px 86px; background-position: 5px 5px;
+  background-repeat: no-repeat; }
 .face-tiles label.selected { border-color: var(--color-accent); }
 .face-tiles label span { margin: 0 !important; font-size: 0.85rem; }
 .pressable { min-height: 44px; }

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from stylegan_swap.app.clip import CLIP_TYPES, ClipChoices, ClipJob, Stopped
-from stylegan_swap.app.components import ClipInput, ClipOutput, PhotoInput, sentences, told
+from stylegan_swap.app.components import clip_input, clip_output, photo_input, sentences, told
 from stylegan_swap.app.tab_photo import whole_number
 from stylegan_swap.app.words import duration, remaining
 from stylegan_swap.app.workshop import CLIPS, Workshop
@@ -24,8 +24,8 @@ def clip_tab(workshop: Workshop) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
             with gr.Row():
-                identity = PhotoInput("Identity: whose face", elem_id="clip-identity")
-                clip = ClipInput("Clip: where it goes", elem_id="clip")
+                identity = photo_input("Identity: whose face", "clip-identity")
+                clip = clip_input("Clip: where it goes", "clip")
             gr.Markdown(
                 f"Up to {duration(workshop.clip_seconds)} are swapped; of a longer clip, choose a part.",
                 elem_classes="hint",
@@ -68,7 +68,7 @@ def clip_tab(workshop: Workshop) -> None:
                 smooth = gr.Checkbox(True, label="Steady the face over time")
                 file_type = gr.Dropdown(list(CLIP_TYPES), value=CLIP_TYPES[0], label="Type of the file")
         with gr.Column(scale=6, min_width=320):
-            video = ClipOutput("Swapped clip", elem_id="clip-result")
+            video = clip_output("Swapped clip", "clip-result")
             text = gr.HTML(_EMPTY, elem_id="clip-outcome")
             download = gr.DownloadButton(
                 "Download the clip", interactive=False, elem_id="download-clip", elem_classes="pressable"

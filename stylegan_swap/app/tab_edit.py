@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from stylegan_swap.app.components import PhotoInput, sentences, told
+from stylegan_swap.app.components import before_and_after, photo_input, sentences, told
 from stylegan_swap.app.edit import FILE_TYPES, edit_photo
 from stylegan_swap.app.faces_found import faces_to_pick
 from stylegan_swap.app.tab_photo import shown
@@ -26,7 +26,7 @@ def edit_tab(workshop: Workshop) -> None:
         return
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            photo = PhotoInput("Photo", elem_id="edit-photo", height=280)
+            photo = photo_input("Photo", "edit-photo", height=280)
             face, _ = faces_to_pick(workshop, photo, name="edit-faces", several=False)
             gr.Markdown(
                 "1 is the usual spread among people; yaw and pitch are degrees. Small changes look best.",
@@ -56,14 +56,7 @@ def edit_tab(workshop: Workshop) -> None:
                 list(FILE_TYPES), value=FILE_TYPES[0], label="Type of the file to download"
             )
         with gr.Column(scale=6, min_width=320):
-            slider = gr.ImageSlider(
-                label="Before and after",
-                type="filepath",
-                buttons=["fullscreen"],
-                interactive=False,
-                max_height=560,
-                elem_id="edit-result",
-            )
+            slider = before_and_after("edit-result")
             text = gr.HTML(_EMPTY, elem_id="edit-outcome")
             download = gr.DownloadButton(
                 "Download the result", interactive=False, elem_id="download-edit", elem_classes="pressable"

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from stylegan_swap.app.components import PhotoInput, told
+from stylegan_swap.app.components import told
 from stylegan_swap.app.generate import MOST_FACES, generate_faces
 from stylegan_swap.app.pictures import chosen_file
 from stylegan_swap.app.tab_photo import whole_number
@@ -18,7 +18,7 @@ _NONE = "This method has no generator: start the page with weights of a network.
 _LARGEST_RANDOM_SEED = 1_000_000
 
 
-def generate_tab(workshop: Workshop, identity: PhotoInput, tabs: gr.Tabs, photo_tab: str) -> None:
+def generate_tab(workshop: Workshop, identity: gr.Image, tabs: gr.Tabs, photo_tab: str) -> None:
     """Lay the tab out.
 
     Args:

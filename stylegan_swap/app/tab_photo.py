@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from stylegan_swap.app.components import PhotoInput, sentences, told
+from stylegan_swap.app.components import before_and_after, photo_input, sentences, told
 from stylegan_swap.app.faces_found import faces_to_pick
 from stylegan_swap.app.photo import MOST_REFINE, SwapChoices, mask_choices, swap_photo
 from stylegan_swap.app.pictures import FILE_TYPES, Outcome
@@ -25,13 +25,13 @@ _MASKS = [
 _EMPTY = sentences([], aside=["The result appears here. Drag its middle line to compare."])
 
 
-def photo_tab(workshop: Workshop) -> PhotoInput:
+def photo_tab(workshop: Workshop) -> gr.Image:
     """Lay the tab out; returns the identity's input, which other tabs may fill."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
             with gr.Row():
-                identity = PhotoInput("Identity: whose face", elem_id="identity")
-                attribute = PhotoInput("Attribute photo: where it goes", elem_id="attribute")
+                identity = photo_input("Identity: whose face", "identity")
+                attribute = photo_input("Attribute photo: where it goes", "attribute")
             faces, count = faces_to_pick(workshop, attribute, name="faces", several=True)
             with gr.Row():
                 press = gr.Button(
@@ -51,14 +51,7 @@ def photo_tab(workshop: Workshop) -> PhotoInput:
                     list(FILE_TYPES), value=FILE_TYPES[0], label="Type of the file to download"
                 )
         with gr.Column(scale=6, min_width=320):
-            slider = gr.ImageSlider(
-                label="Before and after",
-                type="filepath",
-                buttons=["fullscreen"],
-                interactive=False,
-                max_height=560,
-                elem_id="result",
-            )
+            slider = before_and_after("result")
             text = gr.HTML(_EMPTY, elem_id="outcome")
             download = gr.DownloadButton(
                 "Download the result", interactive=False, elem_id="download", elem_classes="pressable"
