@@ -29,7 +29,7 @@ _READ = {
 }
 _READ_BELOW = ("/static/", "/assets/", "/svelte/", f"{_API}/heartbeat/", f"{_API}/call/", _FILE)
 _WRITE = {_UPLOAD, *(f"{_API}/{name}" for name in ("queue/join", "cancel", "reset"))}
-_WRITE_BELOW = (f"{_API}/call/",)
+_WRITE_BELOW = (f"{_API}/call/", f"{_API}/run/")
 _ADDRESS = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]+:", re.ASCII)
 #: A form has some kilobytes; nothing longer is read.
 MOST_JSON = 1 << 20

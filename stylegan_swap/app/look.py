@@ -17,13 +17,14 @@ _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaV
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
 
 CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important;
-  padding: 12px 20px 24px !important; }
+.gradio-container { width: 100%; max-width: 1240px !important; margin: 0 auto !important;
+  padding: 0 !important; }
+.gradio-container > .main { padding: 14px 20px 24px !important; }
+.gradio-container .html-container { padding: 0 !important; }
 footer { display: none !important; }
-#heading { padding: 4px 0 0; }
 #heading h1 { font-size: 1.35rem; line-height: 1.25; margin: 0; font-weight: 650; }
 #heading p { margin: 2px 0 0; color: var(--body-text-color-subdued); font-size: 0.92rem; }
-#consent { border-left: 3px solid var(--color-accent); padding: 6px 12px; margin: 2px 0 4px;
+#consent { border-left: 3px solid var(--color-accent); padding: 7px 12px;
   font-size: 0.9rem; background: var(--background-fill-secondary); border-radius: 0 6px 6px 0; }
 .outcome { font-size: 0.95rem; line-height: 1.5; }
 .outcome p { margin: 0 0 4px; }
@@ -33,15 +34,15 @@ footer { display: none !important; }
 .outcome progress { width: 100%; height: 10px; accent-color: var(--color-accent); }
 .hint p { color: var(--body-text-color-subdued); font-size: 0.9rem; margin: 0; }
 .face-tiles .wrap { gap: 8px; }
-.face-tiles label { width: 100px; height: 128px; box-sizing: border-box; padding: 6px; gap: 6px;
+.face-tiles .wrap label { width: 100px; height: 128px; box-sizing: border-box; padding: 6px; gap: 6px;
   justify-content: flex-start; align-items: flex-end; border-width: 2px; border-style: solid;
   background-image: var(--face); background-size: 86px 86px; background-position: 5px 5px;
   background-repeat: no-repeat; }
-.face-tiles label.selected { border-color: var(--color-accent); }
-.face-tiles label span { margin: 0 !important; font-size: 0.85rem; }
-.pressable { min-height: 44px; }
+.face-tiles .wrap label.selected { border-color: var(--color-accent); }
+.face-tiles .wrap label span { margin: 0 !important; font-size: 0.85rem; }
+.pressable { min-height: 44px; white-space: nowrap; }
 @media (max-width: 640px) {
-  .gradio-container { padding: 8px 10px 20px !important; }
+  .gradio-container > .main { padding: 8px 10px 20px !important; }
 }
 """
 
@@ -62,6 +63,15 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_hover_dark="*primary_500",
         button_primary_text_color="white",
         button_primary_text_color_dark="white",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_200",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_200",
+        button_large_text_size="*text_md",
         slider_color="*primary_600",
         color_accent="*primary_600",
     )

@@ -46,5 +46,6 @@ def build_page(workshop: Workshop, *, keep_seconds: int, queue: int) -> gr.Block
 
         # Nobody waits for the clip of a closed window.
         page.unload(leave)
-    page.queue(max_size=queue, default_concurrency_limit=workshop.at_once)
+    # Nobody calls past the queue.
+    page.queue(api_open=False, max_size=queue, default_concurrency_limit=workshop.at_once)
     return page

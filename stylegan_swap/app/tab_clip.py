@@ -11,7 +11,7 @@ import gradio as gr
 
 from stylegan_swap.app.clip import CLIP_TYPES, ClipChoices, ClipJob, Stopped
 from stylegan_swap.app.components import clip_input, clip_output, photo_input, sentences, told
-from stylegan_swap.app.tab_photo import whole_number
+from stylegan_swap.app.tab_photo import dial, whole_number
 from stylegan_swap.app.words import duration, remaining
 from stylegan_swap.app.workshop import CLIPS, Workshop
 
@@ -24,15 +24,15 @@ def clip_tab(workshop: Workshop) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
             with gr.Row():
-                identity = photo_input("Identity: whose face", "clip-identity")
-                clip = clip_input("Clip: where it goes", "clip")
+                identity = photo_input("Identity (who)", "clip-identity")
+                clip = clip_input("Clip (where)", "clip")
             gr.Markdown(
                 f"Up to {duration(workshop.clip_seconds)} are swapped; of a longer clip, choose a part.",
                 elem_classes="hint",
             )
             with gr.Row():
                 start = gr.Number(0, label="From (seconds)", minimum=0, min_width=120)
-                end = gr.Number(None, label="To (seconds; empty: the end)", minimum=0, min_width=120)
+                end = gr.Number(0, label="To (0: the end)", minimum=0, min_width=120)
             with gr.Row():
                 who = gr.Radio(_WHO, value="largest", label="Who is replaced", scale=3)
                 number = gr.Number(1, label="Which one", precision=0, minimum=1, visible=False, min_width=100)
@@ -47,23 +47,11 @@ def clip_tab(workshop: Workshop) -> None:
                     elem_id="cancel-clip",
                     elem_classes="pressable",
                 )
-            with gr.Accordion("Dials", open=False):
-                structure = gr.Slider(
-                    0,
-                    1,
-                    1,
-                    label="Structure",
-                    info="Shape of the face: 1 is the identity's.",
-                    visible=workshop.offers("structure"),
+            with gr.Accordion("Dials and file type", open=False):
+                structure = dial(
+                    workshop, "structure", 1, "Structure", "Shape of the face: 1 is the identity's."
                 )
-                detail = gr.Slider(
-                    0,
-                    1,
-                    1,
-                    label="Detail",
-                    info="Detail finer than the network draws.",
-                    visible=workshop.offers("detail"),
-                )
+                detail = dial(workshop, "detail", 1, "Detail", "Detail finer than the network draws.")
                 match_colour = gr.Checkbox(False, label="Match the skin's colours to the clip")
                 smooth = gr.Checkbox(True, label="Steady the face over time")
                 file_type = gr.Dropdown(list(CLIP_TYPES), value=CLIP_TYPES[0], label="Type of the file")
@@ -90,7 +78,9 @@ def clip_tab(workshop: Workshop) -> None:
     ) -> Iterator[tuple[Any, ...]]:
         with told(workshop.folder):
             face = whole_number(number, "the number of the face") - 1 if who == "number" else who
-            choices = ClipChoices(face, start or 0.0, end, structure, detail, match_colour, smooth, file_type)
+            choices = ClipChoices(
+                face, start or 0.0, end or None, structure, detail, match_colour, smooth, file_type
+            )
             job = ClipJob(
                 workshop.swapper, identity, clip, choices, workshop.folder.fresh(), workshop.clip_seconds
             )

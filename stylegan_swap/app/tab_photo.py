@@ -30,26 +30,22 @@ def photo_tab(workshop: Workshop) -> gr.Image:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
             with gr.Row():
-                identity = photo_input("Identity: whose face", "identity")
-                attribute = photo_input("Attribute photo: where it goes", "attribute")
+                identity = photo_input("Identity (who)", "identity")
+                attribute = photo_input("Attribute (where)", "attribute")
             faces, count = faces_to_pick(workshop, attribute, name="faces", several=True)
             with gr.Row():
                 press = gr.Button(
                     "Swap", variant="primary", elem_id="swap", elem_classes="pressable", scale=3
                 )
                 example = gr.Button(
-                    "Try two public-domain portraits",
+                    "Try an example",
                     elem_id="example",
                     elem_classes="pressable",
-                    scale=2,
-                    min_width=200,
+                    scale=1,
+                    min_width=150,
                 )
             dials = _dials(workshop)
             masks = _masks()
-            with gr.Row():
-                file_type = gr.Dropdown(
-                    list(FILE_TYPES), value=FILE_TYPES[0], label="Type of the file to download"
-                )
         with gr.Column(scale=6, min_width=320):
             slider = before_and_after("result")
             text = gr.HTML(_EMPTY, elem_id="outcome")
@@ -65,10 +61,11 @@ def photo_tab(workshop: Workshop) -> gr.Image:
         structure: float,
         appearance: float,
         detail: float,
+        refine: float,
         match_colour: bool,
         own_noise: bool,
         seed: float | None,
-        refine: float,
+        file_type: str,
         mask: str,
         keep: list[str],
         own_edge: bool,
@@ -77,7 +74,6 @@ def photo_tab(workshop: Workshop) -> gr.Image:
         right: float,
         bottom: float,
         left: float,
-        file_type: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, str, Any]:
         with told(workshop.folder):
@@ -104,7 +100,7 @@ def photo_tab(workshop: Workshop) -> gr.Image:
 
     press.click(
         run,
-        [identity, attribute, faces, count, *dials, *masks, file_type],
+        [identity, attribute, faces, count, *dials, *masks],
         [slider, text, download],
         api_name="swap",
         concurrency_id=NETWORK,
@@ -152,46 +148,35 @@ def portraits(workshop: Workshop) -> tuple[str, str]:
 
 def _dials(workshop: Workshop) -> list[Any]:
     """Dials of ``swap``; those the method does not understand stay hidden at what changes nothing."""
-    with gr.Accordion("Dials", open=False):
-        structure = gr.Slider(
-            0,
-            1,
-            1,
-            label="Structure",
-            info="Shape of the face: 1 is the identity's.",
-            visible=workshop.offers("structure"),
+    with gr.Accordion("Dials and file type", open=False):
+        structure = dial(workshop, "structure", 1, "Structure", "Shape of the face: 1 is the identity's.")
+        appearance = dial(
+            workshop, "appearance", 0, "Appearance", "Colours of the face: 0 keeps the attribute photo's."
         )
-        appearance = gr.Slider(
-            0,
-            1,
-            0,
-            label="Appearance",
-            info="Colours of the face: 0 keeps the attribute photo's.",
-            visible=workshop.offers("appearance"),
+        detail = dial(
+            workshop, "detail", 1, "Detail", "Detail finer than the network draws, taken from both photos."
         )
-        detail = gr.Slider(
-            0,
-            1,
-            1,
-            label="Detail",
-            info="Detail finer than the network draws, taken from both photos.",
-            visible=workshop.offers("detail"),
-        )
-        match_colour = gr.Checkbox(False, label="Match the skin's colours to the attribute photo")
-        with gr.Row(visible=workshop.offers("seed")):
-            own_noise = gr.Checkbox(False, label="Draw fresh noise", info="Other pores and hairs, by a seed.")
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, visible=False)
         refine = gr.Slider(
             0,
             MOST_REFINE,
             0,
             step=1,
             label="Refine",
-            info="Steps of tuning a copy of the network to the identity; each takes about a second.",
+            info="Steps of tuning a copy of the network to the identity; 10 is a start, and takes a while.",
             visible=workshop.offers("refine"),
         )
+        match_colour = gr.Checkbox(False, label="Match the skin's colours to the attribute photo")
+        with gr.Row(visible=workshop.offers("seed")):
+            own_noise = gr.Checkbox(False, label="Draw fresh noise", info="Other pores and hairs, by a seed.")
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, visible=False)
+        file_type = gr.Dropdown(list(FILE_TYPES), value=FILE_TYPES[0], label="Type of the file to download")
     own_noise.change(lambda on: gr.Number(visible=on), own_noise, seed, queue=False, api_visibility="private")
-    return [structure, appearance, detail, match_colour, own_noise, seed, refine]
+    return [structure, appearance, detail, refine, match_colour, own_noise, seed, file_type]
+
+
+def dial(workshop: Workshop, option: str, value: float, label: str, info: str) -> gr.Slider:
+    """A slider from 0 to 1 for an option of the method; hidden where the method has none."""
+    return gr.Slider(0, 1, value, step=0.05, label=label, info=info, visible=workshop.offers(option))
 
 
 def _masks() -> list[Any]:
