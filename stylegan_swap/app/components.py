@@ -35,7 +35,8 @@ def photo_input(label: str, elem_id: str, height: int = 250) -> gr.Image:
             height=height,
             type="filepath",
             sources=["upload", "clipboard", "webcam"],
-            buttons=["fullscreen"],
+            # On a phone there is no room for more beside the label.
+            buttons=[],
             elem_id=elem_id,
             interactive=True,
         )
@@ -94,13 +95,13 @@ def told(folder: PageFolder) -> Iterator[None]:
         yield
     except StyleganSwapError as error:
         message = html.escape(folder.plain(str(error)), quote=False)
-        raise gr.Error(message, duration=None, title="That did not work", print_exception=False) from error
+        raise gr.Error(message, duration=None, print_exception=False) from error
     except (MemoryError, RuntimeError) as error:
         # torch's OutOfMemoryError is a RuntimeError.
         if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
             raise
         message = "not enough memory: use a smaller picture, or try again later"
-        raise gr.Error(message, duration=None, title="That did not work", print_exception=False) from error
+        raise gr.Error(message, duration=None, print_exception=False) from error
 
 
 def sentences(first: Sequence[str], notes: Sequence[str] = (), aside: Sequence[str] = ()) -> str:

@@ -141,7 +141,7 @@ class Doorkeeper:
         if path == _UPLOAD:
             if int(length) > self.most_bytes + _ENVELOPE:
                 raise _Refused(
-                    413, f"File size exceeded: at most {self.most_bytes / 1e6:g} MB can be uploaded"
+                    413, f"File size exceeded: at most {self.most_bytes / 2**20:g} MB can be uploaded"
                 )
             return receive
         if int(length) > MOST_JSON:

@@ -31,7 +31,12 @@ footer { display: none !important; }
 .outcome .first { font-weight: 600; }
 .outcome .aside { color: var(--body-text-color-subdued); font-size: 0.88rem; }
 .outcome ul { margin: 4px 0 0; padding-left: 1.2em; list-style: disc; }
-.outcome progress { width: 100%; height: 10px; accent-color: var(--color-accent); }
+.outcome progress { appearance: none; display: block; width: 100%; height: 10px; border: 0;
+  border-radius: 5px; overflow: hidden; background: var(--border-color-primary); color: var(--color-accent); }
+.outcome progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.outcome progress::-webkit-progress-value { background: var(--color-accent); }
+.outcome progress::-moz-progress-bar { background: var(--color-accent); }
+.outcome progress:indeterminate { opacity: 0.6; }
 .hint p { color: var(--body-text-color-subdued); font-size: 0.9rem; margin: 0; }
 .face-tiles .wrap { gap: 8px; }
 .face-tiles .wrap label { width: 100px; height: 128px; box-sizing: border-box; padding: 6px; gap: 6px;
@@ -41,7 +46,10 @@ footer { display: none !important; }
 .face-tiles .wrap label.selected { border-color: var(--color-accent); }
 .face-tiles .wrap label span { margin: 0 !important; font-size: 0.85rem; }
 .pressable { min-height: 44px; white-space: nowrap; }
+.dark { --color-accent: var(--primary-400); }
+#gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)) !important; }
 @media (max-width: 640px) {
+  #gallery .grid-container { grid-template-columns: repeat(3, 1fr) !important; }
   .gradio-container > .main { padding: 8px 10px 20px !important; }
 }
 """

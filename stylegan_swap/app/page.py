@@ -12,7 +12,8 @@ from stylegan_swap.app.workshop import Workshop
 from stylegan_swap.notice import CONSENT
 
 _HEADING = """<h1>stylegan_swap</h1>
-<p>Puts the face of one picture into another. Everything happens on the computer that serves this page.</p>"""
+<p>Puts the face of the identity into another picture. Everything happens on the computer that serves this
+page.</p>"""
 _PHOTO = "photo"
 
 

@@ -38,7 +38,7 @@ class Settings:
         device: see ``swap``.
         host: address to listen on; 127.0.0.1 lets nobody else in.
         port: None or 0 looks for a free one from 7860 on.
-        most_megabytes: the largest upload.
+        most_megabytes: the largest upload, in units of 2²⁰ bytes.
         clip_seconds: the longest clip that is swapped.
         keep_seconds: age at which uploads and results are deleted.
         queue: requests that may wait; further ones are told that the page is busy.
@@ -108,7 +108,7 @@ class Server:
         at_once = photos_at_once(str(getattr(swapper.method, "device", "cpu")), os.cpu_count() or 1)
         workshop = Workshop(swapper, self.folder, at_once, settings.clip_seconds)
         page = build_page(workshop, keep_seconds=settings.keep_seconds, queue=settings.queue)
-        most_bytes = settings.most_megabytes * 1_000_000
+        most_bytes = settings.most_megabytes << 20
         guard = Middleware(Doorkeeper, only_here=settings.only_here, most_bytes=most_bytes)
         host = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
         try:

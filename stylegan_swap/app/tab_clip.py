@@ -16,6 +16,7 @@ from stylegan_swap.app.words import duration, remaining
 from stylegan_swap.app.workshop import CLIPS, Workshop
 
 _EMPTY = sentences([], aside=["The swapped clip appears here, with its sound."])
+_NONE_MADE = sentences(["No clip was made."])
 _WHO = [("the largest face", "largest"), ("all faces", "all"), ("a face from the left", "number")]
 
 
@@ -25,7 +26,7 @@ def clip_tab(workshop: Workshop) -> None:
         with gr.Column(scale=5, min_width=320):
             with gr.Row():
                 identity = photo_input("Identity (who)", "clip-identity")
-                clip = clip_input("Clip (where)", "clip")
+                clip = clip_input("Clip", "clip")
             gr.Markdown(
                 f"Up to {duration(workshop.clip_seconds)} are swapped; of a longer clip, choose a part.",
                 elem_classes="hint",
@@ -95,7 +96,7 @@ def clip_tab(workshop: Workshop) -> None:
 
     def stop(request: gr.Request) -> tuple[Any, ...]:
         workshop.jobs.stop(str(request.session_hash))
-        return sentences(["Cancelled."]), *_buttons(False)
+        return _NONE_MADE, *_buttons(False)
 
     outputs = [video, text, download, press, cancel]
     running = press.click(
@@ -108,9 +109,13 @@ def clip_tab(workshop: Workshop) -> None:
         show_progress="minimal",
         show_progress_on=text,
     )
-    # After an error the buttons must not stay as they were while it ran.
+    # After an error or a cancellation the page must not stay as it was while the clip ran.
     running.failure(
-        lambda: (_EMPTY, *_buttons(False)), None, [text, press, cancel], queue=False, api_visibility="private"
+        lambda: (_NONE_MADE, *_buttons(False)),
+        None,
+        [text, press, cancel],
+        queue=False,
+        api_visibility="private",
     )
     cancel.click(stop, None, [text, press, cancel], queue=False, cancels=[running], api_visibility="private")
     who.change(

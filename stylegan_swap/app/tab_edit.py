@@ -43,7 +43,7 @@ def edit_tab(workshop: Workshop) -> None:
                                 0,
                                 step=dial.step,
                                 label=dial.label,
-                                min_width=140,
+                                min_width=170,
                                 elem_id=f"edit-{dial.name}",
                             )
                         )

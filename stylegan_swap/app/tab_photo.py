@@ -193,10 +193,10 @@ def _masks() -> list[Any]:
             info="As a share of the face.",
             visible=False,
         )
-        with gr.Row():
-            sides = [
-                gr.Slider(0, 0.9, 0, step=0.05, label=f"Cut off at the {side}", min_width=130)
-                for side in ("top", "right", "bottom", "left")
-            ]
+        gr.Markdown("Cut off so much of the face, as a share of it:", elem_classes="hint")
+        sides = []
+        for pair in (("Top", "Right"), ("Bottom", "Left")):
+            with gr.Row():
+                sides += [gr.Slider(0, 0.9, 0, step=0.05, label=side, min_width=150) for side in pair]
     own_edge.change(lambda on: gr.Slider(visible=on), own_edge, blur, queue=False, api_visibility="private")
     return [kind, keep, own_edge, blur, *sides]

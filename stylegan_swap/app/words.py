@@ -17,7 +17,7 @@ def likeness(distance: float, whom: str = "the identity") -> str:
         whom: who it is compared with.
     """
     if distance < _CLOSE:
-        meaning = f"very much like {whom}"
+        meaning = f"is very much like {whom}"
     elif distance < SAME_PERSON:
         meaning = f"passes for {whom}"
     elif distance < _DISTANT:
