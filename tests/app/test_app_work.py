@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from video_clips import empty, panned, write_clip
+from video_clips import panned, write_clip
 
 from stylegan_swap.api import Swapper
 from stylegan_swap.app.clip import ClipChoices, ClipJob, ClipJobs, Stopped, check_clip
@@ -204,13 +204,14 @@ def test_a_visitor_who_leaves_stops_the_clip(hopper_path, clip, tmp_path):
     assert job.done < 25 and not folder.exists()
 
 
-def test_errors_of_a_clip_come_back(hopper_path, tmp_path):
-    nobody = write_clip(tmp_path / "empty.mp4", empty(1))
+def test_errors_of_a_clip_come_back(hopper_path, clip, tmp_path):
     folder = tmp_path / "result"
     folder.mkdir()
-    job = ClipJob(Swapper.from_pretrained("paste"), hopper_path, nobody, ClipChoices(), folder, 60)
-    with pytest.raises(NoFaceError, match="no frame shows a face"):
+    choices = ClipChoices(face=3, end=0.04)
+    job = ClipJob(Swapper.from_pretrained("paste"), hopper_path, clip, choices, folder, 60)
+    with pytest.raises(FaceSelectionError, match="face 3 was seen in no frame"):
         list(job.run())
+    assert not folder.exists()
 
 
 def test_long_and_backward_clips_are_refused(clip, hopper_path, tmp_path, monkeypatch):
