@@ -34,7 +34,7 @@ def edit_tab(workshop: Workshop) -> None:
             )
             sliders = []
             for pair in range(0, len(workshop.dials), 2):
-                with gr.Row():
+                with gr.Row(elem_classes="pairs"):
                     for dial in workshop.dials[pair : pair + 2]:
                         sliders.append(
                             gr.Slider(

@@ -196,7 +196,7 @@ def _masks() -> list[Any]:
         gr.Markdown("Cut off so much of the face, as a share of it:", elem_classes="hint")
         sides = []
         for pair in (("Top", "Right"), ("Bottom", "Left")):
-            with gr.Row():
+            with gr.Row(elem_classes="pairs"):
                 sides += [gr.Slider(0, 0.9, 0, step=0.05, label=side, min_width=150) for side in pair]
     own_edge.change(lambda on: gr.Slider(visible=on), own_edge, blur, queue=False, api_visibility="private")
     return [kind, keep, own_edge, blur, *sides]

@@ -109,7 +109,7 @@ def test_nothing_is_cut_off_at_this_width(tab, width):
         for box in tab.locator("button.lg:visible").evaluate_all(
             "all => all.map(one => { const box = one.getBoundingClientRect(); return [box.left, box.right] })"
         ):
-            assert 0 <= box[0] and box[1] <= width
+            assert box[0] >= 0 and box[1] <= width
 
 
 def test_a_broken_photo_is_told_on_the_page(tab, tmp_path):
