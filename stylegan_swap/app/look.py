@@ -49,7 +49,7 @@ footer { display: none !important; }
 .dark { --color-accent: var(--primary-400); }
 #gallery .grid-container { grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)) !important; }
 @media (max-width: 640px) {
-  .pairs > * { min-width: 100% !important; }
+  .pairs .form > * { min-width: 100% !important; }
   #gallery .grid-container { grid-template-columns: repeat(3, 1fr) !important; }
   .gradio-container > .main { padding: 8px 10px 20px !important; }
 }
