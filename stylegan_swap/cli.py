@@ -17,6 +17,7 @@ import typer
 
 from stylegan_swap._version import __version__
 from stylegan_swap.allocator import keep_freed_memory
+from stylegan_swap.cli_app import app_command
 from stylegan_swap.cli_batch import batch
 from stylegan_swap.cli_bench import bench
 from stylegan_swap.cli_convert import convert
@@ -260,6 +261,7 @@ app.command()(convert_identity)
 app.command()(download)
 app.command()(verify)
 app.command()(video)
+app.command("app")(app_command)
 
 
 @app.command()

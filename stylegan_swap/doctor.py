@@ -33,6 +33,7 @@ _PACKAGES = (
     ("requests", False, "downloads"),
     ("gdown", False, "downloads"),
     ("c2pa-python", False, "signed C2PA manifests"),
+    ("gradio", False, "the page: stylegan-swap app"),
 )
 
 

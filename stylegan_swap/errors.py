@@ -70,6 +70,10 @@ class NonFiniteError(StyleganSwapError, ValueError):
     """A network gave NaN or infinity; the message names the stage. Nothing is written then."""
 
 
+class AppError(StyleganSwapError):
+    """The page cannot be served, or a picture, a clip or a choice is missing on it."""
+
+
 class MissingDependencyError(StyleganSwapError):
     """An optional package or file is needed; the message says how to install it."""
 

@@ -15,10 +15,13 @@ from stylegan_swap.errors import StyleganSwapError
 #: Any value but "" and "0" leaves the notice out, as --quiet does.
 QUIET_VARIABLE = "STYLEGAN_SWAP_QUIET"
 
-NOTICE = (
-    "notice: swap faces only of people who agreed to it, and tell who sees the result; results are marked as "
-    "made with AI (docs/responsible-use.md; shown once)"
+#: What everybody who makes such pictures is told, wherever they make them.
+CONSENT = (
+    "swap faces only of people who agreed to it, and tell who sees the result; results are marked as made "
+    "with AI"
 )
+
+NOTICE = f"notice: {CONSENT} (docs/responsible-use.md; shown once)"
 
 # The commands that give pictures of people.
 _COMMANDS = {"swap", "demo", "generate", "edit", "video", "batch", "app"}

@@ -1,0 +1,266 @@
+"""A swap into an uploaded clip, in a thread that can be stopped: what the second tab does.
+
+Uploaded files → ``swap_video`` → saved file and sentences; ``tab_clip`` lays it out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stylegan_swap.app.pictures import chosen_file
+from stylegan_swap.app.words import duration
+from stylegan_swap.errors import AppError
+from stylegan_swap.images import read_photo
+from stylegan_swap.video.reading import VideoClip
+from stylegan_swap.video.run import swap_video
+
+if TYPE_CHECKING:
+    from stylegan_swap.api import FaceChoice, Swapper
+
+#: The largest frame: 4K. Larger ones take seconds each.
+MOST_PIXELS = 4096 * 2304
+#: File types of the result.
+CLIP_TYPES = ("MP4", "WebM", "MKV")
+_POLL = 0.2
+
+
+@dataclass(frozen=True)
+class ClipChoices:
+    """What is chosen on the tab; the dials are those of ``swap_video``.
+
+    Attributes:
+        face: ``"largest"``, ``"all"``, or a number from the left from 0.
+        start: seconds at which to begin.
+        end: seconds at which to stop; None goes to the end.
+        structure: see ``swap``.
+        detail: see ``swap``.
+        match_colour: see ``swap``.
+        smooth: smooth the landmarks over time.
+        file_type: one of ``CLIP_TYPES``.
+    """
+
+    face: str | int = "largest"
+    start: float = 0.0
+    end: float | None = None
+    structure: float = 1.0
+    detail: float = 1.0
+    match_colour: bool = False
+    smooth: bool = True
+    file_type: str = CLIP_TYPES[0]
+
+
+@dataclass(frozen=True)
+class ClipOutcome:
+    """What a clip gives the page.
+
+    Attributes:
+        file: the swapped clip, marked as ``swap_video`` marks it.
+        frames: how many it has.
+        swapped: in how many a face was swapped.
+        without_face: in how many none was found.
+        seconds: it took.
+        notes: what the user should know, one line each.
+    """
+
+    file: Path
+    frames: int
+    swapped: int
+    without_face: int
+    seconds: float
+    notes: list[str] = field(default_factory=list)
+
+
+class Stopped(Exception):
+    """The user does not want the clip any more."""
+
+
+class ClipJob:
+    """One clip on its way, in a thread of its own.
+
+    Attributes:
+        done: frames finished.
+        total: frames in all, or None where that is not known.
+        began: when the first frame was finished, by ``time.monotonic``; None before.
+    """
+
+    def __init__(
+        self,
+        swapper: Swapper,
+        identity: str | Path | None,
+        clip: str | Path | None,
+        choices: ClipChoices,
+        folder: Path,
+        most_seconds: float,
+    ) -> None:
+        """Checks what can be checked before the work.
+
+        Args:
+            swapper: shared by all users.
+            identity: uploaded photo: who.
+            clip: uploaded file: where.
+            choices: everything else.
+            folder: an empty folder for the files; deleted if the clip is not finished.
+            most_seconds: the longest clip that is swapped.
+
+        Raises:
+            AppError: something is missing, out of range, too long or too large.
+            VideoReadError: the clip cannot be read.
+        """
+        self.done = 0
+        self.total: int | None = None
+        self.began: float | None = None
+        self._swapper, self._choices, self._folder = swapper, choices, folder
+        self._identity = chosen_file(identity, "an identity photo")
+        self._clip = chosen_file(clip, "a clip")
+        if choices.file_type not in CLIP_TYPES:
+            raise AppError(
+                f"there is no file type {choices.file_type!r}: choose from {', '.join(CLIP_TYPES)}"
+            )
+        self._most_frames = check_clip(self._clip, choices.start, choices.end, most_seconds)
+        self._most_seconds = most_seconds
+        self._stop = threading.Event()
+        self._outcome: ClipOutcome | None = None
+        self._error: BaseException | None = None
+
+    def run(self) -> Iterator[None]:
+        """Do the work; yields several times a second while it goes on.
+
+        Raises:
+            Stopped: ``stop`` was called.
+            StyleganSwapError: as ``swap_video``.
+        """
+        worker = threading.Thread(target=self._work, name="clip", daemon=True)
+        worker.start()
+        try:
+            while worker.is_alive():
+                yield
+                worker.join(_POLL)
+        finally:
+            # Nobody waits for the result any more, where this is closed before the end.
+            if worker.is_alive():
+                self.stop()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """End the work after the frame it is at."""
+        self._stop.set()
+
+    @property
+    def outcome(self) -> ClipOutcome:
+        """The result, after ``run`` is through."""
+        assert self._outcome is not None, "the clip is not finished"
+        return self._outcome
+
+    def _work(self) -> None:
+        try:
+            self._outcome = self._swapped()
+        except BaseException as error:  # noqa: BLE001
+            # It is raised again in the thread that waits for the result.
+            self._error = error
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _swapped(self) -> ClipOutcome:
+        choices = self._choices
+        person = self._swapper.prepare(read_photo(self._identity))
+        self._tell(0, None)
+        file = self._folder / f"{self._clip.stem[:60]}-swapped.{choices.file_type.lower()}"
+        face: FaceChoice = choices.face
+        result = swap_video(
+            person,
+            self._clip,
+            file,
+            method=self._swapper,
+            face=face,
+            start=choices.start,
+            end=choices.end,
+            structure=choices.structure,
+            detail=choices.detail,
+            match_colour=choices.match_colour,
+            smooth=choices.smooth,
+            progress=self._tell,
+        )
+        return ClipOutcome(
+            file, result.frames, result.swapped, result.without_face, result.seconds, result.notes
+        )
+
+    def _tell(self, done: int, total: int | None) -> None:
+        if self._stop.is_set():
+            raise Stopped
+        # A file may say that it is shorter than it is.
+        if done > self._most_frames:
+            raise AppError(_too_long(self._clip.name, None, self._most_seconds))
+        self.done, self.total = done, total
+        if done and self.began is None:
+            self.began = time.monotonic()
+
+
+class ClipJobs:
+    """The running clip of each visitor, so that only they can stop it."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, ClipJob] = {}
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def running(self, visitor: str, job: ClipJob) -> Iterator[None]:
+        """Knows the job as the visitor's while the block runs; stops it at the end if it is not done."""
+        with self._lock:
+            self._jobs[visitor] = job
+        try:
+            yield
+        finally:
+            job.stop()
+            with self._lock:
+                if self._jobs.get(visitor) is job:
+                    del self._jobs[visitor]
+
+    def stop(self, visitor: str) -> bool:
+        """Stop the visitor's clip; returns whether there was one."""
+        with self._lock:
+            job = self._jobs.get(visitor)
+        if job is not None:
+            job.stop()
+        return job is not None
+
+
+def check_clip(path: Path, start: float, end: float | None, most_seconds: float) -> int:
+    """Refuse a clip that would take too long.
+
+    Args:
+        path: the clip.
+        start: seconds at which to begin.
+        end: seconds at which to stop, or None.
+        most_seconds: the longest part that is swapped.
+
+    Returns:
+        The most frames it may have.
+
+    Raises:
+        AppError: it is too long, its frames are too large, or ``end`` does not follow ``start``.
+        VideoReadError: it cannot be read.
+    """
+    if start < 0 or (end is not None and end <= start):
+        raise AppError(f"“from” and “to” are seconds of the clip, “to” the later; got {start:g} and {end}")
+    clip = VideoClip(path, start=start, end=end)
+    if clip.size is not None and clip.size[0] * clip.size[1] > MOST_PIXELS:
+        width, height = clip.size
+        raise AppError(f"{path.name}: {width} × {height} pixels are more than 4K: make it smaller first")
+    seconds = None if clip.frame_count is None else float(clip.frame_count / clip.rate)
+    # A frame or two more than the limit is no offence.
+    if seconds is not None and seconds > most_seconds + 0.5:
+        raise AppError(_too_long(path.name, seconds, most_seconds))
+    return int(float(clip.rate) * (most_seconds + 0.5)) + 1
+
+
+def _too_long(name: str, seconds: float | None, most: float) -> str:
+    length = "it is longer than it says" if seconds is None else f"it has {duration(seconds)}"
+    part = "choose a part by “from” and “to”"
+    return f"{name}: {length}; this page swaps up to {duration(most)} of a clip: {part}"
