@@ -9,8 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 TABLE = (ROOT / "docs" / "hazards.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (\d+) \|(.*)\|$", TABLE, flags=re.MULTILINE)
-# Rows whose tests are a whole folder.
-FOLDERS = {"tests/app/"}
 
 
 def names_in(path: Path) -> set[str]:
@@ -31,8 +29,6 @@ def test_every_test_it_names_exists():
     assert len(named) > 100
     for name in named:
         file, _, function = name.partition("::")
-        if name in FOLDERS:
-            continue
         assert (ROOT / file).is_file(), name
         known = names_in(ROOT / file)
         assert function in known if function else any(one.startswith("test_") for one in known), name
