@@ -6,7 +6,7 @@ photographs still hold it: the attribute photo, pixel on pixel, and the identity
 attribute's landmarks. What is finer than the network resolves is taken from them where the next coarser band
 of the photo agrees with the swapped face, and on bare skin, where there is nothing to contradict, from the
 attribute photo; near eyes, brows and mouth the identity photo goes first. What the network draws too softly
-then gets the photo's contrast (``band_contrast``).
+then gets the photo's contrast (``band_contrast``), and eyeballs its lightness (``faces.eyes``).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from stylegan_swap.band_contrast import match_contrast
 from stylegan_swap.faces.align import Alignment, enlarged
 from stylegan_swap.faces.colour import LUMA
+from stylegan_swap.faces.eyes import with_eyes_of
 from stylegan_swap.faces.mask import fill_polygon, inner_mouth_mask
 from stylegan_swap.faces.regions import region_masks
 from stylegan_swap.models.landmark_warp import warp_to_landmarks
@@ -133,6 +134,7 @@ def add_fine_detail(
     photo = fine.crop(pixels)
     detail += _map(own_share, side) * (photo - enlarged(small, side))
     finished = match_contrast(image + detail, photo, size)
+    finished = with_eyes_of(finished, photo, points, side / size)
     return np.clip(image + strength * (finished - image), 0, 255), fine
 
 

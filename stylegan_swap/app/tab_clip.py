@@ -156,7 +156,10 @@ def _shown(workshop: Workshop, job: ClipJob) -> tuple[Any, str, Any]:
             ),
             *(workshop.folder.plain(note) for note in outcome.notes),
         ],
-        [f"{outcome.file.name}. Marked as made with AI: metadata of the file, an invisible watermark in its frames. Tell who sees it."],
+        [
+            f"{outcome.file.name}. Marked as made with AI: metadata of the file, an invisible watermark "
+            "in its frames. Tell who sees it."
+        ],
     )
     button = gr.DownloadButton(value=str(outcome.file), interactive=True, variant="primary")
     return str(outcome.file), text, button
