@@ -62,6 +62,10 @@ class BatchError(StyleganSwapError):
     """A batch cannot start or go on: its list, its output folder or its workers."""
 
 
+class ExportError(StyleganSwapError):
+    """A network cannot be exported: folder, disk, format, it exists already, or the file fails its checks."""
+
+
 class MissingDependencyError(StyleganSwapError):
     """An optional package or file is needed; the message says how to install it."""
 

@@ -68,6 +68,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("dials", "errors", "faces", "find_method", "fine_detail", "images", "inversion"),
         *("latent_faces", "methods", "models", "people", "photo_editing", "registry", "result"),
     },
+    "export": {
+        *("_version", "atomic", "cache", "cuda_ops", "errors", "faces", "find_method", "methods"),
+        *("models", "weights"),
+    },
     "edit_sheet": {"codes", "editing", "images"},
     "metrics": {
         *("_version", "api", "atomic", "errors", "faces", "images", "inversion", "methods", "models"),
@@ -100,6 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_bench": {"bench"},
     "cli_convert": {"convert", "weights"},
     "cli_download": {"cache", "download", "weights"},
+    "cli_export": {"export"},
     "cli_invert": {"api", "cli_faces", "codes", "errors", "images", "invert", "invert_preview", "weights"},
     "cli_evaluate": {"_version", "atomic", "images", "metrics"},
     "cli_study": {"errors", "study"},
@@ -112,7 +117,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_verify": {"errors", "verify"},
     "cli": {
         *("_version", "allocator", "api", "cli_batch", "cli_bench", "cli_convert", "cli_directions"),
-        *("cli_download", "cli_edit", "cli_evaluate", "cli_invert", "cli_study", "cli_swap"),
+        *("cli_download", "cli_edit", "cli_evaluate", "cli_export", "cli_invert", "cli_study", "cli_swap"),
         *("cli_train", "cli_verify", "cli_video", "codes", "demo", "doctor", "errors", "images"),
         *("notice", "provenance", "registry", "result", "stylegan_swap", "watermark", "weights"),
         "cli_faces",
