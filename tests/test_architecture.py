@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("stylegan_swap", "inversion", "cuda_ops")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-OTHERS = sorted(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+OTHERS = sorted(path for folder in ("tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py"))
 
 MOST_LINES = 400
 VAGUE_NAMES = ("util", "utils", "common", "helper", "helpers", "misc", "manager", "tools")
@@ -292,7 +292,7 @@ def test_a_missing_docstring_is_seen():
 
 @pytest.mark.parametrize("path", OTHERS, ids=ident)
 def test_other_modules_have_a_docstring(path):
-    if path.parent.name == "tests" or path.parent.name == "benchmarks":
+    if path.parent.name in ("tests", "benchmarks", "examples"):
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), (
             f"{ident(path)}: say what it is"
         )
