@@ -1,7 +1,7 @@
 """Hook of MkDocs: pages and files that lie outside ``docs/``, and links that leave it.
 
-In the repository every page links to its neighbours by relative paths; on the site the same links must lead to
-the site's pages. What the site does not hold is named, not linked.
+Pages of the repository link to their neighbours by relative paths. On the site the same links must lead to
+its pages; what it does not hold is named, not linked.
 """
 
 from __future__ import annotations
