@@ -91,7 +91,7 @@ def test_tutorials_run(page, tmp_path, monkeypatch):
                 found = runpy.run_path(str(script), init_globals=names)
                 names = {name: value for name, value in found.items() if not name.startswith("__")}
             elif language == "sh":
-                for line in text.splitlines():
+                for line in text.replace("\\\n", " ").splitlines():
                     words = shlex.split(line, comments=True)
                     assert words[0] == "stylegan-swap"
                     monkeypatch.setattr("sys.argv", words)
