@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test parity cuda clean
+.PHONY: demo test parity cuda docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/stylegan-swap demo --output runs/demo
@@ -28,6 +28,10 @@ parity: $(VENV)/test-installed
 # What `make test` leaves out: the CUDA kernels through nvcc for every architecture, and on a GPU where there is one.
 cuda: $(VENV)/test-installed
 	$(BIN)/pytest tests/cuda_ops -m "nvcc or gpu"
+
+# The documentation as a site: build/site/index.html. `$(BIN)/mkdocs serve` shows it while pages are written.
+docs: $(VENV)/test-installed
+	$(BIN)/mkdocs build --strict
 
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(call INSTALL,.)

@@ -25,6 +25,7 @@ from stylegan_swap.cli_directions import directions_app
 from stylegan_swap.cli_download import download
 from stylegan_swap.cli_edit import edit
 from stylegan_swap.cli_evaluate import evaluate
+from stylegan_swap.cli_export import export
 from stylegan_swap.cli_faces import face_choice
 from stylegan_swap.cli_invert import invert
 from stylegan_swap.cli_study import study_app
@@ -258,6 +259,7 @@ app.command()(pack)
 app.command()(bench)
 app.command()(convert)
 app.command()(convert_identity)
+app.command()(export)
 app.command()(download)
 app.command()(verify)
 app.command()(video)

@@ -74,6 +74,10 @@ class AppError(StyleganSwapError):
     """The page cannot be served, or a picture, a clip or a choice is missing on it."""
 
 
+class ExportError(StyleganSwapError):
+    """A network cannot be exported: folder, disk, format, it exists already, or the file fails its checks."""
+
+
 class MissingDependencyError(StyleganSwapError):
     """An optional package or file is needed; the message says how to install it."""
 

@@ -15,7 +15,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("stylegan_swap", "inversion", "cuda_ops")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-OTHERS = sorted(path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
+OTHERS = sorted(
+    path for folder in ("tests", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")
+)
 
 MOST_LINES = 400
 VAGUE_NAMES = ("util", "utils", "common", "helper", "helpers", "misc", "manager", "tools")
@@ -71,6 +73,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("dials", "errors", "faces", "find_method", "fine_detail", "images", "inversion"),
         *("latent_faces", "methods", "models", "people", "photo_editing", "registry", "result"),
     },
+    "export": {
+        *("_version", "atomic", "cache", "cuda_ops", "errors", "faces", "find_method", "methods"),
+        *("models", "weights"),
+    },
     "edit_sheet": {"codes", "editing", "images"},
     "metrics": {
         *("_version", "api", "atomic", "contained", "errors", "faces", "images", "inversion", "methods"),
@@ -103,6 +109,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_bench": {"bench"},
     "cli_convert": {"convert", "weights"},
     "cli_download": {"cache", "download", "weights"},
+    "cli_export": {"export"},
     "cli_invert": {"api", "cli_faces", "codes", "errors", "images", "invert", "invert_preview", "weights"},
     "cli_evaluate": {"_version", "atomic", "images", "metrics"},
     "cli_study": {"errors", "study"},
@@ -119,17 +126,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_app": {"app"},
     "cli_verify": {"errors", "verify"},
     "cli": {
-        *(
-            "_version",
-            "allocator",
-            "api",
-            "cli_app",
-            "cli_batch",
-            "cli_bench",
-            "cli_convert",
-            "cli_directions",
-        ),
-        *("cli_download", "cli_edit", "cli_evaluate", "cli_invert", "cli_study", "cli_swap"),
+        *("_version", "allocator", "api", "cli_app", "cli_batch", "cli_bench", "cli_convert"),
+        *("cli_directions", "cli_download", "cli_edit", "cli_evaluate", "cli_export", "cli_invert"),
+        *("cli_study", "cli_swap"),
         *("cli_train", "cli_verify", "cli_video", "codes", "demo", "doctor", "errors", "images"),
         *("notice", "provenance", "registry", "result", "stylegan_swap", "watermark", "weights"),
         "cli_faces",
@@ -304,7 +303,7 @@ def test_a_missing_docstring_is_seen():
 
 @pytest.mark.parametrize("path", OTHERS, ids=ident)
 def test_other_modules_have_a_docstring(path):
-    if path.parent.name == "tests" or path.parent.name == "benchmarks":
+    if path.parent.name in ("tests", "benchmarks", "examples"):
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), (
             f"{ident(path)}: say what it is"
         )

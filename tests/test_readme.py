@@ -1,4 +1,4 @@
-"""What README.md promises: its code runs, its commands and links exist."""
+"""What README.md promises: its code runs, its links exist; its commands are looked at in ``test_docs``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import re
 import runpy
 from pathlib import Path
 
-import typer
 from PIL import Image
-
-from stylegan_swap.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,30 +62,6 @@ def test_relative_links_exist():
         if anchor and (not path or path.endswith(".md")):
             page = (ROOT / path).read_text(encoding="utf-8") if path else README
             assert anchor in anchors(page), f"README.md links to {target}, but there is no such heading"
-
-
-def test_command_lines_are_valid():
-    """Verbs and long options of every ``stylegan-swap`` line in a shell block."""
-    verbs = typer.main.get_command(app).commands
-    lines = [
-        line.strip()
-        for block in blocks("bash", "sh", "console", "shell", "")
-        for line in block.replace("\\\n", " ").splitlines()
-    ]
-    calls = [found.split() for line in lines for found in re.findall(r"stylegan-swap +([a-z-].*)", line)]
-    assert calls, "README.md shows no stylegan-swap command"
-    for verb, *words in calls:
-        if verb.startswith("-"):
-            continue
-        assert verb in verbs, f"README.md shows `stylegan-swap {verb}`; there are {sorted(verbs)}"
-        options = {
-            name for parameter in verbs[verb].params for name in [*parameter.opts, *parameter.secondary_opts]
-        }
-        for word in words:
-            if word.startswith("#"):
-                break
-            if word.startswith("-"):
-                assert word.split("=")[0] in options, f"README.md: `{verb}` has no option {word}"
 
 
 def test_every_number_is_filled_in():

@@ -168,7 +168,7 @@ class DlibIdentity(nn.Module):
             worn: bool ``[batch]``, whether glasses are wanted.
         """
         reading = embedding @ self.glasses_reader.to(embedding) - self.glasses_bare
-        bare, dressed = -reading.clamp(0, 1.5), (1 - reading).clamp(0, 1.5)
+        bare, dressed = -reading.clamp(0.0, 1.5), (1 - reading).clamp(0.0, 1.5)
         amount = torch.where(worn.to(reading.device), dressed, bare)
         return embedding + amount[:, None] * self.glasses_shift.to(embedding)
 

@@ -8,6 +8,7 @@ Splines and the Decomposition of Deformations (PAMI 1989).
 from __future__ import annotations
 
 import functools
+import math
 
 import torch
 import torch.nn.functional as F
@@ -48,8 +49,7 @@ def warp_to_landmarks(photo: Tensor, source: Tensor, target: Tensor) -> tuple[Te
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         points = torch.stack([source, target]).to(device, exact) / size
         usable = points.isfinite().all(-1).all(-1).all(0)
-        anywhere = torch.rand(POINTS, 2, generator=torch.Generator().manual_seed(0)).to(points)
-        points = torch.where(usable.view(1, -1, 1, 1), points, anywhere)
+        points = torch.where(usable.view(1, -1, 1, 1), points, _spread_points(device, exact))
         coarse = _spline(points[0], points[1], size).float()
     with torch.autocast(device.type, enabled=False):
         grid = F.interpolate(
@@ -79,9 +79,18 @@ def _spline(source: Tensor, target: Tensor, size: int) -> Tensor:
     upper = torch.cat([kernel, affine], 2)
     lower = torch.cat([affine.transpose(1, 2), affine.new_zeros(len(target), 3, 3)], 2)
     right = torch.cat([source, source.new_zeros(len(source), 3, 2)], 1)
-    weights = torch.linalg.solve(torch.cat([upper, lower], 1), right)
+    # Smoothness and border leave no singular case, and its check would wait for the GPU.
+    weights, _ = torch.linalg.solve_ex(torch.cat([upper, lower], 1), right)
     near = _kernel(nodes.expand(len(target), -1, -1), target)
     return near @ weights[:, :count] + weights[:, count, None] + nodes @ weights[:, count + 1 :]
+
+
+def _spread_points(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """``[68, 2]`` no three of which lie on a line, for faces without landmarks: their spline must exist."""
+    # A sunflower: the golden angle never comes back to where it was.
+    number = torch.arange(POINTS, device=device, dtype=dtype)
+    radius, angle = ((number + 0.5) / POINTS).sqrt() / 2, number * (math.pi * (3 - 5**0.5))
+    return torch.stack([0.5 + radius * angle.cos(), 0.5 + radius * angle.sin()], 1)
 
 
 def _similar(first: Tensor, second: Tensor, points: Tensor) -> Tensor:
