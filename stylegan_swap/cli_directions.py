@@ -65,6 +65,9 @@ def fit_command(
     columns: Annotated[
         str, typer.Option(help="Columns of manifest.csv to fit as well, separated by commas: age,gender.")
     ] = "",
+    glasses: Annotated[
+        bool, typer.Option("--glasses", help="Fit glasses as well: for networks that draw them.")
+    ] = False,
     split: Annotated[str, typer.Option(help="Photographs to fit on.")] = "train",
     validation: Annotated[str, typer.Option(help="Photographs to measure on; empty for none.")] = "val",
     fit: Annotated[Fit, typer.Option(help="regression, or InterFaceGAN's svm.")] = Fit.REGRESSION,
@@ -75,6 +78,7 @@ def fit_command(
     _check_directions_file(output, overwrite)
     from stylegan_swap.api import Swapper
     from stylegan_swap.direction_fit.from_folder import fit_folder
+    from stylegan_swap.direction_fit.labels import MEASURED, PICTURED
     from stylegan_swap.editing.direction_file import save_directions
     from stylegan_swap.models.identity import DlibIdentity
     from stylegan_swap.training.photo_folder import MANIFEST
@@ -88,6 +92,7 @@ def fit_command(
         method,
         DlibIdentity() if network is None else network.identity,
         photos,
+        attributes=(*MEASURED, *PICTURED) if glasses else tuple(MEASURED),
         columns=[column.strip() for column in columns.split(",") if column.strip()],
         split=split,
         # Without a manifest nobody is set apart to measure on.

@@ -69,14 +69,14 @@ def fit_folder(
     identity: Any,
     folder: Path,
     *,
-    attributes: Sequence[str] = (*MEASURED, *PICTURED),
+    attributes: Sequence[str] = tuple(MEASURED),
     columns: Sequence[str] = (),
     split: str = "train",
     validation: str | None = "val",
     fit: FitMethod = "regression",
     progress: Callable[[str], None] = lambda text: None,
 ) -> Fitted:
-    """Find yaw, pitch, smile, mouth, eyes, brows, glasses, and columns of the manifest, in a network's codes.
+    """Find yaw, pitch, smile, mouth, eyes and brows, and columns of the manifest, in a network's codes.
 
     Args:
         method: with ``invert``, ``generate`` and ``generator``.

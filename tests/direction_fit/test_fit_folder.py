@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from inversion import Latents
+from stylegan_swap.direction_fit import from_folder
 from stylegan_swap.direction_fit.from_folder import fit_folder
 from stylegan_swap.direction_fit.labels import MEASURED, manifest_labels, measure_face
 from stylegan_swap.errors import ImageReadError, UnsupportedOptionError
@@ -122,6 +123,21 @@ def test_what_the_generator_does_not_show_is_left_out(drawing, folder):
     assert fitted.directions == {}
     assert len(fitted.notes) == 1
     assert fitted.notes[0].startswith("age: left out")
+
+
+def test_glasses_are_seen_in_the_photograph_itself(drawing, folder, monkeypatch):
+    seen = []
+
+    def dark(image, landmarks):
+        seen.append((image.shape, landmarks.shape))
+        return image[-20:, :20].mean() < 100
+
+    monkeypatch.setitem(from_folder.PICTURED, "glasses", dark)
+    labels = from_folder._labelled(
+        drawing, Describes(), folder, "train", ("smile", "glasses"), (), lambda text: None
+    ).labels
+    assert list(labels) == ["smile", "glasses"] and seen == [((SIDE, SIDE, 3), (68, 2))] * PEOPLE
+    assert set(labels["glasses"]) == {0.0, 1.0}
 
 
 def test_columns_of_a_manifest(folder):
