@@ -1,7 +1,7 @@
 """The eyeballs of a swapped face: gaze, pupils and catch-lights of the photo it goes into, its own colour.
 
 Part of ``fine_detail``. Where somebody looks and what light falls into the eyes belong to the attribute
-photo, and a network draws them softly, in colours that run. Between the lids most of its lightness gives way
+photo, and a network draws them softly, in colours that run. Between the lids some of its lightness gives way
 to the photo's; its colour stays, averaged over the eye. Eyes that it has not drawn at all are not drawn here.
 """
 
@@ -14,7 +14,7 @@ from stylegan_swap.faces.colour import LUMA
 from stylegan_swap.faces.mask import eye_masks
 
 #: Share of the lightness that is the photo's.
-SHARE = 0.7
+SHARE = 0.4
 # How far the lids' landmarks are grown, as a share of the side; how soft their edge is and how far colour is
 # averaged, in pixels that the network resolves.
 _MARGIN, _SOFT, _COLOUR = 0.005, 0.5, 1.5

@@ -111,7 +111,7 @@ def test_a_clip(paste, clip, hopper, tmp_path, output):
 def test_a_segment_that_is_full_at_its_last_byte(clip, tmp_path):
     """What an encoder and FFmpeg hold back reaches the disk on closing."""
     source = VideoClip(clip)
-    segment = SegmentEncoder(tmp_path / "a.nut", source, Encoding())
+    segment = SegmentEncoder(tmp_path / "a.nut", source, Encoding(), mark=True)
     for frame in source.frames():
         segment.write(frame, None, None)
     with disk_of(10), pytest.raises(VideoWriteError, match=r"a\.nut: cannot be written \(File too large\)"):
