@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test parity cuda docs clean
+.PHONY: demo test test-exhaustive parity cuda docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/stylegan-swap demo --output runs/demo
@@ -15,12 +15,16 @@ INSTALL = $(PYTHON) -m venv $(VENV) && \
 	$(BIN)/pip install --disable-pip-version-check --quiet --editable $(1) && \
 	$(BIN)/pip install --disable-pip-version-check --quiet --force-reinstall --no-deps opencv-python-headless
 
-# Small networks gain nothing from threads of their own beside two test processes.
+# Small networks gain nothing from threads of their own. Three processes for two cores: many tests wait for others.
 test: $(VENV)/test-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist worksteal
+
+# What `make test` leaves out for its length: full-size training steps, kills of whole trainings, all tutorials.
+test-exhaustive: $(VENV)/test-installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m exhaustive -n 2 --dist worksteal
 
 parity: $(VENV)/test-installed
 	OMP_NUM_THREADS=1 $(BIN)/python tests/parity.py -n 2 --dist worksteal

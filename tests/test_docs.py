@@ -75,7 +75,12 @@ def test_a_wrong_command_is_seen():
     assert problem(["swap", "a.jpg", "-o", "b.png", "--no-mark"]) is None
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+# The swap tutorial always, the others where there is time: the examples run the same calls.
+@pytest.mark.parametrize(
+    "page",
+    [page if page.stem == "swap" else pytest.param(page, marks=pytest.mark.exhaustive) for page in TUTORIALS],
+    ids=lambda page: page.stem,
+)
 def test_tutorials_run(page, tmp_path, monkeypatch):
     """Every ``python`` and ``sh`` block, from top to bottom; ``console`` needs files of the reader's."""
     monkeypatch.chdir(tmp_path)

@@ -75,7 +75,7 @@ def test_the_loader_notes_what_it_hands_out(folder):
     assert golden.take_uses() == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_run_in_another_process_is_counted_test_by_test(folder, tmp_path):
     file = tmp_path / "test_made_up.py"
     file.write_text(TESTS)

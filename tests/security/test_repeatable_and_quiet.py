@@ -129,7 +129,7 @@ print(json.dumps([changed, events]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_nothing_global_changes_and_nobody_is_called(tmp_path, astronaut, small_paths, tiny_checkpoint):
     """Beside ``tests/test_api_effects.py``: refining, editing, projection, tuning, saving and clips."""
     clip = write_clip(tmp_path / "in.mp4", panned(astronaut, 3))

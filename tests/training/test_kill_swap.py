@@ -132,6 +132,7 @@ def saving(out: Path) -> bool:
     return (folder / "last.ckpt").is_file() and any(folder.glob(".*.part.ckpt"))
 
 
+@pytest.mark.exhaustive
 def test_killed_anywhere_a_swap_training_repeats_itself(command, tmp_path):
     seed = secrets.randbits(32)
     draws = random.Random(seed)
