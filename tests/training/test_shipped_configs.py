@@ -19,9 +19,8 @@ from tests.training.painted import painted_photos
 # One step takes longer than 10 s on a slow core, or more than 6 GB.
 LARGE = {"gan-1024", "gan-ffhq", "swap-1024", "swap-ffhq"}
 NAMES = [
-# Networks of a thousand pixels in full size: a minute each.
-LARGEST = {"gan-ffhq", "swap-ffhq", "gan-1024", "swap-1024"}
-    pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in sorted(shipped_configs())
+    pytest.param(name, marks=pytest.mark.exhaustive if name in LARGE else ())
+    for name in sorted(shipped_configs())
 ]
 
 
@@ -45,9 +44,7 @@ def weights_to_start_from(config, folder: Path) -> str:
 @pytest.mark.skipif(not has_dlib(), reason="needs dlib's recogniser")
 # A published network takes a minute on one core, and several where other tests run beside.
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.exhaustive) if name in LARGEST else name for name in NAMES]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_one_step(name, tmp_path, monkeypatch):
     changes = ["run.batch=1", "run.workers=0", "options.validation=null"]
     if load_config(name).stage == "gan":
