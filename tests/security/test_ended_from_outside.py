@@ -68,7 +68,8 @@ cli.main()
 """
 
 
-@pytest.mark.slow
+# Once in three runs of the whole suite, with three processes on two cores, the end took over a minute.
+@pytest.mark.exhaustive
 def test_a_clip(tmp_path, astronaut, hopper_path):
     from video_clips import panned, write_clip
 
