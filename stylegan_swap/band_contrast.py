@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from stylegan_swap.faces.align import enlarged
-from stylegan_swap.faces.colour import LUMA
+from stylegan_swap.faces.colour import luma
 
 # Gaussians, in pixels that the network resolves, that bound the octaves; coarser ones are right as they are.
 SCALES = (0.0, 0.35, 0.7, 1.4, 2.8)
@@ -40,7 +40,7 @@ def match_contrast(image: np.ndarray, photo: np.ndarray, resolved: int) -> np.nd
     """
     side, work = image.shape[0], min(image.shape[0], _WORK * resolved)
     unit = work / resolved
-    grey, like = image @ _LUMA, photo @ _LUMA
+    grey, like = luma(image), luma(photo)
     finest: tuple[np.ndarray, np.ndarray] | None = None
     added = np.zeros((work, work), np.float32)
     if work < side:
@@ -74,6 +74,3 @@ def _gain(ours: np.ndarray, theirs: np.ndarray, radius: float, side: int | None 
 
 def _blurred(grey: np.ndarray, radius: float) -> np.ndarray:
     return grey if radius == 0 else cv2.GaussianBlur(grey, (0, 0), radius)
-
-
-_LUMA = np.array(LUMA, np.float32)

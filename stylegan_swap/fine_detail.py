@@ -20,7 +20,7 @@ import torch
 
 from stylegan_swap.band_contrast import match_contrast
 from stylegan_swap.faces.align import Alignment, enlarged
-from stylegan_swap.faces.colour import LUMA
+from stylegan_swap.faces.colour import luma, structure_band
 from stylegan_swap.faces.eyes import with_eyes_of
 from stylegan_swap.faces.mask import fill_polygon, inner_mouth_mask
 from stylegan_swap.faces.regions import region_masks
@@ -30,10 +30,9 @@ from stylegan_swap.models.landmark_warp import warp_to_landmarks
 LARGEST = 2048
 LEAST_GAIN = 1.15
 SMALLEST_RESOLVED = 128
-# Gaussians, in pixels that the network resolves, that bound the band in which photo and result are compared,
-# and the window in which they are.
-FINE, COARSE, WINDOW = 0.8, 2.4, 2.5
-# Amplitude of that band, grey levels, above which there is a structure and not only pores and grain.
+# Radius, in pixels that the network resolves, within which the structure of photo and result is compared.
+WINDOW = 2.5
+# Amplitude of that structure, grey levels, above which there is a structure and not only pores and grain.
 STRUCTURE = 4.0
 # Correlation from which a photo's detail is trusted, and at which it is trusted fully.
 AGREES = (0.2, 0.6)
@@ -158,7 +157,7 @@ def _carried(
 
 def _agreement(result: np.ndarray, photo: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
     """How far both show the same in the band below the missing one, and where the photo shows anything."""
-    ours, theirs = _band(result, unit), _band(photo, unit)
+    ours, theirs = structure_band(luma(result), unit), structure_band(luma(photo), unit)
     window = WINDOW * unit
     together = cv2.GaussianBlur(ours * theirs, (0, 0), window)
     energy = cv2.GaussianBlur(theirs * theirs, (0, 0), window)
@@ -168,11 +167,6 @@ def _agreement(result: np.ndarray, photo: np.ndarray, unit: float) -> tuple[np.n
     agrees = np.clip((correlation - low) / (high - low), 0, 1)
     structured = np.clip(np.sqrt(np.maximum(energy, 0)) / STRUCTURE - 0.5, 0, 1)
     return agrees, structured
-
-
-def _band(image: np.ndarray, unit: float) -> np.ndarray:
-    grey = image @ np.array(LUMA, np.float32)
-    return cv2.GaussianBlur(grey, (0, 0), FINE * unit) - cv2.GaussianBlur(grey, (0, 0), COARSE * unit)
 
 
 def _mean(image: np.ndarray, unit: float) -> np.ndarray:

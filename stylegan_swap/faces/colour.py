@@ -11,6 +11,27 @@ import numpy as np
 
 # Weights of red, green and blue in luma, ITU-R BT.601.
 LUMA = (0.299, 0.587, 0.114)
+_WEIGHTS = np.array(LUMA, np.float32)
+# Gaussians that bound the octaves in which eyes, lips and folds show, in pixels that a network resolves.
+_FINE, _COARSE = 0.8, 2.4
+
+
+def luma(image: np.ndarray) -> np.ndarray:
+    """Luma of RGB ``[H, W, 3]``, float32 ``[H, W]`` in the same range."""
+    return image @ _WEIGHTS
+
+
+def structure_band(grey: np.ndarray, unit: float) -> np.ndarray:
+    """The finest structure that a network draws: what a picture shows between two scales.
+
+    Args:
+        grey: ``[H, W]``.
+        unit: pixels for each that the network resolves.
+
+    Returns:
+        float32 ``[H, W]`` about 0.
+    """
+    return cv2.GaussianBlur(grey, (0, 0), _FINE * unit) - cv2.GaussianBlur(grey, (0, 0), _COARSE * unit)
 
 
 def match_colour(

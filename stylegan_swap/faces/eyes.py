@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.colour import LUMA
+from stylegan_swap.faces.colour import luma, structure_band
 from stylegan_swap.faces.mask import eye_masks
 
 #: Share of the lightness that is the photo's.
@@ -18,9 +18,8 @@ SHARE = 0.4
 # How far the lids' landmarks are grown, as a share of the side; how soft their edge is and how far colour is
 # averaged, in pixels that the network resolves.
 _MARGIN, _SOFT, _COLOUR = 0.005, 0.5, 1.5
-# The band that tells whether eyes are drawn, in the same pixels, and the shares of the photo's amplitude
-# below which they are not and above which they are.
-_FINE, _COARSE, _DRAWN = 0.8, 2.4, (0.15, 0.3)
+# Shares of the photo's amplitude of structure below which eyes are not drawn and above which they are.
+_DRAWN = (0.15, 0.3)
 
 
 def with_eyes_of(image: np.ndarray, photo: np.ndarray, points: np.ndarray, unit: float) -> np.ndarray:
@@ -35,11 +34,10 @@ def with_eyes_of(image: np.ndarray, photo: np.ndarray, points: np.ndarray, unit:
     Returns:
         float32 ``[P, P, 3]``; outside the lids what was given.
     """
-    luma = np.array(LUMA, np.float32)
     mask = cv2.GaussianBlur(np.clip(eye_masks(points, image.shape[0], _MARGIN), 0, 1), (0, 0), _SOFT * unit)
-    light = image @ luma
+    light = luma(image)
     colour = image - light[..., None]
-    theirs = photo @ luma
+    theirs = luma(photo)
     mask *= _drawn(light, theirs, mask, unit)
     light = light + SHARE * mask * (theirs - light)
     colour += mask[..., None] * (cv2.GaussianBlur(colour, (0, 0), _COLOUR * unit) - colour)
@@ -50,7 +48,7 @@ def _drawn(ours: np.ndarray, theirs: np.ndarray, mask: np.ndarray, unit: float) 
     """Whether the eyes have structure: 0 for a blank face, 1 for what a network draws."""
     amplitudes = []
     for grey in (ours, theirs):
-        band = cv2.GaussianBlur(grey, (0, 0), _FINE * unit) - cv2.GaussianBlur(grey, (0, 0), _COARSE * unit)
+        band = structure_band(grey, unit)
         amplitudes.append(float(np.sqrt((mask * band * band).sum())))
     low, high = _DRAWN
     return float(np.clip((amplitudes[0] / max(amplitudes[1], 1e-6) - low) / (high - low), 0, 1))
