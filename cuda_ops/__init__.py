@@ -1,4 +1,4 @@
-"""Operations of StyleGAN2 networks: resampling, modulated convolution, layers; compiled kernels on a GPU.
+"""Operations of StyleGAN2 networks: resampling, modulated convolution, layers; compiled kernels.
 
 Road: photo → detect → align → **encoder** → swapper → **generator** → paste. The lowest package:
 it imports only torch, and every network stands on it. `ops_backend` says what is in use.
@@ -8,6 +8,7 @@ from cuda_ops.backend import OpsBackend, ops_backend
 from cuda_ops.bias_act import ACTIVATIONS, bias_act
 from cuda_ops.captured_call import CapturedCall
 from cuda_ops.conv2d_resample import conv2d_resample
+from cuda_ops.cpu_finish import cpu_kernels
 from cuda_ops.layers import (
     BiasedLeakyReLU,
     Blur,
@@ -35,6 +36,7 @@ __all__ = [
     "Upsample",
     "bias_act",
     "conv2d_resample",
+    "cpu_kernels",
     "downsample2d",
     "filter2d",
     "modulated_conv2d",

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from cuda_ops.backend import ops_backend
-from cuda_ops.build import Recipe, build, cuda_recipe, find_built, host_recipe, recorded_failure
+from cuda_ops.build import Recipe, build, cpu_recipe, cuda_recipe, find_built, host_recipe, recorded_failure
+from cuda_ops.cpu_finish import checked_cpu_library, cpu_kernels
 from cuda_ops.library import Library
 from cuda_ops.toolchain import ARCHITECTURES, BuildError
 
@@ -31,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("build", help="compile the kernels for the GPUs here")
     one.add_argument("--arch", help=f'in place of {ARCHITECTURES}, such as "8.0;9.0+PTX"')
-    one.add_argument("--host", action="store_true", help="the CPU build that tests of the kernels use")
+    other = one.add_mutually_exclusive_group()
+    other.add_argument("--cpu", action="store_true", help="those that serve CPU tensors; they take seconds")
+    other.add_argument("--host", action="store_true", help="the GPU's, for the CPU: tests use them")
     one.add_argument("--force", action="store_true", help="compile even if it was done before")
     commands.add_parser("doctor", help="say which backend is in use, and why")
     given = parser.parse_args(arguments)
@@ -39,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.command == "doctor":
             print(ops_backend())
+            print(f"CPU kernels: {cpu_kernels()}")
             return 0
         return _build(given)
     except (RuntimeError, ValueError) as error:
@@ -50,7 +54,10 @@ def _build(given: argparse.Namespace) -> int:
     environ = dict(os.environ)
     if given.arch:
         environ[ARCHITECTURES] = given.arch
-    recipe = host_recipe(environ) if given.host else cuda_recipe(environ=environ)
+    if given.cpu:
+        recipe = cpu_recipe(environ)
+    else:
+        recipe = host_recipe(environ) if given.host else cuda_recipe(environ=environ)
     if given.force and (old := find_built(recipe)) is not None:
         (old.parent / "build.json").unlink()
     try:
@@ -69,6 +76,9 @@ def _build(given: argparse.Namespace) -> int:
 
 def _try(path: Path, recipe: Recipe) -> None:
     """Load what was built, and run it where there is a device for it."""
+    if recipe.kind == "cpu":
+        checked_cpu_library(path, recipe.key)
+        return
     library = Library(path, recipe.key)
     if library.device_type == "cpu" or torch.cuda.is_available():
         library.check(torch.device(library.device_type))

@@ -1,4 +1,4 @@
-"""Compiles `csrc` into a shared library, once per source, compiler and GPU architecture.
+"""Compiles `csrc` and `csrc_cpu` into shared libraries, once per source, compiler and architecture.
 
 Road: beside it. Never at import: `python -m cuda_ops build` does it, or the first CUDA tensor that meets a
 fused operation. The library is plain C called through ctypes, so nvcc and its host compiler are all it
@@ -36,10 +36,20 @@ from cuda_ops.toolchain import (
 LIBRARY = "cuda_ops.so"
 CACHE_VARIABLE = "STYLEGAN_SWAP_CACHE"
 SOURCES = Path(__file__).with_name("csrc")
+CPU_SOURCES = Path(__file__).with_name("csrc_cpu")
 #: More than any machine needs; a compiler that hangs must not hang the program.
 TIMEOUT_SECONDS = 1800.0
 
 _LOG = logging.getLogger(__name__)
+
+# What torch calls the instructions of a processor → what compilers call them.
+_INSTRUCTIONS = {
+    "AVX512": (
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"),
+        "-mprefer-vector-width=512",
+    ),
+    "AVX2": ("-mavx2", "-mfma"),
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Recipe:
     """All that decides what a build puts out.
 
     Attributes:
-        kind: "cuda" or "host".
+        kind: "cuda", "host" (the same kernels, for tests) or "cpu" (those that serve CPU tensors).
         compiler: path of the compiler.
         version: what it says about itself.
         flags: its flags, without names of files.
@@ -64,7 +74,7 @@ class Recipe:
     def key(self) -> str:
         """A name for the result: a hash of sources, compiler, flags, torch's version and its CUDA version."""
         digest = hashlib.sha256()
-        for path in source_files():
+        for path in source_files(self.kind):
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
         facts = [self.kind, self.version, self.flags, self.environ, torch.__version__, torch.version.cuda]
         digest.update(json.dumps(facts).encode())
@@ -72,16 +82,17 @@ class Recipe:
 
     def command(self, output: Path) -> list[str]:
         """The command line that builds `output`."""
-        units = [str(path) for path in source_files() if path.suffix == ".cu"]
+        units = [str(path) for path in source_files(self.kind) if path.suffix in (".cu", ".cpp")]
         named = f'-DCUDA_OPS_KEY="{self.key}"'
-        if self.kind == "host":
+        if self.kind != "cuda":
             return [self.compiler, *self.flags, named, "-x", "c++", *units, "-o", str(output)]
         return [self.compiler, *self.flags, named.replace('"', '\\"'), *units, "-o", str(output)]
 
 
-def source_files() -> list[Path]:
-    """All files of `csrc`, in a fixed order."""
-    return sorted(path for path in SOURCES.iterdir() if path.suffix in (".cu", ".h"))
+def source_files(kind: str = "cuda") -> list[Path]:
+    """All sources of a kind of library, in a fixed order."""
+    folder = CPU_SOURCES if kind == "cpu" else SOURCES
+    return sorted(path for path in folder.iterdir() if path.suffix in (".cu", ".cpp", ".h"))
 
 
 def cuda_recipe(
@@ -123,6 +134,26 @@ def host_recipe(environ: Mapping[str, str] | None = None) -> Recipe:
     # Without contraction the arithmetic is the same whatever the processor has.
     flags = ("-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-Wno-unknown-pragmas")
     return Recipe("host", compiler, compiler_version(compiler), (*flags, "-ffp-contract=off"))
+
+
+def cpu_recipe(environ: Mapping[str, str] | None = None) -> Recipe:
+    """How to build the kernels that serve CPU tensors, for the instructions that torch uses here.
+
+    Raises:
+        BuildError: no compiler, or a platform that is not supported.
+    """
+    if sys.platform != "linux":
+        raise BuildError(f"the CPU kernels are built on Linux alone, this is {sys.platform}")
+    compiler = find_host_compiler(environ)
+    flags = ("-std=c++17", "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-Wno-psabi")
+    # Not -march=native: the cache may be shared, and the flags are part of a build's name.
+    return Recipe(
+        "cpu", compiler, compiler_version(compiler), (*flags, *_INSTRUCTIONS.get(_capability(), ()))
+    )
+
+
+def _capability() -> str:
+    return str(torch.backends.cpu.get_cpu_capability())
 
 
 def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
@@ -204,7 +235,12 @@ def _compile(recipe: Recipe, folder: Path, timeout: float) -> Path:
     temporary = folder / f"{recipe.key}.{os.getpid()}.tmp"
     temporary.mkdir()
     try:
-        _LOG.warning("compiling the %s kernels once, into %s; this takes a minute or so", recipe.kind, folder)
+        if recipe.kind == "cpu":
+            _LOG.info("compiling the CPU kernels once, into %s; this takes seconds", folder)
+        else:
+            _LOG.warning(
+                "compiling the %s kernels once, into %s; this takes a minute or so", recipe.kind, folder
+            )
         command = recipe.command(temporary / LIBRARY)
         start = time.perf_counter()
         code, output = _run(command, temporary, timeout)

@@ -284,7 +284,8 @@ class ModulatedConv2d(nn.Module):
         weight = self.weight
         return weight._version, weight.data_ptr(), weight.dtype, weight.device
 
-    def _remembered(self) -> Tensor | None:
+    def remembered_square_sum(self) -> Tensor | None:
+        """What `for_inference` remembered, if it still holds."""
         kept = self._squares
         if (
             kept is None
@@ -325,7 +326,7 @@ class ModulatedConv2d(nn.Module):
             bias=bias,
             weight_gain=self.scale,
             gain=gain,
-            weight_square_sum=self._remembered(),
+            weight_square_sum=self.remembered_square_sum(),
         )
 
     def extra_repr(self) -> str:

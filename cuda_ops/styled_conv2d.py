@@ -1,11 +1,13 @@
 """A styled convolution on the compiled kernels: modulation, convolution, FIR, demodulation, activation.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. The convolution itself is cuDNN's;
-what follows it is one pass over the image, with the FIR filter in it where the layer doubles the size. Plain
-torch's way to the same result is `modulated_conv2d` and `leaky_relu`.
+Road: photo → detect → align → encoder → swapper → **generator** → paste. The convolution itself is cuDNN's or
+oneDNN's; what follows it is one pass over the image, with the FIR filter in it where the layer doubles the
+size. Plain torch's way to the same result is `modulated_conv2d` and `leaky_relu`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,8 @@ from torch import Tensor
 
 from cuda_ops.arguments import wide
 from cuda_ops.conv2d_resample import transpose_weight
+from cuda_ops.cpu_finish import finish, separable
+from cuda_ops.dispatch import use_kernels
 from cuda_ops.fused_epilogue import fused_epilogue
 from cuda_ops.fused_fir import fir_serves, fused_fir
 from cuda_ops.modulated_conv2d import square_sum
@@ -89,39 +93,35 @@ def fused_styled_conv2d(
                 size = s.detach().abs().amax(1, keepdim=True).clamp_min(1e-6)
                 s, kernel, factor = s / size, weight * weight_gain, scale * (size / weight_gain)
             x, kernel = x * s.to(x.dtype)[:, :, None, None], kernel.to(x.dtype)
+    ending: dict[str, Any] = {
+        "scale": factor,
+        "noise": noise,
+        "strength": strength,
+        "bias": bias,
+        "slope": slope,
+        "gain": gain,
+        "clamp": clamp,
+    }
+    half = kernel.shape[2] // 2
     if resample_filter is None:
-        y = F.conv2d(x, kernel, padding=kernel.shape[2] // 2)
-    else:
-        y = F.conv_transpose2d(x, transpose_weight(kernel), stride=2)
-    if resample_filter is not None:
-        half = kernel.shape[2] // 2
-        lead, tail = half - kernel.shape[2] + 1, half - kernel.shape[2] + 2
-        a, b, c, d = up_padding(resample_filter, (2, 2))
-        pads = (a + lead, b + tail, c + lead, d + tail)
-        if fir_serves(resample_filter, (1, 1), (1, 1)):
-            return fused_fir(
-                y,
-                resample_filter,
-                padding=pads,
-                scale=factor,
-                noise=noise,
-                strength=strength,
-                bias=bias,
-                slope=slope,
-                gain=gain,
-                clamp=clamp,
-            )
-        y = fir(y, resample_filter, pads)
-    return fused_epilogue(
-        y,
-        scale=factor,
-        noise=noise,
-        strength=strength,
-        bias=bias,
-        slope=slope,
-        gain=gain,
-        clamp=clamp,
-    )
+        return _ended(F.conv2d(x, kernel, padding=half), ending)
+    y = F.conv_transpose2d(x, transpose_weight(kernel), stride=2)
+    lead, tail = half - kernel.shape[2] + 1, half - kernel.shape[2] + 2
+    a, b, c, d = up_padding(resample_filter, (2, 2))
+    pads = (a + lead, b + tail, c + lead, d + tail)
+    if y.device.type == "cpu" and not use_kernels(y):
+        taps = separable(resample_filter)
+        if taps is not None and min(pads) >= 0:
+            return finish(y, taps=taps, padding=pads, **ending)
+    elif fir_serves(resample_filter, (1, 1), (1, 1)):
+        return fused_fir(y, resample_filter, padding=pads, **ending)
+    return _ended(fir(y, resample_filter, pads), ending)
+
+
+def _ended(y: Tensor, ending: dict[str, Any]) -> Tensor:
+    if y.device.type == "cpu" and not use_kernels(y):
+        return finish(y, **ending)
+    return fused_epilogue(y, **ending)
 
 
 def _is_half(x: Tensor) -> bool:

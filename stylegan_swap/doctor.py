@@ -84,7 +84,7 @@ def _torch_lines() -> Iterator[tuple[str, str]]:
         return
     import torch
 
-    from cuda_ops import ops_backend
+    from cuda_ops import cpu_kernels, ops_backend
     from stylegan_swap.device import choose_device
 
     device = choose_device()
@@ -95,6 +95,7 @@ def _torch_lines() -> Iterator[tuple[str, str]]:
     try:
         backend = ops_backend()
         yield "op backend", f"{backend.active} ({backend.reason})"
+        yield "CPU kernels", cpu_kernels()
     except (RuntimeError, ValueError) as error:
         yield "op backend", f"ERROR: {error}"
     from cuda_ops.toolchain import BuildError, find_nvcc

@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from cuda_ops.cpu_finish import cpu_kernels_serve
 from cuda_ops.dispatch import use_kernels
 from cuda_ops.finish import add_noise_and_activate
 from cuda_ops.fused_to_rgb import fused_to_rgb
@@ -70,7 +71,8 @@ class StyledConv(nn.Module):
         Returns:
             `[batch, out, h', w']`, h' = 2h with `up`.
         """
-        if use_kernels(x):
+        grown = 1 if self.conv.resample is None else 4
+        if use_kernels(x) or cpu_kernels_serve(x, x[:, 0].numel() * self.activate.bias.numel() * grown):
             return self._fused(x, w, noise)
         # √2 is positive and passes through leaky ReLU, so every term carries it beforehand.
         gain = math.sqrt(2)
@@ -93,6 +95,7 @@ class StyledConv(nn.Module):
             slope=0.2,
             gain=math.sqrt(2),
             clamp=self.conv_clamp,
+            weight_square_sum=conv.remembered_square_sum(),
         )
 
 

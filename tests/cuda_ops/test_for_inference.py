@@ -47,9 +47,9 @@ def test_the_layout_is_the_one_the_convolution_reads():
 
 def test_the_sums_are_remembered_and_used(monkeypatch):
     conv = layer()
-    assert conv._remembered() is None
+    assert conv.remembered_square_sum() is None
     conv.for_inference()
-    assert torch.allclose(conv._remembered(), square_sum(conv.weight[0]))
+    assert torch.allclose(conv.remembered_square_sum(), square_sum(conv.weight[0]))
     kept = conv._squares
     conv._squares = (kept[0], kept[1] * 4)
     # A sum four times as large halves what the layer puts out: it is what the layer reads.
@@ -74,7 +74,7 @@ def test_a_changed_weight_forgets_them(change):
     conv = layer()
     conv.for_inference()
     change(conv)
-    assert conv._remembered() is None
+    assert conv.remembered_square_sum() is None
     x, w = (tensor.to(conv.weight.dtype) for tensor in inputs())
     fresh = copy.deepcopy(conv)
     fresh._squares = None
@@ -84,20 +84,20 @@ def test_a_changed_weight_forgets_them(change):
 def test_training_and_copies_ignore_them():
     conv = layer()
     conv.for_inference()
-    assert copy.deepcopy(conv)._remembered() is None
+    assert copy.deepcopy(conv).remembered_square_sum() is None
     conv.weight.requires_grad_()
-    assert conv._remembered() is None
+    assert conv.remembered_square_sum() is None
     conv(*inputs()).square().sum().backward()
     plain = layer().requires_grad_()
     plain(*inputs()).square().sum().backward()
     assert torch.allclose(conv.weight.grad, plain.weight.grad, atol=1e-5)
     with torch.no_grad():
-        assert conv._remembered() is not None
+        assert conv.remembered_square_sum() is not None
 
 
 def test_weights_made_in_inference_mode():
     with torch.inference_mode():
         conv = layer()
         conv.for_inference()
-        assert conv._remembered() is None
+        assert conv.remembered_square_sum() is None
         assert conv(*inputs()).isfinite().all()
