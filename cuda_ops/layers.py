@@ -286,12 +286,8 @@ class ModulatedConv2d(nn.Module):
 
     def remembered_square_sum(self) -> Tensor | None:
         """What `for_inference` remembered, if it still holds."""
-        kept = self._squares
-        if (
-            kept is None
-            or torch.compiler.is_compiling()
-            or (torch.is_grad_enabled() and self.weight.requires_grad)
-        ):
+        kept, trained = self._squares, torch.is_grad_enabled() and self.weight.requires_grad
+        if kept is None or trained or torch.compiler.is_compiling():
             return None
         return kept[1] if not self.weight.is_inference() and kept[0] == self._stamp() else None
 

@@ -6,7 +6,8 @@ photographs still hold it: the attribute photo, pixel on pixel, and the identity
 attribute's landmarks. What is finer than the network resolves is taken from them where the next coarser band
 of the photo agrees with the swapped face, and on bare skin, where there is nothing to contradict, from the
 attribute photo; near eyes, brows and mouth the identity photo goes first. What the network draws too softly
-then gets the photo's contrast (``band_contrast``), and eyeballs its lightness (``faces.eyes``).
+gets the photo's contrast (``band_contrast``), and eyeballs its lightness (``faces.eyes``). Where the identity
+photo fits, its own lines and skin take the place of what was drawn that fine (``carried_texture``).
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import numpy as np
 import torch
 
 from stylegan_swap.band_contrast import match_contrast
+from stylegan_swap.carried_texture import with_texture_of
 from stylegan_swap.faces.align import Alignment, enlarged
 from stylegan_swap.faces.colour import luma, structure_band
 from stylegan_swap.faces.eyes import with_eyes_of
 from stylegan_swap.faces.mask import fill_polygon, inner_mouth_mask
 from stylegan_swap.faces.regions import region_masks
+from stylegan_swap.methods.warp import AlignedFace
 from stylegan_swap.models.landmark_warp import warp_to_landmarks
 
 # The largest crop that is worked on, and from which enlargement on anything is missing.
@@ -134,6 +137,9 @@ def add_fine_detail(
     detail += _map(own_share, side) * (photo - enlarged(small, side))
     finished = match_contrast(image + detail, photo, size)
     finished = with_eyes_of(finished, photo, points, side / size)
+    if identity is not None:
+        person = AlignedFace(identity.crop.astype(np.float32), identity.landmarks)
+        finished = with_texture_of(finished, person, photo, points, size)
     return np.clip(image + strength * (finished - image), 0, 255), fine
 
 

@@ -41,6 +41,8 @@ LIGHT_SCALE = 0.08
 # How much of that band is the attribute photo's.
 LIGHT_SHARE = 0.7
 FEATHER = 0.05
+# How far around the frames of the identity's glasses nothing is taken where they are to stay behind.
+FRAME_REACH = 0.008
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +111,15 @@ class WarpMethod:
         return AlignedSwap(torch.cat(images), torch.cat(masks))
 
 
-def warp_swap(identity: AlignedFace, attribute: AlignedFace) -> tuple[np.ndarray, np.ndarray]:
+def warp_swap(
+    identity: AlignedFace, attribute: AlignedFace, bare: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Swap one aligned face.
 
     Args:
         identity: the face to take; any crop size.
         attribute: the face to replace; the result has its crop size.
+        bare: leave the frames of the identity's glasses out of the mask.
 
     Returns:
         The swapped crop, float32 ``[S, S, 3]`` in 0..255, and the mask to paste it with, float32 ``[S, S]``.
@@ -130,6 +135,8 @@ def warp_swap(identity: AlignedFace, attribute: AlignedFace) -> tuple[np.ndarray
     mask *= _uncovered(attribute, size) * _uncovered(AlignedFace(warped, attribute.landmarks), size)
     mask *= 1 - _kept_mouth(identity.landmarks, attribute.landmarks, size)
     mask *= 1 - _kept_glasses(identity, attribute)
+    if bare:
+        mask *= 1 - _carried_glasses(identity, attribute.landmarks, size)
     return lit, mask
 
 
@@ -270,6 +277,16 @@ def _kept_glasses(identity: AlignedFace, attribute: AlignedFace) -> np.ndarray:
     if not worn or wears_glasses(identity.image, identity.landmarks):
         return np.zeros(attribute.image.shape[:2], np.float32)
     return frame_mask(attribute.image, attribute.landmarks)
+
+
+def _carried_glasses(identity: AlignedFace, landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Where the frames of the identity's glasses come to lie."""
+    if not wears_glasses(identity.image, identity.landmarks):
+        return np.zeros((size, size), np.float32)
+    frames = np.repeat(frame_mask(identity.image, identity.landmarks)[..., None] * 255.0, 3, 2)
+    carried = warp_face(AlignedFace(frames, identity.landmarks), landmarks, size)[0][..., 0] / 255.0
+    reach = 2 * round(FRAME_REACH * size) + 1
+    return np.clip(cv2.dilate(carried, np.ones((reach, reach), np.uint8)), 0, 1)
 
 
 def _as_faces(x: Tensor, landmarks: Tensor | None) -> list[AlignedFace]:
