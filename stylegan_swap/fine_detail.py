@@ -137,7 +137,8 @@ def add_fine_detail(
     detail += _map(own_share, side) * (photo - enlarged(small, side))
     finished = match_contrast(image + detail, photo, size)
     finished = with_eyes_of(finished, photo, points, side / size)
-    if identity is not None:
+    # Of fewer pixels a person's lines would be most of the face, whatever the network drew.
+    if identity is not None and size >= SMALLEST_RESOLVED:
         person = AlignedFace(identity.crop.astype(np.float32), identity.landmarks)
         finished = with_texture_of(finished, person, photo, points, size)
     return np.clip(image + strength * (finished - image), 0, 255), fine

@@ -149,6 +149,7 @@ def test_methods_without_a_network_to_tune_say_so(astronaut):
         warp.prepare(astronaut, refine=5)
 
 
+@pytest.mark.exhaustive
 def test_the_default_network_comes_nearer(astronaut, hopper, astronaut_face):
     """Real numbers, with the weights that ship: ten steps, judged on a photo that tuning does not see."""
     swapper = Swapper.from_pretrained("default", device="cpu")

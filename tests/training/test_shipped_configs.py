@@ -17,7 +17,7 @@ from stylegan_swap.weights import save_weights
 from tests.training.painted import painted_photos
 
 # One step takes longer than 10 s on a slow core, or more than 6 GB.
-LARGE = {"gan-1024", "gan-ffhq", "swap-1024", "swap-ffhq"}
+LARGE = {"gan-256", "gan-1024", "gan-ffhq", "invert-256", "swap-512", "swap-1024", "swap-ffhq"}
 NAMES = [
     pytest.param(name, marks=pytest.mark.exhaustive if name in LARGE else ())
     for name in sorted(shipped_configs())
