@@ -95,7 +95,9 @@ def changed(module, before):
     return {name for name, p in module.named_parameters() if not torch.equal(p, before[name])}
 
 
-@pytest.mark.parametrize(("optimiser", "rate"), [("ranger", 0.01), pytest.param("adam", 0.005, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    ("optimiser", "rate"), [("ranger", 0.01), pytest.param("adam", 0.005, marks=pytest.mark.exhaustive)]
+)
 def test_the_light_encoder_learns_and_the_generator_stays(identity, generator_file, optimiser, rate):
     stage = invert_stage(
         identity, generator_file, optimiser=optimiser, learning_rate=rate, weights={**FAST, "w_norm": 0.0}
