@@ -25,6 +25,7 @@ from cuda_ops.fused_epilogue import check_ending
 from cuda_ops.toolchain import BuildError
 
 MOST_TAPS = 4
+_DTYPES = (torch.float32, torch.bfloat16)
 # Smaller results are not worth a compiler; never by what ran before, so that results do not depend on it.
 _WORTH = 1 << 17
 _lock = threading.Lock()
@@ -59,7 +60,9 @@ def cpu_kernels_serve(x: Tensor, numel: int) -> bool:
         return False
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
         return False
-    if x.dtype not in (torch.float32, torch.bfloat16) or not arguments.channels_last(x):
+    # Under autocast the convolution's result has another type than what goes into it.
+    mixed = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") not in _DTYPES
+    if mixed or x.dtype not in _DTYPES or not arguments.channels_last(x):
         return False
     return requested() != "torch" and isinstance(_library(), ctypes.CDLL)
 
@@ -97,10 +100,15 @@ def finish(
         `[batch, channels, h', w']`, channels last; `x` itself where there is no filter.
 
     Raises:
-        ValueError: operands that do not fit.
+        ValueError: operands that do not fit, another number type, or a gradient is wanted.
         RuntimeError: the kernels cannot be had.
         MemoryError: there is no memory for a row.
     """
+    if x.dtype not in _DTYPES or (torch.is_grad_enabled() and x.requires_grad):
+        raise ValueError(
+            f"cuda_ops: the CPU kernels take float32 and bfloat16 and give no gradients, got {x.dtype}; "
+            "plain torch serves the rest, ask `cpu_kernels_serve` first."
+        )
     batch, channels, height, width = x.shape
     along_y, along_x = taps or ([], [])
     x0, x1, y0, y1 = padding

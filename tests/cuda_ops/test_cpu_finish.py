@@ -163,6 +163,10 @@ def test_operands_that_do_not_fit_are_refused(kernels):
         )
     with pytest.raises(ValueError, match="gain"):
         finish(x, gain=0.0)
+    with pytest.raises(ValueError, match="float16"):
+        finish(x.half())
+    with pytest.raises(ValueError, match="no gradients"):
+        finish(x.clone().requires_grad_())
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -202,6 +206,10 @@ def test_when_they_serve(kernels, monkeypatch):
         assert not cpu_kernels_serve(x.contiguous(), WORTH)
         assert not cpu_kernels_serve(x.to("meta"), WORTH)
         assert not cpu_kernels_serve(torch.nn.Parameter(x), WORTH)
+        with torch.autocast("cpu", dtype=torch.float16):
+            assert not cpu_kernels_serve(x, WORTH)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert cpu_kernels_serve(x, WORTH)
         seen = []
         torch.func.vmap(lambda one: seen.append(cpu_kernels_serve(one[None], WORTH)) or one)(x)
         assert seen == [False]
