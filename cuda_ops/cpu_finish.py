@@ -19,9 +19,10 @@ from torch import Tensor
 
 from cuda_ops import arguments
 from cuda_ops.arguments import DTYPES, address
-from cuda_ops.build import build, cpu_recipe, find_built
+from cuda_ops.build import cpu_recipe, find_built
 from cuda_ops.dispatch import ENVIRONMENT, refuse_known_failure, requested
 from cuda_ops.fused_epilogue import check_ending
+from cuda_ops.library import loaded
 from cuda_ops.toolchain import BuildError
 
 MOST_TAPS = 4
@@ -199,13 +200,7 @@ def _load() -> ctypes.CDLL | str:
         return str(error)
     try:
         refuse_known_failure(recipe)
-        path = build(recipe)
-        try:
-            return checked_cpu_library(path, recipe.key)
-        except BuildError:
-            # Whole but unusable: from another machine that shares the cache, or half replaced.
-            (path.parent / "build.json").unlink(missing_ok=True)
-            return checked_cpu_library(build(recipe), recipe.key)
+        return loaded(recipe, checked_cpu_library)
     except BuildError as error:
         warnings.warn(
             f"the CPU kernels are not in use, plain torch is (slower, same results): {error}. "

@@ -6,7 +6,9 @@ Road: beside it. `library_for` is what the operations use; which library is in u
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -98,8 +100,20 @@ class Library:
             )
 
 
+_Loaded = TypeVar("_Loaded")
+
+
 def load_built(recipe: Recipe, folder: Path | None = None) -> Library:
     """The library of a recipe, built if need be; one that does not load is built once more.
+
+    Raises:
+        BuildError: it cannot be built or loaded.
+    """
+    return loaded(recipe, Library, folder)
+
+
+def loaded(recipe: Recipe, load: Callable[[Path, str], _Loaded], folder: Path | None = None) -> _Loaded:
+    """What `load` makes of a recipe's library and key, under the rules of `load_built`.
 
     Raises:
         BuildError: it cannot be built or loaded.
@@ -107,11 +121,11 @@ def load_built(recipe: Recipe, folder: Path | None = None) -> Library:
     cached = find_built(recipe, folder)
     if cached is not None:
         try:
-            return Library(cached, recipe.key)
+            return load(cached, recipe.key)
         except BuildError:
             # Whole but unusable, such as from another machine that shares the cache.
             (cached.parent / "build.json").unlink(missing_ok=True)
-    return Library(build(recipe, folder), recipe.key)
+    return load(build(recipe, folder), recipe.key)
 
 
 _in_use: dict[str, Library] = {}

@@ -24,7 +24,7 @@ MOST = 2.0
 # Squared grey levels: below, both are flat.
 _FLOOR = 0.5
 # Finer bands than those of a picture with so many times the network's pixels are one band.
-_WORK = 4
+WORK = 4
 
 
 def match_contrast(image: np.ndarray, photo: np.ndarray, resolved: int) -> np.ndarray:
@@ -38,7 +38,7 @@ def match_contrast(image: np.ndarray, photo: np.ndarray, resolved: int) -> np.nd
     Returns:
         float32 ``[P, P, 3]``, not clipped.
     """
-    side, work = image.shape[0], min(image.shape[0], _WORK * resolved)
+    side, work = image.shape[0], min(image.shape[0], WORK * resolved)
     unit = work / resolved
     grey, like = luma(image), luma(photo)
     finest: tuple[np.ndarray, np.ndarray] | None = None

@@ -10,23 +10,22 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.align import enlarged
+from stylegan_swap.band_contrast import WORK
+from stylegan_swap.faces.align import enlarged, enlarged_points
 from stylegan_swap.faces.colour import luma
 from stylegan_swap.methods.warp import AlignedFace, warp_swap
 
 # What is finer than a Gaussian of so many of the network's pixels is the photo's.
 SCALE = 1.5
-# Energy of what is fine in the photo, as a share of that in the drawing, below which it counts as soft.
-SOFT = 0.5
 # Softness of the region's edge, in the same pixels.
 EDGE = 2.0
 # The band that must be drawn already, and the radius within which that is looked for, in the same pixels.
 COARSE = 6.0
 WINDOW = 4.0
-# Amplitudes of that band, as shares of the photo's, from which the photo is trusted and trusted fully.
+# Energy of what is fine in the photo, as a share of that in the drawing, below which it counts as soft.
+SOFT = 0.5
+# Amplitudes of the coarser band, as shares of the photo's, from which the photo is trusted and trusted fully.
 DRAWN = (0.25, 0.6)
-# Crops of more than so many times the network's pixels are worked on at that size.
-_WORK = 4
 # Squared grey levels below which a band counts as flat.
 _FLOOR = 4.0
 
@@ -46,10 +45,10 @@ def with_texture_of(
     Returns:
         float32 ``[P, P, 3]``, not clipped.
     """
-    side, work = image.shape[0], min(image.shape[0], _WORK * resolved)
+    side, work = image.shape[0], min(image.shape[0], WORK * resolved)
     unit = work / resolved
     drawn, there = (one if work == side else enlarged(one, work) for one in (image, photo))
-    attribute = AlignedFace(there, (points + 0.5) * (work / side) - 0.5)
+    attribute = AlignedFace(there, enlarged_points(points, side, work))
     carried, known = warp_swap(identity, attribute, bare=True)
     share = cv2.GaussianBlur(known, (0, 0), EDGE * unit) * known
     coarse = [cv2.GaussianBlur(one, (0, 0), SCALE * unit) for one in (drawn, carried)]

@@ -21,7 +21,7 @@ import torch
 
 from stylegan_swap.band_contrast import match_contrast
 from stylegan_swap.carried_texture import with_texture_of
-from stylegan_swap.faces.align import Alignment, enlarged
+from stylegan_swap.faces.align import Alignment, enlarged, enlarged_points
 from stylegan_swap.faces.colour import luma, structure_band
 from stylegan_swap.faces.eyes import with_eyes_of
 from stylegan_swap.faces.mask import fill_polygon, inner_mouth_mask
@@ -149,8 +149,8 @@ def _carried(
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image of the identity on the attribute's landmarks, and where it shows anything of use, 0..1."""
     size = image.shape[0]
-    own = (identity.landmarks + 0.5) * (size / identity.crop.shape[0]) - 0.5
-    there = (points + 0.5) * (size / side) - 0.5
+    own = enlarged_points(identity.landmarks, identity.crop.shape[0], size)
+    there = enlarged_points(points, side, size)
     closed = 1 - np.clip(inner_mouth_mask(own, size, CLOSED), 0, 1)[..., None]
     stack = np.concatenate([image, closed], 2).transpose(2, 0, 1)[None]
     moved, kept = warp_to_landmarks(
@@ -188,7 +188,7 @@ def _features(points: np.ndarray, side: int) -> np.ndarray:
     """Eyes, brows and mouth, with soft edges: float32 ``[side, side]``."""
     drawn = 256
     lips, _, brows, eyes = region_masks(points, side, drawn)
-    small = (points + 0.5) * (drawn / side) - 0.5
+    small = enlarged_points(points, side, drawn)
     mask = np.maximum.reduce([lips, brows, eyes, fill_polygon(small[48:60], drawn)])
     radius = MARGIN * drawn
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(radius) + 1,) * 2)

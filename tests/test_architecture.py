@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "editing": {"atomic", "convert", "errors", "inversion", "models", "weights"},
     "band_contrast": {"faces"},
-    "carried_texture": {"faces", "methods"},
+    "carried_texture": {"band_contrast", "faces", "methods"},
     "fine_detail": {"band_contrast", "carried_texture", "faces", "methods", "models"},
     "result": {"content_credentials", "errors", "faces", "fine_detail", "images", "models", "watermark"},
     "photo_editing": {"editing", "errors", "faces", "images", "inversion", "methods", "result", "watermark"},

@@ -138,6 +138,11 @@ def enlarged(image: np.ndarray, side: int) -> np.ndarray:
     return resample(image, matrix, (side, side), border=cv2.BORDER_REFLECT_101)
 
 
+def enlarged_points(points: np.ndarray, side: int, new_side: int) -> np.ndarray:
+    """Where points ``[N, 2]`` of a square image lie after ``enlarged`` to another side."""
+    return (points + 0.5) * (new_side / side) - 0.5
+
+
 def _needed_region(
     pixels: np.ndarray, matrix: np.ndarray, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:

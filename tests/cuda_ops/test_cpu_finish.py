@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from cuda_ops import cpu_finish, cpu_kernels
-from cuda_ops.build import Recipe, cpu_recipe
+from cuda_ops.build import Recipe, build, cpu_recipe
 from cuda_ops.cpu_finish import cpu_kernels_serve, finish, separable
 from cuda_ops.toolchain import BuildError
 from stylegan_swap.models.generator import Generator
@@ -280,6 +280,7 @@ def test_a_library_that_does_not_load_is_built_anew(unloaded, kernels, monkeypat
     monkeypatch.setattr(cpu_finish, "checked_cpu_library", check)
     assert "not compiled yet" in cpu_kernels()
     with caplog.at_level(logging.INFO):
+        build(cpu_recipe())
         assert isinstance(cpu_finish._library(), ctypes.CDLL)
     assert len(tried) == 2
     assert caplog.text.count("compiling the CPU kernels") == 2
@@ -291,7 +292,7 @@ def test_wrong_libraries_are_refused(kernels, tmp_path):
     junk.write_bytes(b"junk")
     with pytest.raises(BuildError, match="cannot be loaded"):
         cpu_finish.checked_cpu_library(junk, "key")
-    path = cpu_finish.build(cpu_recipe())
+    path = build(cpu_recipe())
     with pytest.raises(BuildError, match="other sources"):
         cpu_finish.checked_cpu_library(path, "another")
 
