@@ -60,7 +60,10 @@ class Processes:
         for number, (process, pipe) in self._workers.items():
             watched |= {process.sentinel: number, pipe: number}
         found: list[Ready | Done | Refused | Died] = []
-        for number in sorted({watched[thing] for thing in wait(list(watched), timeout)}):
+        heard = {watched[thing] for thing in wait(list(watched), timeout)}
+        # A process that the program forked meanwhile may hold a dead worker's pipes open: they stay silent.
+        heard |= {number for number, (process, _) in self._workers.items() if not process.is_alive()}
+        for number in sorted(heard):
             process, pipe = self._workers[number]
             alive = process.is_alive()
             # What it said before it died still counts.

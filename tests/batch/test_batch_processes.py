@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -72,6 +73,37 @@ def test_an_idle_worker_that_dies_is_an_event_of_its_own():
         assert engine.events(0) == []
     finally:
         engine.stop()
+
+
+def test_a_death_is_seen_while_somebody_else_holds_the_pipes_open():
+    engine = Processes(Quick)
+    number = engine.start()
+    assert wait_for(engine) == Ready(number)
+    # A fork has all of it, also the worker's ends, and stays.
+    process, pipe = engine._workers[number]
+    (silent, one), (mute, other) = multiprocessing.Pipe(), multiprocessing.Pipe()
+    engine._workers[number] = (Unheard(process, mute.fileno()), silent)
+    os.kill(process.pid, signal.SIGKILL)
+    try:
+        deadline = time.monotonic() + 30
+        found = []
+        while not found and time.monotonic() < deadline:
+            found = engine.events(0.1)
+        assert found == [Died(number, "was killed by SIGKILL")]
+    finally:
+        for end in (one, other, mute, pipe):
+            end.close()
+        engine.stop()
+
+
+class Unheard:
+    """A process whose end does not show at its sentinel."""
+
+    def __init__(self, process, sentinel: int) -> None:
+        self.process, self.sentinel = process, sentinel
+
+    def __getattr__(self, name: str):
+        return getattr(self.process, name)
 
 
 def test_stopping_ends_busy_workers_and_those_that_ignore_ctrl_c():
