@@ -19,11 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.bias_act import bias_act, leaky_relu
-from cuda_ops.dispatch import use_kernels
-from cuda_ops.fused_epilogue import fused_epilogue
 from cuda_ops.modulated_conv2d import modulated_conv2d, square_sum
 from cuda_ops.precision import as_given
 from cuda_ops.upfirdn2d import setup_filter, upfirdn2d
+from cuda_ops.winograd import winograd_weight
 
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
 """Low-pass taps of StyleGAN2."""
@@ -261,6 +260,7 @@ class ModulatedConv2d(nn.Module):
         if resample is not None:
             self.blur = Blur(taps, factor=2 if resample == "up" else 1)
         self._squares: tuple[object, Tensor] | None = None
+        self._winograd: tuple[object, Tensor] | None = None
 
     def for_inference(self) -> None:
         """Lay the weight out as the convolution reads it, and remember the sums of its squares.
@@ -275,7 +275,7 @@ class ModulatedConv2d(nn.Module):
             turned = kernels.transpose(0, 1) if self.resample == "up" else kernels
             turned = turned.contiguous(memory_format=torch.channels_last)
             self.weight.data = (turned.transpose(0, 1) if self.resample == "up" else turned)[None]
-            self._squares = None
+            self._squares = self._winograd = None
             if self.demodulate and not self.weight.is_inference():
                 self._squares = (self._stamp(), square_sum(self.weight[0]))
 
@@ -291,9 +291,18 @@ class ModulatedConv2d(nn.Module):
             return None
         return kept[1] if not self.weight.is_inference() and kept[0] == self._stamp() else None
 
+    def remembered_winograd_weight(self) -> Tensor | None:
+        """The weight as `winograd_conv2d` reads it, worked out once, or None without `for_inference`."""
+        if self.remembered_square_sum() is None:
+            return None
+        kept = self._winograd
+        if kept is None or kept[0] != self._stamp():
+            kept = self._winograd = (self._stamp(), winograd_weight(self.weight.detach()[0]))
+        return kept[1]
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ModulatedConv2d:
         """`to`, `half`, `cuda` and their like: the values may change."""
-        self._squares = None
+        self._squares = self._winograd = None
         return super()._apply(fn, recurse)
 
     def forward(self, x: Tensor, w: Tensor, bias: Tensor | None = None, gain: float = 1.0) -> Tensor:
@@ -328,67 +337,6 @@ class ModulatedConv2d(nn.Module):
     def extra_repr(self) -> str:
         """What `print` shows."""
         return f"{list(self.weight.shape[1:])}, demodulate={self.demodulate}, resample={self.resample}"
-
-
-class ConvLayer(nn.Sequential):
-    """Discriminator layer: [blur], equalised convolution, [bias and leaky ReLU ×√2], in one pass each.
-
-    Keys are the indices of those parts that exist: `0.kernel` (down only), then `weight`,
-    then `bias`.
-
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        kernel: side of the kernel, odd.
-        down: filter and halve the size.
-        activate: end with bias and leaky ReLU; without it there is no bias either.
-        taps: FIR taps of one axis.
-
-    Source: StyleGAN2 (Karras et al. 2020), residual discriminator.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        down: bool = False,
-        activate: bool = True,
-        taps: Sequence[float] = FIR_TAPS,
-    ) -> None:
-        parts: list[nn.Module] = []
-        if down:
-            total = len(taps) - 2 + kernel - 1
-            parts.append(Blur(taps, ((total + 1) // 2, total // 2)))
-        parts.append(
-            EqualizedConv2d(
-                in_channels, out_channels, kernel, 2 if down else 1, 0 if down else kernel // 2, bias=False
-            )
-        )
-        if activate:
-            parts.append(BiasedLeakyReLU(out_channels))
-        super().__init__(*parts)
-        self.down = down
-        self.activate = activate
-        self.kernel = kernel
-
-    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
-        """Map `[batch, in, h, w]` to `[batch, out, h', w']` times `gain` (above 0)."""
-        conv = self[1] if self.down else self[0]
-        stride = None
-        if self.down:
-            # A 1×1 kernel sees only every second filtered sample: do not compute the others.
-            pointwise = self.kernel == 1
-            x = self[0](x, down=2 if pointwise else 1)
-            stride = 1 if pointwise else 2
-        if not self.activate:
-            return conv(x, gain=gain, stride=stride)
-        act: BiasedLeakyReLU = self[-1]  # type: ignore[assignment]
-        if use_kernels(x):
-            slope, total = act.slope, act.gain * gain
-            return fused_epilogue(conv(x, stride=stride), bias=act.bias, slope=slope, gain=total)
-        y = conv(x, gain=act.gain * gain, extra_bias=act.bias, stride=stride)
-        return leaky_relu(y, act.slope, in_place=True)
 
 
 def _check_positive(layer: str, **sizes: float) -> None:

@@ -21,6 +21,7 @@ from cuda_ops.fused_epilogue import fused_epilogue
 from cuda_ops.fused_fir import fir_serves, fused_fir
 from cuda_ops.modulated_conv2d import square_sum
 from cuda_ops.upfirdn2d import fir, up_padding
+from cuda_ops.winograd import winograd_conv2d
 
 # As in modulated_conv2d: what a number of the folded weight costs, measured in numbers of the image.
 _FOLD_COST = 2.0
@@ -42,6 +43,7 @@ def fused_styled_conv2d(
     gain: float = 1.0,
     clamp: float | None = None,
     weight_square_sum: Tensor | None = None,
+    turned_weight: Tensor | None = None,
     eps: float = 1e-8,
 ) -> Tensor:
     """Compute `clamp(gain · lrelu(modulated convolution + strength · noise + bias), ±clamp)`.
@@ -65,6 +67,7 @@ def fused_styled_conv2d(
         gain: after it, above 0.
         clamp: limit of the result; None for none.
         weight_square_sum: `[out, in]`, what `square_sum(weight)` gives, if the caller has it.
+        turned_weight: what `winograd_weight(weight)` gives, where that way is to be taken and `up` is 1.
         eps: keeps the normalisation finite.
 
     Returns:
@@ -83,6 +86,19 @@ def fused_styled_conv2d(
             squares = square_sum(weight) if weight_square_sum is None else weight_square_sum
             energy = s.square() @ squares.to(exact).t()
             scale = torch.rsqrt(energy * weight_gain**2 + eps) * weight_gain
+        if turned_weight is not None and up == 1:
+            return winograd_conv2d(
+                x,
+                turned_weight,
+                style=s,
+                scale=scale,
+                noise=noise,
+                strength=strength,
+                bias=bias,
+                slope=slope,
+                gain=gain,
+                clamp=clamp,
+            )
         moved = x.numel() * (1.0 + (weight.shape[0] / weight.shape[1]) * up**2)
         if x.shape[0] == 1 and moved > _FOLD_COST * weight.numel():
             kernel = (weight * (s[0, None, :, None, None] * scale[0, :, None, None, None])).to(x.dtype)

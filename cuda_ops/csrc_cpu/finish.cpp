@@ -1,75 +1,18 @@
 // What follows a convolution of the generator, for the CPU: FIR filter, demodulation, noise, bias, leaky ReLU,
 // gain and clamp in one pass over a channels-last image. Plain torch takes four to six passes for the same.
 //
-// Plain C outside and no symbol from anywhere: the threads are those of the OpenMP runtime that torch has
-// loaded, whose entry is handed over by address, so that two runtimes never fight over the cores.
-#include <atomic>
+// Plain C outside and no symbol from anywhere.
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
+
+#include "floats.h"
+#include "threads.h"
 
 namespace {
-
-typedef float Floats __attribute__((vector_size(64)));
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef int32_t Signed __attribute__((vector_size(64)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
-constexpr int64_t kLanes = 16;
 constexpr int kMostTaps = 4;
-
-struct Bfloat16 {
-  uint16_t bits;
-};
-
-inline float wide(float x) { return x; }
-
-inline float wide(Bfloat16 x) {
-  const uint32_t bits = uint32_t{x.bits} << 16;
-  float y;
-  std::memcpy(&y, &bits, sizeof y);
-  return y;
 }
 
-inline void narrow(float x, float* to) { *to = x; }
-
-// To the nearest, ties to even; NaN stays NaN.
-inline void narrow(float x, Bfloat16* to) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  to->bits = x != x ? uint16_t{0x7fc0} : uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-inline Floats load(const float* from) {
-  Floats x;
-  std::memcpy(&x, from, sizeof x);
-  return x;
-}
-
-inline Floats load(const Bfloat16* from) {
-  Halves halves;
-  std::memcpy(&halves, from, sizeof halves);
-  const Words bits = __builtin_convertvector(halves, Words) << 16;
-  Floats x;
-  std::memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
-inline void store(Floats x, float* to) { std::memcpy(to, &x, sizeof x); }
-
-inline void store(Floats x, Bfloat16* to) {
-  Words bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  const Words is_nan = (Words)(x != x);
-  const Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const Halves halves = __builtin_convertvector((rounded & ~is_nan) | (is_nan & 0x7fc0), Halves);
-  std::memcpy(to, &halves, sizeof halves);
-}
-
-inline Floats chosen(Signed condition, Floats yes, Floats no) { return condition ? yes : no; }
-
-}  // namespace
-
-// Field by field that of `cuda_ops/cpu_finish.py`.
+// Field by field that of `cuda_ops/cpu_library.py`.
 extern "C" struct Finish {
   int64_t n, c, h, w;      // of the result, [n, h, w, c]
   int64_t in_h, in_w;      // of what is read
@@ -88,35 +31,6 @@ extern "C" struct Finish {
 };
 
 namespace {
-
-struct Job {
-  const Finish* a;
-  std::atomic<int64_t> next{0};
-  std::atomic<int> failed{0};
-  int64_t rows_at_once;
-};
-
-template <class T>
-inline T finished(T x, T scale, T offset, float slope, float limit);
-
-template <>
-inline float finished(float x, float scale, float offset, float slope, float limit) {
-  float v = x * scale + offset;
-  v = v > 0 ? v : v * slope;
-  if (limit >= 0) v = v > limit ? limit : v < -limit ? -limit : v;
-  return v;
-}
-
-template <>
-inline Floats finished(Floats x, Floats scale, Floats offset, float slope, float limit) {
-  Floats v = x * scale + offset;
-  v = chosen((Signed)(v > 0.0f), v, v * slope);
-  if (limit >= 0) {
-    const Floats most = Floats{} + limit;
-    v = chosen((Signed)(v > most), most, chosen((Signed)(v < -most), -most, v));
-  }
-  return v;
-}
 
 // One row without a filter.
 template <class T>
@@ -202,21 +116,25 @@ void filtered_row(const Finish& a, int64_t n, int64_t row, T* to, const T* noise
   }
 }
 
+// Rows of the result, as many as a thread takes at once.
+int64_t rows_at_once(const Finish& a) {
+  const int64_t pieces = int64_t{a.threads} * 4;
+  return a.n * a.h / pieces > 1 ? a.n * a.h / pieces : 1;
+}
+
 template <class T>
-void work(Job& job) {
+void work(Job<Finish>& job) {
   const Finish& a = *job.a;
-  const int64_t total = a.n * a.h;
+  const int64_t total = a.n * a.h, rows = rows_at_once(a);
   const bool in_blocks = a.taps_y == kMostTaps && a.taps_x == kMostTaps && a.c % kLanes == 0;
   T* zeros = nullptr;
   if (in_blocks && (zeros = static_cast<T*>(std::calloc(a.in_w * a.c, sizeof(T)))) == nullptr) {
     job.failed = 1;
     return;
   }
-  while (true) {
-    const int64_t start = job.next.fetch_add(job.rows_at_once);
-    if (start >= total) break;
-    const int64_t end = start + job.rows_at_once < total ? start + job.rows_at_once : total;
-    for (int64_t each = start; each < end;) {
+  for (int64_t piece; (piece = job.take()) >= 0;) {
+    const int64_t end = (piece + 1) * rows < total ? (piece + 1) * rows : total;
+    for (int64_t each = piece * rows; each < end;) {
       const int64_t n = each / a.h, row = each % a.h;
       T* const to = static_cast<T*>(a.y) + each * a.w * a.c;
       const T* noise = static_cast<const T*>(a.noise);
@@ -239,8 +157,8 @@ void work(Job& job) {
   std::free(zeros);
 }
 
-void entry(void* given) {
-  Job& job = *static_cast<Job*>(given);
+void finish_entry(void* given) {
+  Job<Finish>& job = *static_cast<Job<Finish>*>(given);
   if (job.a->dtype == 0) {
     work<float>(job);
   } else {
@@ -250,24 +168,15 @@ void entry(void* given) {
 
 }  // namespace
 
-#define EXPORTED extern "C" __attribute__((visibility("default")))
-
 EXPORTED const char* cpu_ops_key() { return CUDA_OPS_KEY; }
 
 EXPORTED int64_t cpu_ops_size() { return sizeof(Finish); }
 
 // 0, or 1 where memory for a row was not to be had; what `y` holds is then undefined.
 EXPORTED int cpu_ops_finish(const Finish* a) {
-  Job job;
+  Job<Finish> job;
   job.a = a;
-  const int64_t total = a->n * a->h;
-  const int64_t pieces = int64_t{a->threads} * 4;
-  job.rows_at_once = total / pieces > 1 ? total / pieces : 1;
-  typedef void (*Parallel)(void (*)(void*), void*, unsigned, unsigned);
-  if (a->parallel && a->threads > 1 && total > 1) {
-    reinterpret_cast<Parallel>(a->parallel)(entry, &job, static_cast<unsigned>(a->threads), 0);
-  } else {
-    entry(&job);
-  }
-  return job.failed;
+  const int64_t total = a->n * a->h, rows = rows_at_once(*a);
+  job.pieces = (total + rows - 1) / rows;
+  return run(job, finish_entry, a->parallel, a->threads);
 }

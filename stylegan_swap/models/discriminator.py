@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.layers import ConvLayer, EqualizedLinear
+from cuda_ops.conv_layer import ConvLayer
+from cuda_ops.layers import EqualizedLinear
 from stylegan_swap.models.generator import check_channels, resolutions_of
 
 

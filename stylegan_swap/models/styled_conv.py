@@ -18,6 +18,7 @@ from cuda_ops.fused_to_rgb import fused_to_rgb
 from cuda_ops.layers import BiasedLeakyReLU, ModulatedConv2d, Upsample
 from cuda_ops.precision import as_given
 from cuda_ops.styled_conv2d import fused_styled_conv2d
+from cuda_ops.winograd import winograd_serves
 
 
 class NoiseWeight(nn.Module):
@@ -82,6 +83,7 @@ class StyledConv(nn.Module):
 
     def _fused(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         conv = self.conv
+        turned = conv.resample is None and winograd_serves(x, conv.weight)
         return fused_styled_conv2d(
             x,
             conv.weight[0],
@@ -96,6 +98,7 @@ class StyledConv(nn.Module):
             gain=math.sqrt(2),
             clamp=self.conv_clamp,
             weight_square_sum=conv.remembered_square_sum(),
+            turned_weight=conv.remembered_winograd_weight() if turned else None,
         )
 
 

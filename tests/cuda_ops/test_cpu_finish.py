@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cuda_ops import cpu_finish, cpu_kernels
+from cuda_ops import cpu_finish, cpu_kernels, cpu_library
 from cuda_ops.build import Recipe, build, cpu_recipe
 from cuda_ops.cpu_finish import cpu_kernels_serve, finish, separable
 from cuda_ops.toolchain import BuildError
@@ -31,8 +31,8 @@ def kernels(pytestconfig, monkeypatch):
         pytest.skip(f"the CPU kernels need a compiler: {error}")
     monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(pytestconfig.cache.mkdir("cpu_kernels")))
     monkeypatch.delenv("STYLEGAN_SWAP_OPS", raising=False)
-    monkeypatch.setattr(cpu_finish, "_loaded", [])
-    assert isinstance(cpu_finish._library(), ctypes.CDLL)
+    monkeypatch.setattr(cpu_library, "_loaded", [])
+    assert isinstance(cpu_library.cpu_library(), ctypes.CDLL)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def unloaded(monkeypatch, tmp_path):
     """Nothing is known yet of kernels."""
     monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
     monkeypatch.delenv("STYLEGAN_SWAP_OPS", raising=False)
-    monkeypatch.setattr(cpu_finish, "_loaded", [])
+    monkeypatch.setattr(cpu_library, "_loaded", [])
     return tmp_path / "ops"
 
 
@@ -236,7 +236,7 @@ def test_without_a_compiler_nobody_is_warned(unloaded, monkeypatch):
     def missing(environ=None):
         raise BuildError("no C++ compiler was found; install g++")
 
-    monkeypatch.setattr(cpu_finish, "cpu_recipe", missing)
+    monkeypatch.setattr(cpu_library, "cpu_recipe", missing)
     x = torch.randn(1, 16, 8, 8).contiguous(memory_format=LAST)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -250,7 +250,7 @@ def test_a_compiler_that_fails_is_told_once_and_never_tried_again(unloaded, monk
     script = tmp_path / "broken"
     script.write_text("#!/bin/sh\necho once >> '%s'\necho 'fatal error: no'\nexit 1\n" % (tmp_path / "runs"))
     script.chmod(0o755)
-    monkeypatch.setattr(cpu_finish, "cpu_recipe", lambda: Recipe("cpu", str(script), "1", ("-O3",)))
+    monkeypatch.setattr(cpu_library, "cpu_recipe", lambda: Recipe("cpu", str(script), "1", ("-O3",)))
     x = torch.randn(1, 16, 8, 8).contiguous(memory_format=LAST)
     with torch.no_grad():
         with pytest.warns(RuntimeWarning, match="fatal error: no.*STYLEGAN_SWAP_OPS=torch"):
@@ -260,7 +260,7 @@ def test_a_compiler_that_fails_is_told_once_and_never_tried_again(unloaded, monk
             assert not cpu_kernels_serve(x, WORTH)
         assert "fatal error" in cpu_kernels()
         # Another process finds the record.
-        monkeypatch.setattr(cpu_finish, "_loaded", [])
+        monkeypatch.setattr(cpu_library, "_loaded", [])
         with pytest.warns(RuntimeWarning, match="failed before"):
             assert not cpu_kernels_serve(x, WORTH)
     assert (tmp_path / "runs").read_text() == "once\n"
@@ -268,20 +268,20 @@ def test_a_compiler_that_fails_is_told_once_and_never_tried_again(unloaded, monk
 
 def test_a_library_that_does_not_load_is_built_anew(unloaded, kernels, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
-    monkeypatch.setattr(cpu_finish, "_loaded", [])
+    monkeypatch.setattr(cpu_library, "_loaded", [])
     tried = []
 
-    def check(path, key, original=cpu_finish.checked_cpu_library):
+    def check(path, key, original=cpu_library.checked_cpu_library):
         tried.append(path)
         if len(tried) == 1:
             raise BuildError("from another machine")
         return original(path, key)
 
-    monkeypatch.setattr(cpu_finish, "checked_cpu_library", check)
+    monkeypatch.setattr(cpu_library, "checked_cpu_library", check)
     assert "not compiled yet" in cpu_kernels()
     with caplog.at_level(logging.INFO):
         build(cpu_recipe())
-        assert isinstance(cpu_finish._library(), ctypes.CDLL)
+        assert isinstance(cpu_library.cpu_library(), ctypes.CDLL)
     assert len(tried) == 2
     assert caplog.text.count("compiling the CPU kernels") == 2
     assert "compiled, in" in cpu_kernels()
@@ -291,10 +291,10 @@ def test_wrong_libraries_are_refused(kernels, tmp_path):
     junk = tmp_path / "cuda_ops.so"
     junk.write_bytes(b"junk")
     with pytest.raises(BuildError, match="cannot be loaded"):
-        cpu_finish.checked_cpu_library(junk, "key")
+        cpu_library.checked_cpu_library(junk, "key")
     path = build(cpu_recipe())
     with pytest.raises(BuildError, match="other sources"):
-        cpu_finish.checked_cpu_library(path, "another")
+        cpu_library.checked_cpu_library(path, "another")
 
 
 def test_the_key_knows_the_instructions(monkeypatch):
@@ -313,7 +313,7 @@ def test_every_instruction_set_gives_the_same_numbers(kernels, monkeypatch, tmp_
     monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
     for name in ("AVX512", "AVX2", "DEFAULT"):
         monkeypatch.setattr("cuda_ops.build._capability", lambda name=name: name)
-        monkeypatch.setattr(cpu_finish, "_loaded", [])
+        monkeypatch.setattr(cpu_library, "_loaded", [])
         results.append(finish(x, taps=(TAPS, TAPS), padding=(1, 1, 1, 1), slope=0.2).float())
     assert torch.equal(results[0], results[1])
     # Without fused multiplication and addition sums are rounded once more.

@@ -1,0 +1,170 @@
+"""The CPU kernels as Python calls them: compiled once where there is a compiler, loaded, tried, trusted.
+
+Road: beside it. `cpu_finish` and `winograd` call what is found here; `library` is its like for CUDA.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import threading
+import warnings
+from ctypes import c_float, c_int32, c_int64, c_void_p
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from cuda_ops.build import cpu_recipe, find_built
+from cuda_ops.dispatch import ENVIRONMENT, refuse_known_failure, requested
+from cuda_ops.library import loaded
+from cuda_ops.toolchain import BuildError
+
+MOST_TAPS = 4
+_lock = threading.Lock()
+
+
+class Finish(ctypes.Structure):
+    """The argument list of a pass over an image, field by field that of `csrc_cpu/finish.cpp`."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("n", "c", "h", "w", "in_h", "in_w", "pad_y", "pad_x")),
+        *((name, c_void_p) for name in ("x", "y", "scale", "bias", "noise")),
+        ("noise_n", c_int64),
+        ("parallel", c_void_p),
+        *((name, c_int32) for name in ("threads", "dtype", "taps_y", "taps_x")),
+        ("along_y", c_float * MOST_TAPS),
+        ("along_x", c_float * MOST_TAPS),
+        *((name, c_float) for name in ("strength", "slope", "limit")),
+    )
+
+
+class Winograd(ctypes.Structure):
+    """The argument list of a convolution, field by field that of `csrc_cpu/winograd.cpp`."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("n", "in_c", "out_c", "h", "w")),
+        *((name, c_void_p) for name in ("x", "y", "weight", "style", "scale", "bias", "noise")),
+        ("noise_n", c_int64),
+        ("parallel", c_void_p),
+        ("threads", c_int32),
+        *((name, c_float) for name in ("strength", "slope", "limit")),
+    )
+
+
+def cpu_kernels() -> str:
+    """One sentence on the state of the CPU kernels; nothing is compiled."""
+    if requested() == "torch":
+        return "off: chosen by the user"
+    if _loaded and isinstance(_loaded[0], str):
+        return f"off: {_loaded[0]}"
+    try:
+        recipe = cpu_recipe()
+        if (path := find_built(recipe)) is not None:
+            return f"compiled, in {path.parent}"
+        refuse_known_failure(recipe)
+    except BuildError as error:
+        return f"off: {error}"
+    return f"not compiled yet; the first large image does it with {recipe.compiler}, in seconds"
+
+
+_loaded: list[ctypes.CDLL | str] = []
+
+
+def cpu_library() -> ctypes.CDLL | str:
+    """The library, compiled and loaded at the first call, or why there is none."""
+    if not _loaded:
+        with _lock:
+            if not _loaded:
+                _loaded.append(_load())
+    return _loaded[0]
+
+
+def _load() -> ctypes.CDLL | str:
+    try:
+        recipe = cpu_recipe()
+    except BuildError as error:
+        # Without a compiler plain torch is what is to be expected: nobody is warned.
+        return str(error)
+    try:
+        refuse_known_failure(recipe)
+        return loaded(recipe, checked_cpu_library)
+    except BuildError as error:
+        warnings.warn(
+            f"the CPU kernels are not in use, plain torch is (slower, same results): {error}. "
+            f"{ENVIRONMENT}=torch silences this.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return str(error)
+
+
+def checked_cpu_library(path: Path, key: str) -> ctypes.CDLL:
+    """Load a library and try it on a few numbers.
+
+    Args:
+        path: the file.
+        key: of the recipe it must have been built by.
+
+    Raises:
+        BuildError: it is another library, does not load, or is wrong.
+    """
+    try:
+        library = ctypes.CDLL(str(path))
+        library.cpu_ops_key.restype = ctypes.c_char_p
+        library.cpu_ops_size.restype = c_int64
+        library.cpu_ops_winograd_size.restype = c_int64
+        sizes = library.cpu_ops_size(), library.cpu_ops_winograd_size()
+        fits = library.cpu_ops_key().decode() == key
+        library.cpu_ops_finish.argtypes = library.cpu_ops_winograd.argtypes = (c_void_p,)
+    except (OSError, AttributeError) as error:
+        raise BuildError(f"{path}: cannot be loaded ({error}); delete it and build again") from None
+    if not fits or sizes != (ctypes.sizeof(Finish), ctypes.sizeof(Winograd)):
+        raise BuildError(f"{path}: was built from other sources; delete it and build again")
+    if not (_finishes(library) and _convolves(library)):
+        raise BuildError(f"{path}: a trial run gave wrong numbers; delete it and build again")
+    return library
+
+
+def _finishes(library: ctypes.CDLL) -> bool:
+    x = torch.arange(-10.0, 10.0)
+    y, ones, zeros = x.clone(), torch.ones(20), torch.zeros(20)
+    given = Finish(*(1, 20, 1, 1, 1, 1), x=y.data_ptr(), y=y.data_ptr())
+    given.scale, given.bias = ones.data_ptr(), zeros.data_ptr()
+    given.threads, given.slope, given.limit = 1, 0.5, 4.0
+    library.cpu_ops_finish(ctypes.byref(given))
+    return torch.equal(y, torch.where(x > 0, x, x * 0.5).clamp(-4, 4))
+
+
+def _convolves(library: ctypes.CDLL) -> bool:
+    x, y = torch.linspace(-1, 1, 480).reshape(5, 6, 16), torch.full((5, 6, 32), torch.nan)
+    ones, zeros = torch.ones(32), torch.zeros(32)
+    # The kernel that leaves everything where it is, in the coordinates of F(4x4, 3x3).
+    along = torch.tensor([0, -1 / 6, 1 / 6, 1 / 12, -1 / 12, 0])
+    weight = torch.zeros(1, 36, 16, 32)
+    weight[0, :, range(16), range(16)] = torch.outer(along, along).reshape(36, 1)
+    given = Winograd(*(1, 16, 32, 5, 6), x.data_ptr(), y.data_ptr(), weight.data_ptr(), threads=1)
+    given.scale, given.bias, given.slope, given.limit = ones.data_ptr(), zeros.data_ptr(), 1.0, -1.0
+    library.cpu_ops_winograd(ctypes.byref(given))
+    return torch.allclose(y, F.pad(x, (0, 16)), atol=1e-5)
+
+
+@functools.cache
+def openmp() -> int | None:
+    """The address of GOMP_parallel in the OpenMP runtime that torch uses, None if there is none.
+
+    LLVM's and Intel's runtimes have it too.
+    """
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    paths = {line.split(maxsplit=5)[5] for line in lines if line.count("/") > 0 and len(line.split()) > 5}
+    # Other packages bring runtimes of their own: torch's is in its folder, or there is only one.
+    for path in sorted(paths, key=lambda path: ("/torch" not in path, path)):
+        if Path(path).name.startswith(("libgomp", "libiomp5", "libomp")):
+            try:
+                return ctypes.cast(ctypes.CDLL(path).GOMP_parallel, c_void_p).value
+            except (OSError, AttributeError):
+                continue
+    return None

@@ -1,0 +1,146 @@
+"""3×3 convolutions of the generator with a quarter of the multiplications, on a CPU in float32.
+
+Road: photo → detect → align → encoder → swapper → **generator** → paste. Where no gradient is wanted and
+there is a C++ compiler; `csrc_cpu/winograd.cpp` does the work, with modulation and all that follows a
+convolution in it.
+Source: Lavin & Gray, Fast Algorithms for Convolutional Neural Networks (CVPR 2016), F(4×4, 3×3).
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from cuda_ops.arguments import address
+from cuda_ops.cpu_library import Winograd, cpu_library, openmp
+from cuda_ops.fused_epilogue import check_ending
+
+# Channels of the image and of the result come in groups of so many.
+_IN, _OUT = 16, 32
+# Pixels of the result along the side of a tile, and tiles from which reading four times the weights pays.
+_TILE, _WORTH = 4, 48
+# G of the paper for the points 0, ±1, ±2 and infinity.
+_TO_POINTS = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
+
+
+def winograd_serves(x: Tensor, weight: Tensor) -> bool:
+    """Whether `winograd_conv2d` is the faster way; of tensors that `cpu_kernels_serve` was asked about.
+
+    Args:
+        x: `[batch, in, h, w]`.
+        weight: `[..., out, in, k, k]`, of a convolution that keeps the size.
+    """
+    if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32:
+        return False
+    out, inner, *kernel = weight.shape[-4:]
+    tiles = x.shape[0] * -(-x.shape[2] // _TILE) * -(-x.shape[3] // _TILE)
+    fits = kernel == [3, 3] and inner % _IN == 0 and out % _OUT == 0
+    return fits and tiles >= _WORTH and not torch.is_autocast_enabled("cpu")
+
+
+def winograd_weight(weight: Tensor) -> Tensor:
+    """Transform a weight for `winograd_conv2d`; it becomes four times as large.
+
+    Args:
+        weight: `[out, in, 3, 3]`, out a multiple of 32 and in of 16.
+
+    Returns:
+        `[out / 32, 36, in, 32]`, float32.
+
+    Raises:
+        ValueError: another shape.
+    """
+    out, inner, *kernel = weight.shape
+    if kernel != [3, 3] or inner % _IN or out % _OUT:
+        raise ValueError(
+            f"winograd_weight: {list(weight.shape)} must be [out, in, 3, 3], out a multiple of {_OUT} and in "
+            f"of {_IN}."
+        )
+    points = torch.tensor(_TO_POINTS, dtype=torch.float64)
+    turned = torch.einsum("ar,oirs,bs->aboi", points, weight.double(), points)
+    return turned.reshape(36, out // _OUT, _OUT, inner).permute(1, 0, 3, 2).float().contiguous()
+
+
+def winograd_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    *,
+    style: Tensor | None = None,
+    scale: Tensor | None = None,
+    noise: Tensor | None = None,
+    strength: Tensor | None = None,
+    bias: Tensor | None = None,
+    slope: float = 1.0,
+    gain: float = 1.0,
+    clamp: float | None = None,
+) -> Tensor:
+    """Compute `clamp(gain · lrelu(scale · conv(style · x) + strength · noise + bias), ±clamp)`.
+
+    There are zeros around `x`. Rounds more coarsely than an ordinary convolution: errors of 4e-6 instead of
+    1e-6 of the result's root mean square, with 512 channels. The same bits whatever the number of threads.
+
+    Args:
+        x: `[batch, in, h, w]`, float32.
+        weight: what `winograd_weight` gives.
+        style: `[batch, in]`.
+        scale: `[batch, out]`.
+        noise: `[batch or 1, 1, h, w]`; goes with `strength`.
+        strength: `[1]`.
+        bias: `[out]`.
+        slope: of the leaky ReLU below zero.
+        gain: above 0.
+        clamp: largest absolute value of the result; None for no limit.
+
+    Returns:
+        `[batch, out, h, w]`, channels last.
+
+    Raises:
+        ValueError: operands that do not fit, another number type, or a gradient is wanted.
+        RuntimeError: the kernels cannot be had.
+        MemoryError: there is no memory for a block of tiles.
+    """
+    if x.dtype != torch.float32 or (torch.is_grad_enabled() and x.requires_grad):
+        raise ValueError(
+            f"winograd_conv2d takes float32 and gives no gradients, got {x.dtype}; plain torch serves the "
+            "rest, ask `cpu_kernels_serve` and `winograd_serves` first."
+        )
+    batch, channels, height, width = x.shape
+    groups, points, inner, lanes = weight.shape
+    if (points, inner, lanes) != (36, channels, _OUT) or (style is not None and style.shape != x.shape[:2]):
+        raise ValueError(
+            f"winograd_conv2d: x {list(x.shape)}, weight {list(weight.shape)} and style "
+            f"{None if style is None else list(style.shape)} must be [batch, in, h, w], [out / 32, 36, "
+            "in, 32] and [batch, in]."
+        )
+    out = groups * _OUT
+    check_ending(batch, out, x.shape[2:], scale, noise, strength, bias, gain, clamp)
+    x = x.contiguous(memory_format=torch.channels_last)
+    y = torch.empty((batch, out, height, width), memory_format=torch.channels_last)
+    weight = weight.contiguous()
+    styles = None if style is None else style.float().contiguous()
+    factors = torch.full((batch, out), gain) if scale is None else (scale.float() * gain).contiguous()
+    offsets = torch.zeros(out) if bias is None else (bias.float() * gain).contiguous()
+    maps = None if noise is None else noise.float().contiguous()
+    given = Winograd(
+        *(batch, channels, out, height, width),
+        *map(address, (x, y, weight, styles, factors, offsets, maps)),
+        1 if noise is None else noise.shape[0],
+        openmp(),
+        torch.get_num_threads(),
+        *(0.0 if strength is None else float(strength) * gain, slope, -1.0 if clamp is None else clamp),
+    )
+    library = cpu_library()
+    if not isinstance(library, ctypes.CDLL):
+        raise RuntimeError(f"cuda_ops: the CPU kernels cannot be had: {library}.")
+    if library.cpu_ops_winograd(ctypes.byref(given)):
+        raise MemoryError("cuda_ops: no memory for a block of tiles")
+    return y
