@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from stylegan_swap.faces.align import enlarged
+from stylegan_swap.faces.blur import blurred
 from stylegan_swap.faces.colour import luma
 
 # Gaussians, in pixels that the network resolves, that bound the octaves; coarser ones are right as they are.
@@ -48,7 +49,7 @@ def match_contrast(image: np.ndarray, photo: np.ndarray, resolved: int) -> np.nd
         finest = grey - enlarged(small, side), like - enlarged(smaller, side)
         grey, like = small, smaller
     octaves = (
-        [fine - coarse for fine, coarse in itertools.pairwise(_blurred(each, s * unit) for s in SCALES)]
+        [fine - coarse for fine, coarse in itertools.pairwise(blurred(each, s * unit) for s in SCALES)]
         for each in (grey, like)
     )
     for band, wanted in zip(*octaves, strict=True):
@@ -67,10 +68,6 @@ def _gain(ours: np.ndarray, theirs: np.ndarray, radius: float, side: int | None 
         energy = band * band
         if side is not None:
             energy = cv2.resize(energy, (side, side), interpolation=cv2.INTER_AREA)
-        energies.append(_blurred(energy, radius))
+        energies.append(blurred(energy, radius))
     ratio = (np.maximum(energies[1], 0) + _FLOOR) / (np.maximum(energies[0], 0) + _FLOOR)
     return np.clip(np.sqrt(ratio), 1, MOST)
-
-
-def _blurred(grey: np.ndarray, radius: float) -> np.ndarray:
-    return grey if radius == 0 else cv2.GaussianBlur(grey, (0, 0), radius)

@@ -7,11 +7,11 @@ pose, expression and light the network is right, and the carried photo is not.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from stylegan_swap.band_contrast import WORK
 from stylegan_swap.faces.align import enlarged, enlarged_points
+from stylegan_swap.faces.blur import blurred
 from stylegan_swap.faces.colour import luma
 from stylegan_swap.methods.warp import AlignedFace, warp_swap
 
@@ -47,25 +47,24 @@ def with_texture_of(
     """
     side, work = image.shape[0], min(image.shape[0], WORK * resolved)
     unit = work / resolved
-    drawn, there = (one if work == side else enlarged(one, work) for one in (image, photo))
-    attribute = AlignedFace(there, enlarged_points(points, side, work))
+    drawn = enlarged(image, work)
+    attribute = AlignedFace(enlarged(photo, work), enlarged_points(points, side, work))
     carried, known = warp_swap(identity, attribute, bare=True)
-    share = cv2.GaussianBlur(known, (0, 0), EDGE * unit) * known
-    coarse = [cv2.GaussianBlur(one, (0, 0), SCALE * unit) for one in (drawn, carried)]
+    share = blurred(known, EDGE * unit) * known
+    coarse = [blurred(one, SCALE * unit) for one in (drawn, carried)]
     share *= _as_drawn(luma(coarse[0]), luma(coarse[1]), unit)
     ours, theirs = drawn - coarse[0], carried - coarse[1]
     # A photo that is much softer than what was drawn has nothing to give.
     energy = [float((luma(band) ** 2 * share).sum()) for band in (ours, theirs)]
     share *= min(1.0, energy[1] / max(SOFT * energy[0], 1e-6))
-    change = share[..., None] * (theirs - ours)
-    return image + (change if work == side else enlarged(change, side))
+    return image + enlarged(share[..., None] * (theirs - ours), side)
 
 
 def _as_drawn(ours: np.ndarray, theirs: np.ndarray, unit: float) -> np.ndarray:
     """0 where the photo has lines of which nothing coarser is drawn, 1 where it is: float32 ``[S, S]``."""
     amplitudes = []
     for grey in (ours, theirs):
-        band = grey - cv2.GaussianBlur(grey, (0, 0), COARSE * unit)
-        amplitudes.append(np.sqrt(cv2.GaussianBlur(band * band, (0, 0), WINDOW * unit) + _FLOOR))
+        band = grey - blurred(grey, COARSE * unit)
+        amplitudes.append(np.sqrt(blurred(band * band, WINDOW * unit) + _FLOOR))
     low, high = DRAWN
     return np.clip((amplitudes[0] / amplitudes[1] - low) / (high - low), 0, 1)

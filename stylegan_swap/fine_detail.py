@@ -18,16 +18,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from stylegan_swap.band_contrast import match_contrast
 from stylegan_swap.carried_texture import with_texture_of
 from stylegan_swap.faces.align import Alignment, enlarged, enlarged_points
+from stylegan_swap.faces.blur import blurred
 from stylegan_swap.faces.colour import luma, structure_band
 from stylegan_swap.faces.eyes import with_eyes_of
 from stylegan_swap.faces.mask import fill_polygon, inner_mouth_mask
 from stylegan_swap.faces.regions import region_masks
 from stylegan_swap.methods.warp import AlignedFace
-from stylegan_swap.models.landmark_warp import warp_to_landmarks
+from stylegan_swap.models.landmark_warp import landmark_nodes, warp_to_landmarks
 
 # The largest crop that is worked on, and from which enlargement on anything is missing.
 LARGEST = 2048
@@ -68,9 +70,8 @@ class FinePhoto:
 
     def bands(self, size: int, side: int) -> tuple[np.ndarray, np.ndarray]:
         """The face as a network of ``size`` sees it, and what it misses, ``[side, side, 3]``."""
-        crop = enlarged(self.crop, side)
-        low = enlarged(crop, size)
-        return low, crop - enlarged(low, side)
+        low = enlarged(self.crop, size)
+        return low, enlarged(self.crop, side) - enlarged(low, side)
 
 
 def fine_side(alignment: Alignment) -> int:
@@ -111,7 +112,30 @@ def add_fine_detail(
     if alignment.size / alignment.scale < LEAST_GAIN * size or strength == 0:
         return swapped, alignment
     fine, small = alignment.resized(side), alignment.resized(size).crop(pixels)
-    points = fine.to_crop(landmarks)
+    points, photo = fine.to_crop(landmarks), fine.crop(pixels)
+    image = enlarged(swapped, side)
+    finished = image + _missing_detail(swapped, image, small, photo, points, identity)
+    finished = match_contrast(finished, photo, size)
+    finished = with_eyes_of(finished, photo, points, side / size)
+    # Of fewer pixels a person's lines would be most of the face, whatever the network drew.
+    if identity is not None and size >= SMALLEST_RESOLVED:
+        person = AlignedFace(identity.crop.astype(np.float32), identity.landmarks)
+        finished = with_texture_of(finished, person, photo, points, size)
+    if strength != 1:
+        finished = image + strength * (finished - image)
+    return np.clip(finished, 0, 255, out=finished), fine
+
+
+def _missing_detail(
+    swapped: np.ndarray,
+    image: np.ndarray,
+    small: np.ndarray,
+    photo: np.ndarray,
+    points: np.ndarray,
+    identity: FinePhoto | None,
+) -> np.ndarray:
+    """What to add to the enlarged crop ``image``; ``small`` is the photo as the network draws it."""
+    side, size = image.shape[0], small.shape[0]
     # Where detail may go is a smooth map: half of the network's pixels across are enough to draw it.
     drawn = min(2 * size, side)
     features = _features(points * (drawn / side), drawn)
@@ -119,7 +143,6 @@ def add_fine_detail(
     agrees, structured = _agreement(face, enlarged(small, drawn), drawn / size)
     # On bare skin nothing contradicts; where the attribute's face has an edge the result must have it too.
     own_share = (1 - structured * (1 - agrees)) * (1 - features) + agrees * features
-    image = enlarged(swapped, side)
     taken = own_share
     detail = np.zeros_like(image)
     if identity is not None:
@@ -128,20 +151,13 @@ def add_fine_detail(
         agrees, structured = _agreement(face, moved, drawn / size)
         share = agrees * structured * known * np.maximum(features, 0.5)
         light = np.clip(_mean(face, drawn / size) / np.maximum(_mean(moved, drawn / size), 8.0), *LIGHT)
-        detail = _carried(high, identity, points, side)[0] * _map(share * light, side)
+        detail = _moved(high, identity, points) * _map(share * light, side)
         own_share = own_share * (1 - share)
         taken = own_share + share
     # What the photos give replaces what the network drew that fine.
     detail -= _map(taken, side) * (image - enlarged(enlarged(swapped, size), side))
-    photo = fine.crop(pixels)
     detail += _map(own_share, side) * (photo - enlarged(small, side))
-    finished = match_contrast(image + detail, photo, size)
-    finished = with_eyes_of(finished, photo, points, side / size)
-    # Of fewer pixels a person's lines would be most of the face, whatever the network drew.
-    if identity is not None and size >= SMALLEST_RESOLVED:
-        person = AlignedFace(identity.crop.astype(np.float32), identity.landmarks)
-        finished = with_texture_of(finished, person, photo, points, size)
-    return np.clip(image + strength * (finished - image), 0, 255), fine
+    return detail
 
 
 def _carried(
@@ -162,13 +178,23 @@ def _carried(
     return whole[..., :3], whole[..., 3] * np.clip(2 * kept[0, 0].numpy(), 0, 1)
 
 
+def _moved(image: np.ndarray, identity: FinePhoto, points: np.ndarray) -> np.ndarray:
+    """The same for a large image of which only the picture is wanted; landmarks in its pixels."""
+    side = len(image)
+    own = enlarged_points(identity.landmarks, identity.crop.shape[0], side)
+    first, last = (torch.from_numpy(np.asarray(each, np.float32))[None] for each in (own, points))
+    nodes = landmark_nodes(first, last, side)[0] * side
+    x, y = F.interpolate(nodes, (side, side), mode="bilinear", align_corners=True)[0].numpy()
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+
+
 def _agreement(result: np.ndarray, photo: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
     """How far both show the same in the band below the missing one, and where the photo shows anything."""
     ours, theirs = structure_band(luma(result), unit), structure_band(luma(photo), unit)
     window = WINDOW * unit
-    together = cv2.GaussianBlur(ours * theirs, (0, 0), window)
-    energy = cv2.GaussianBlur(theirs * theirs, (0, 0), window)
-    scale = cv2.GaussianBlur(ours * ours, (0, 0), window) * energy
+    together = blurred(ours * theirs, window)
+    energy = blurred(theirs * theirs, window)
+    scale = blurred(ours * ours, window) * energy
     correlation = together / np.sqrt(scale + 1.0)
     low, high = AGREES
     agrees = np.clip((correlation - low) / (high - low), 0, 1)
@@ -177,7 +203,7 @@ def _agreement(result: np.ndarray, photo: np.ndarray, unit: float) -> tuple[np.n
 
 
 def _mean(image: np.ndarray, unit: float) -> np.ndarray:
-    return cv2.GaussianBlur(image.mean(2), (0, 0), 4 * unit)
+    return blurred(image.mean(2), 4 * unit)
 
 
 def _map(share: np.ndarray, side: int) -> np.ndarray:

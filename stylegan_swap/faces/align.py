@@ -122,10 +122,7 @@ def resample(
     scale = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
     source, local = _needed_region(pixels, matrix, size)
     source = source.astype(np.float32)
-    if scale < 0.8:
-        # A Gaussian whose cut-off is the output's Nyquist frequency.
-        sigma = 0.42 * math.sqrt(1 / scale**2 - 1)
-        source = cv2.GaussianBlur(source, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+    source = _low_passed(source, scale)
     flags = cv2.INTER_CUBIC if scale > 1.0 else cv2.INTER_LINEAR
     result = cv2.warpAffine(source, local, size, flags=flags, borderMode=border)
     return np.clip(result, float(source.min()), float(source.max())) if source.size else result
@@ -133,14 +130,27 @@ def resample(
 
 def enlarged(image: np.ndarray, side: int) -> np.ndarray:
     """Resample a square image to another side, pixel centres in the middle of pixels."""
-    factor = side / image.shape[0]
-    matrix = np.array([[factor, 0, 0.5 * factor - 0.5], [0, factor, 0.5 * factor - 0.5]])
-    return resample(image, matrix, (side, side), border=cv2.BORDER_REFLECT_101)
+    source, factor = image.astype(np.float32), side / image.shape[0]
+    if factor == 1:
+        return source
+    low, high = float(source.min()), float(source.max())
+    way = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_LINEAR
+    result = cv2.resize(_low_passed(source, factor), (side, side), interpolation=way)
+    return np.clip(result, low, high, out=result)
 
 
 def enlarged_points(points: np.ndarray, side: int, new_side: int) -> np.ndarray:
     """Where points ``[N, 2]`` of a square image lie after ``enlarged`` to another side."""
     return (points + 0.5) * (new_side / side) - 0.5
+
+
+def _low_passed(source: np.ndarray, scale: float) -> np.ndarray:
+    """What is about to be scaled, without what it would alias."""
+    if scale >= 0.8:
+        return source
+    # A Gaussian whose cut-off is the output's Nyquist frequency.
+    sigma = 0.42 * math.sqrt(1 / scale**2 - 1)
+    return cv2.GaussianBlur(source, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
 def _needed_region(

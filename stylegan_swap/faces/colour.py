@@ -9,16 +9,21 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from stylegan_swap.faces.blur import blurred
+
 # Weights of red, green and blue in luma, ITU-R BT.601.
 LUMA = (0.299, 0.587, 0.114)
 _WEIGHTS = np.array(LUMA, np.float32)
 # Gaussians that bound the octaves in which eyes, lips and folds show, in pixels that a network resolves.
 _FINE, _COARSE = 0.8, 2.4
+_BOUNDS = np.array([0, -127, -127], np.float32), np.array([100, 127, 127], np.float32)
+# Pixels along a side from which colours are measured on some of them.
+_ENOUGH = 256
 
 
 def luma(image: np.ndarray) -> np.ndarray:
     """Luma of RGB ``[H, W, 3]``, float32 ``[H, W]`` in the same range."""
-    return image @ _WEIGHTS
+    return cv2.transform(np.asarray(image, np.float32), _WEIGHTS[None])
 
 
 def structure_band(grey: np.ndarray, unit: float) -> np.ndarray:
@@ -31,7 +36,7 @@ def structure_band(grey: np.ndarray, unit: float) -> np.ndarray:
     Returns:
         float32 ``[H, W]`` about 0.
     """
-    return cv2.GaussianBlur(grey, (0, 0), _FINE * unit) - cv2.GaussianBlur(grey, (0, 0), _COARSE * unit)
+    return blurred(grey, _FINE * unit) - blurred(grey, _COARSE * unit)
 
 
 def match_colour(
@@ -60,8 +65,11 @@ def match_colour(
     if mask.sum() < 1:
         return image
     lab = to_lab(image)
-    mean, deviation = _statistics(lab, mask)
-    wanted_mean, wanted_deviation = _statistics(to_lab(reference), mask)
+    # A mean and a spread need no more pixels than these.
+    step = max(1, min(mask.shape) // _ENOUGH)
+    some = mask[::step, ::step]
+    mean, deviation = _statistics(lab[::step, ::step], some)
+    wanted_mean, wanted_deviation = _statistics(to_lab(reference[::step, ::step]), some)
     stretch = np.clip(wanted_deviation[0] / max(float(deviation[0]), 1e-3), *contrast)
     lightness = (lab[..., :1] - mean[0]) * stretch + wanted_mean[0]
     factor = np.clip(wanted_mean[1:] * mean[1:] / (mean[1:] ** 2 + 4.0), 0.0, 1.4)
@@ -95,13 +103,16 @@ def is_gray(image: np.ndarray) -> bool:
 
 def to_lab(image: np.ndarray) -> np.ndarray:
     """RGB in 0..255 to Lab (L 0..100), float32."""
-    return cv2.cvtColor(np.clip(image, 0, 255).astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    bounded = np.asarray(image, np.float32) / 255
+    return cv2.cvtColor(np.clip(bounded, 0, 1, out=bounded), cv2.COLOR_RGB2Lab)
 
 
 def from_lab(lab: np.ndarray) -> np.ndarray:
     """Lab to RGB in 0..255, float32, clipped."""
-    bounded = np.clip(lab, [0, -127, -127], [100, 127, 127]).astype(np.float32)
-    return np.clip(cv2.cvtColor(bounded, cv2.COLOR_Lab2RGB), 0, 1) * 255
+    image = cv2.cvtColor(np.clip(lab, *_BOUNDS).astype(np.float32, copy=False), cv2.COLOR_Lab2RGB)
+    np.clip(image, 0, 1, out=image)
+    image *= 255
+    return image
 
 
 def _statistics(lab: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from stylegan_swap.faces.blur import blurred
 from stylegan_swap.faces.colour import luma, structure_band
 from stylegan_swap.faces.mask import eye_masks
 
@@ -18,6 +19,8 @@ SHARE = 0.4
 # How far the lids' landmarks are grown, as a share of the side; how soft their edge is and how far colour is
 # averaged, in pixels that the network resolves.
 _MARGIN, _SOFT, _COLOUR = 0.005, 0.5, 1.5
+# Pixels that the network resolves, beyond the lids, that a blurred pixel between them still depends on.
+_LOOKED_AT = 8.0
 # Shares of the photo's amplitude of structure below which eyes are not drawn and above which they are.
 _DRAWN = (0.15, 0.3)
 
@@ -34,13 +37,32 @@ def with_eyes_of(image: np.ndarray, photo: np.ndarray, points: np.ndarray, unit:
     Returns:
         float32 ``[P, P, 3]``; outside the lids what was given.
     """
-    mask = cv2.GaussianBlur(np.clip(eye_masks(points, image.shape[0], _MARGIN), 0, 1), (0, 0), _SOFT * unit)
+    left, top, side = _around(points, image.shape[0], unit)
+    here = slice(top, top + side), slice(left, left + side)
+    changed = image.copy()
+    margin = _MARGIN * image.shape[0] / side
+    mask = eye_masks(points - np.array([left, top], np.float32), side, margin)
+    changed[here] = _mixed(image[here], photo[here], cv2.GaussianBlur(mask, (0, 0), _SOFT * unit), unit)
+    return changed
+
+
+def _around(points: np.ndarray, size: int, unit: float) -> tuple[int, int, int]:
+    """A square of the crop that holds both eyes and all that is looked at for them: left, top and side."""
+    eyes = points[36:48]
+    reach = _LOOKED_AT * unit + 2 * _MARGIN * size
+    low = np.floor(eyes.min(0) - reach)
+    side = int(np.clip(np.ceil((eyes.max(0) + reach - low).max()), 1, size))
+    left, top = np.clip(low, 0, size - side).astype(int)
+    return int(left), int(top), side
+
+
+def _mixed(image: np.ndarray, photo: np.ndarray, mask: np.ndarray, unit: float) -> np.ndarray:
     light = luma(image)
     colour = image - light[..., None]
     theirs = luma(photo)
     mask *= _drawn(light, theirs, mask, unit)
     light = light + SHARE * mask * (theirs - light)
-    colour += mask[..., None] * (cv2.GaussianBlur(colour, (0, 0), _COLOUR * unit) - colour)
+    colour += mask[..., None] * (blurred(colour, _COLOUR * unit) - colour)
     return light[..., None] + colour
 
 

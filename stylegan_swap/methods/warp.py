@@ -21,6 +21,8 @@ from scipy.spatial import QhullError
 from torch import Tensor
 
 from stylegan_swap.errors import UnsupportedOptionError
+from stylegan_swap.faces.align import enlarged_points
+from stylegan_swap.faces.blur import blurred
 from stylegan_swap.faces.colour import colourfulness, from_lab, match_colour, to_lab
 from stylegan_swap.faces.glasses import frame_mask, wears_glasses
 from stylegan_swap.faces.landmarks import JAW, MIRRORED, landmarks_of_crop, mouth_opening
@@ -41,6 +43,8 @@ LIGHT_SCALE = 0.08
 # How much of that band is the attribute photo's.
 LIGHT_SHARE = 0.7
 FEATHER = 0.05
+# Side of the copy on which light and skin are looked at, where a crop is larger.
+COARSE_SIDE = 256
 # How far around the frames of the identity's glasses nothing is taken where they are to stay behind.
 FRAME_REACH = 0.008
 
@@ -232,13 +236,11 @@ def _skin_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
 def _relight(face: np.ndarray, attribute: np.ndarray, mask: np.ndarray, skin: np.ndarray) -> np.ndarray:
     """Give the face the low frequencies of the attribute photo: its light and its shading."""
     lab = to_lab(face)
-    weighted = np.dstack([(to_lab(attribute) - lab) * mask[..., None], mask])
     # Frequencies this low fit on few pixels, where the wide blur costs next to nothing.
-    side = min(256, len(face))
-    small = cv2.resize(weighted, (side, side), interpolation=cv2.INTER_AREA)
-    low = cv2.resize(
-        cv2.GaussianBlur(small, (0, 0), LIGHT_SCALE * side), mask.shape, interpolation=cv2.INTER_LINEAR
-    )
+    side = min(COARSE_SIDE, len(face))
+    few, theirs, weight = (_shrunk(each, side) for each in (lab, attribute, mask))
+    weighted = np.dstack([(to_lab(theirs) - few) * weight[..., None], weight])
+    low = cv2.resize(blurred(weighted, LIGHT_SCALE * side), mask.shape, interpolation=cv2.INTER_LINEAR)
     change = LIGHT_SHARE * low[..., :3] / np.maximum(low[..., 3:], 1e-3)
     # Coloured light is taken over by skin; on teeth and the white of the eyes it would read as a tint.
     change[..., 1:] *= colourfulness(lab, skin)
@@ -247,6 +249,11 @@ def _relight(face: np.ndarray, attribute: np.ndarray, mask: np.ndarray, skin: np
 
 def _uncovered(face: AlignedFace, size: int) -> np.ndarray:
     """Lower towards the face's edge where a crop shows no skin: hair, a hand, a hat, the background."""
+    if size > COARSE_SIDE:
+        landmarks = enlarged_points(face.landmarks, size, COARSE_SIDE)
+        small = AlignedFace(_shrunk(face.image, COARSE_SIDE), landmarks)
+        coarse = _uncovered(small, COARSE_SIDE)
+        return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR)
     lab = cv2.GaussianBlur(to_lab(face.image), (0, 0), 0.006 * size)
     sample = feathered(hull_mask(face.landmarks, size, forehead=0.0), 0.12 * size) > 0.5
     sample &= eye_masks(face.landmarks, size, 0.03) < 0.1
@@ -261,6 +268,10 @@ def _uncovered(face: AlignedFace, size: int) -> np.ndarray:
     # Only towards the edge: eyes, brows, lips and nostrils are no skin either, and must be swapped.
     inner = feathered(hull_mask(face.landmarks, size, forehead=0.05), 0.10 * size)
     return cv2.GaussianBlur(np.maximum(skin, inner), (0, 0), 0.008 * size)
+
+
+def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
 
 
 def _kept_mouth(identity: np.ndarray, attribute: np.ndarray, size: int) -> np.ndarray:
