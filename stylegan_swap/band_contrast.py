@@ -9,6 +9,7 @@ is drawn already grows.
 from __future__ import annotations
 
 import itertools
+import math
 
 import cv2
 import numpy as np
@@ -24,8 +25,8 @@ WINDOW = 5.0
 MOST = 2.0
 # Squared grey levels: below, both are flat.
 _FLOOR = 0.5
-# Finer bands than those of a picture with so many times the network's pixels are one band.
-WORK = 4
+# Widths of a window, in pixels of the map on which energies are compared.
+_MAP = 2.0
 
 
 def match_contrast(image: np.ndarray, photo: np.ndarray, resolved: int) -> np.ndarray:
@@ -39,35 +40,30 @@ def match_contrast(image: np.ndarray, photo: np.ndarray, resolved: int) -> np.nd
     Returns:
         float32 ``[P, P, 3]``, not clipped.
     """
-    side, work = image.shape[0], min(image.shape[0], WORK * resolved)
-    unit = work / resolved
-    grey, like = luma(image), luma(photo)
-    finest: tuple[np.ndarray, np.ndarray] | None = None
-    added = np.zeros((work, work), np.float32)
-    if work < side:
-        small, smaller = enlarged(grey, work), enlarged(like, work)
-        finest = grey - enlarged(small, side), like - enlarged(smaller, side)
-        grey, like = small, smaller
+    unit = image.shape[0] / resolved
     octaves = (
-        [fine - coarse for fine, coarse in itertools.pairwise(blurred(each, s * unit) for s in SCALES)]
-        for each in (grey, like)
+        [fine - coarse for fine, coarse in itertools.pairwise(blurred(luma(each), s * unit) for s in SCALES)]
+        for each in (image, photo)
     )
+    added = np.zeros(image.shape[:2], np.float32)
     for band, wanted in zip(*octaves, strict=True):
-        added += (_gain(band, wanted, WINDOW * unit) - 1) * band
-    total = added if work == side else enlarged(added, side)
-    if finest is not None:
-        gain = _gain(finest[0], finest[1], WINDOW * unit, work)
-        total = total + (cv2.resize(gain, (side, side), interpolation=cv2.INTER_LINEAR) - 1) * finest[0]
-    return image + total[..., None]
+        added += _growth(band, wanted, WINDOW * unit)
+    return image + added[..., None]
 
 
-def _gain(ours: np.ndarray, theirs: np.ndarray, radius: float, side: int | None = None) -> np.ndarray:
-    """How much stronger the photo's band is, 1 to ``MOST``, on a map of the given side."""
+def match_finest(image: np.ndarray, photo: np.ndarray, side: int, resolved: int) -> np.ndarray:
+    """The same for the one band that copies of that side do not hold; arguments as there."""
+    ours, theirs = (grey - enlarged(enlarged(grey, side), len(grey)) for grey in (luma(image), luma(photo)))
+    return image + _growth(ours, theirs, WINDOW * len(image) / resolved)[..., None]
+
+
+def _growth(ours: np.ndarray, theirs: np.ndarray, radius: float) -> np.ndarray:
+    """What a band lacks to be as strong as the photo's, at most ``MOST`` times what it is."""
+    size, side = len(ours), min(len(ours), math.ceil(len(ours) * _MAP / radius))
     energies = []
     for band in (ours, theirs):
-        energy = band * band
-        if side is not None:
-            energy = cv2.resize(energy, (side, side), interpolation=cv2.INTER_AREA)
-        energies.append(blurred(energy, radius))
+        energy = cv2.resize(band * band, (side, side), interpolation=cv2.INTER_AREA)
+        energies.append(cv2.GaussianBlur(energy, (0, 0), radius * side / size))
     ratio = (np.maximum(energies[1], 0) + _FLOOR) / (np.maximum(energies[0], 0) + _FLOOR)
-    return np.clip(np.sqrt(ratio), 1, MOST)
+    gain = np.clip(np.sqrt(ratio), 1, MOST)
+    return (cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR) - 1) * ours

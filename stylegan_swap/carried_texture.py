@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from stylegan_swap.band_contrast import WORK
-from stylegan_swap.faces.align import enlarged, enlarged_points
 from stylegan_swap.faces.blur import blurred
 from stylegan_swap.faces.colour import luma
 from stylegan_swap.methods.warp import AlignedFace, warp_swap
@@ -45,19 +43,16 @@ def with_texture_of(
     Returns:
         float32 ``[P, P, 3]``, not clipped.
     """
-    side, work = image.shape[0], min(image.shape[0], WORK * resolved)
-    unit = work / resolved
-    drawn = enlarged(image, work)
-    attribute = AlignedFace(enlarged(photo, work), enlarged_points(points, side, work))
-    carried, known = warp_swap(identity, attribute, bare=True)
+    unit = image.shape[0] / resolved
+    carried, known = warp_swap(identity, AlignedFace(photo, points), bare=True)
     share = blurred(known, EDGE * unit) * known
-    coarse = [blurred(one, SCALE * unit) for one in (drawn, carried)]
+    coarse = [blurred(one, SCALE * unit) for one in (image, carried)]
     share *= _as_drawn(luma(coarse[0]), luma(coarse[1]), unit)
-    ours, theirs = drawn - coarse[0], carried - coarse[1]
+    ours, theirs = image - coarse[0], carried - coarse[1]
     # A photo that is much softer than what was drawn has nothing to give.
     energy = [float((luma(band) ** 2 * share).sum()) for band in (ours, theirs)]
     share *= min(1.0, energy[1] / max(SOFT * energy[0], 1e-6))
-    return image + enlarged(share[..., None] * (theirs - ours), side)
+    return image + share[..., None] * (theirs - ours)
 
 
 def _as_drawn(ours: np.ndarray, theirs: np.ndarray, unit: float) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stylegan_swap.band_contrast import match_contrast
+from stylegan_swap.band_contrast import match_contrast, match_finest
 from stylegan_swap.carried_texture import with_texture_of
 from stylegan_swap.faces.align import Alignment, enlarged, enlarged_points
 from stylegan_swap.faces.blur import blurred
@@ -35,6 +35,8 @@ from stylegan_swap.models.landmark_warp import landmark_nodes, warp_to_landmarks
 LARGEST = 2048
 LEAST_GAIN = 1.15
 SMALLEST_RESOLVED = 128
+# Pixels, for each that the network resolves, on which contrast, eyes and the identity's lines are worked on.
+WORK = 4
 # Radius, in pixels that the network resolves, within which the structure of photo and result is compared.
 WINDOW = 2.5
 # Amplitude of that structure, grey levels, above which there is a structure and not only pores and grain.
@@ -114,16 +116,28 @@ def add_fine_detail(
     fine, small = alignment.resized(side), alignment.resized(size).crop(pixels)
     points, photo = fine.to_crop(landmarks), fine.crop(pixels)
     image = enlarged(swapped, side)
-    finished = image + _missing_detail(swapped, image, small, photo, points, identity)
-    finished = match_contrast(finished, photo, size)
-    finished = with_eyes_of(finished, photo, points, side / size)
-    # Of fewer pixels a person's lines would be most of the face, whatever the network drew.
-    if identity is not None and size >= SMALLEST_RESOLVED:
-        person = AlignedFace(identity.crop.astype(np.float32), identity.landmarks)
-        finished = with_texture_of(finished, person, photo, points, size)
+    detailed = image + _missing_detail(swapped, image, small, photo, points, identity)
+    finished = _finished(detailed, photo, points, size, identity)
     if strength != 1:
         finished = image + strength * (finished - image)
     return np.clip(finished, 0, 255, out=finished), fine
+
+
+def _finished(
+    image: np.ndarray, photo: np.ndarray, points: np.ndarray, size: int, identity: FinePhoto | None
+) -> np.ndarray:
+    """Contrast, eyes and the identity's own lines, on a copy of which nothing finer would be missed."""
+    side, work = len(image), min(len(image), WORK * size)
+    copy, there, place = enlarged(image, work), enlarged(photo, work), enlarged_points(points, side, work)
+    finished = match_contrast(copy, there, size)
+    finished = with_eyes_of(finished, there, place, work / size)
+    # Of fewer pixels a person's lines would be most of the face, whatever the network drew.
+    if identity is not None and size >= SMALLEST_RESOLVED:
+        person = AlignedFace(identity.crop.astype(np.float32), identity.landmarks)
+        finished = with_texture_of(finished, person, there, place, size)
+    if work == side:
+        return finished
+    return match_finest(image, photo, work, size) + enlarged(finished - copy, side)
 
 
 def _missing_detail(

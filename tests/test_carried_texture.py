@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap import carried_texture
 from stylegan_swap.carried_texture import SCALE, with_texture_of
-from stylegan_swap.faces.align import enlarged, ffhq_alignment
+from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.mask import eye_masks, hull_mask
 from stylegan_swap.methods import warp
 from stylegan_swap.methods.warp import AlignedFace
@@ -86,21 +85,3 @@ def test_glasses_of_the_identity_stay_behind(monkeypatch, hopper, hopper_face, a
     # Eyes behind the lenses are seen.
     eyes = eye_masks(there.landmarks, 256) > 0.9
     assert np.abs(bare)[eyes].mean() > 1
-
-
-def test_large_crops_are_worked_on_at_four_times_the_network_s_pixels(
-    monkeypatch, hopper, hopper_face, astronaut, astronaut_face
-):
-    sides = []
-
-    def spy(identity, attribute, bare, original=carried_texture.warp_swap):
-        sides.append(attribute.image.shape[0])
-        return original(identity, attribute, bare)
-
-    monkeypatch.setattr(carried_texture, "warp_swap", spy)
-    identity, there = face_of(hopper, hopper_face, 256), face_of(astronaut, astronaut_face, 1024)
-    large = with_texture_of(there.image, identity, there.image, there.landmarks, RESOLVED)
-    half = AlignedFace(enlarged(there.image, 512), (there.landmarks + 0.5) / 2 - 0.5)
-    small = with_texture_of(half.image, identity, half.image, half.landmarks, RESOLVED)
-    assert sides == [512, 512]
-    assert np.abs(enlarged(large - there.image, 512) - (small - half.image)).mean() < 0.1

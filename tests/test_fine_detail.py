@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from stylegan_swap import fine_detail
 from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.mask import eye_masks, hull_mask
 from stylegan_swap.fine_detail import FinePhoto, add_fine_detail, enlarged, fine_side
@@ -93,3 +94,24 @@ def test_the_finest_octave_of_a_large_network_is_replaced(hopper, hopper_face):
     errors = [np.abs(result - photo)[face].mean() for result in results]
     assert errors[0] < 0.5 * before
     assert abs(fine_energy(results[1], face) / fine_energy(photo, face) - 1) < 0.25
+
+
+def test_large_crops_are_finished_on_a_copy(monkeypatch, hopper, hopper_face, astronaut, astronaut_face):
+    """Of a crop of 1024 pixels as of one of 512; what is finer keeps its contrast to the photo."""
+    sides = []
+
+    def spy(image, *rest, original=fine_detail.with_texture_of):
+        sides.append(image.shape[0])
+        return original(image, *rest)
+
+    monkeypatch.setattr(fine_detail, "with_texture_of", spy)
+    own = ffhq_alignment(hopper_face.landmarks, 256)
+    identity = FinePhoto.cut(hopper, hopper_face.landmarks, own)
+    changes = []
+    for side in (1024, 512):
+        there = ffhq_alignment(astronaut_face.landmarks, side)
+        photo, points = there.crop(astronaut), there.to_crop(astronaut_face.landmarks)
+        soft = cv2.GaussianBlur(photo, (0, 0), side / 128)
+        changes.append(fine_detail._finished(soft, photo, points, 128, identity) - soft)
+    assert sides == [512, 512]
+    assert np.abs(enlarged(changes[0], 512) - changes[1]).mean() < 0.05 * np.abs(changes[1]).mean()
