@@ -145,7 +145,9 @@ def cpu_recipe(environ: Mapping[str, str] | None = None) -> Recipe:
     if sys.platform != "linux":
         raise BuildError(f"the CPU kernels are built on Linux alone, this is {sys.platform}")
     compiler = find_host_compiler(environ)
-    flags = ("-std=c++17", "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-Wno-psabi")
+    flags: tuple[str, ...] = ("-std=c++17", "-O3", "-shared", "-fPIC", "-fvisibility=hidden", "-Wno-psabi")
+    if _capability() == "AVX512" and _rounds_to_bfloat16():
+        flags += ("-DCUDA_OPS_AVX512_BF16",)
     # Not -march=native: the cache may be shared, and the flags are part of a build's name.
     return Recipe(
         "cpu", compiler, compiler_version(compiler), (*flags, *_INSTRUCTIONS.get(_capability(), ()))
@@ -154,6 +156,12 @@ def cpu_recipe(environ: Mapping[str, str] | None = None) -> Recipe:
 
 def _capability() -> str:
     return str(torch.backends.cpu.get_cpu_capability())
+
+
+def _rounds_to_bfloat16() -> bool:
+    """Whether the processor has an instruction for it; torch's question has no public name."""
+    ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return ask is not None and bool(ask())
 
 
 def cache_folder(environ: Mapping[str, str] | None = None) -> Path:

@@ -139,9 +139,9 @@ void work(Job<Finish>& job) {
       T* const to = static_cast<T*>(a.y) + each * a.w * a.c;
       const T* noise = static_cast<const T*>(a.noise);
       if (noise) noise += ((a.noise_n == 1 ? 0 : n) * a.h + row) * a.w;
-      if (in_blocks && each + 1 < end && row + 1 < a.h) {
-        filtered_rows<T, 2>(a, n, row, zeros, to, noise);
-        each += 2;
+      if (in_blocks && each + 2 < end && row + 2 < a.h) {
+        filtered_rows<T, 3>(a, n, row, zeros, to, noise);
+        each += 3;
         continue;
       }
       if (in_blocks) {

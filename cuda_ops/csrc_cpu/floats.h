@@ -1,15 +1,19 @@
-// Sixteen numbers at a time, and what follows every convolution of the generator, for the kernels beside this.
+// As many numbers at a time as a register holds, and what follows every convolution of the generator, for the kernels beside this.
 #pragma once
 #include <cstdint>
 #include <cstring>
 
 namespace {
 
-typedef float Floats __attribute__((vector_size(64)));
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef int32_t Signed __attribute__((vector_size(64)));
-typedef uint16_t Halves __attribute__((vector_size(32)));
+#if defined(__AVX512F__)
 constexpr int64_t kLanes = 16;
+#else
+constexpr int64_t kLanes = 8;
+#endif
+typedef float Floats __attribute__((vector_size(4 * kLanes)));
+typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Signed __attribute__((vector_size(4 * kLanes)));
+typedef uint16_t Halves __attribute__((vector_size(2 * kLanes)));
 
 struct Bfloat16 {
   uint16_t bits;
@@ -50,6 +54,17 @@ inline Floats load(const Bfloat16* from) {
 
 inline void store(Floats x, float* to) { std::memcpy(to, &x, sizeof x); }
 
+#if defined(CUDA_OPS_AVX512_BF16)
+
+// The same rounding in one instruction, spelled out: compilers know it by name later than assemblers do.
+inline void store(Floats x, Bfloat16* to) {
+  Halves halves;
+  __asm__("vcvtneps2bf16 %1, %0" : "=v"(halves) : "v"(x));
+  std::memcpy(to, &halves, sizeof halves);
+}
+
+#else
+
 inline void store(Floats x, Bfloat16* to) {
   Words bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -59,7 +74,10 @@ inline void store(Floats x, Bfloat16* to) {
   std::memcpy(to, &halves, sizeof halves);
 }
 
-inline Floats spread(float x) { return Floats{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+#endif
+
+// Taking zeros away changes no number, not even the sign of a zero, and costs nothing.
+inline Floats spread(float x) { return x - Floats{}; }
 
 inline Floats chosen(Signed condition, Floats yes, Floats no) { return condition ? yes : no; }
 

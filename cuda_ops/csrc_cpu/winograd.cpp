@@ -31,15 +31,16 @@ namespace {
 constexpr int64_t kTile = 4;         // pixels of the result along a side
 constexpr int64_t kSide = kTile + 2;  // pixels read for them
 constexpr int64_t kPoints = kSide * kSide;
-constexpr int64_t kWidth = 2 * kLanes;  // channels of the result at a time
-// Rows of a product that the registers hold next to two vectors of weights.
+constexpr int64_t kWidth = 32;  // channels of the result at a time
+constexpr int64_t kVectors = kWidth / kLanes;
+// Rows of a product whose sums the registers hold.
 #if defined(__AVX512F__)
 constexpr int kRows = 12, kFew = 4;
 #else
 constexpr int kRows = 3, kFew = 1;
 #endif
 // Numbers between matrices, so that those of one tile do not all fall into one set of the cache.
-constexpr int64_t kApart = kLanes;
+constexpr int64_t kApart = 16;
 
 // How the work is cut: blocks of tiles, and where those are too few for the threads, of channels of the result.
 struct Cut {
@@ -147,20 +148,22 @@ void read_tile(const Winograd& a, Place at, const float* zeros, float* to, int64
 // `rows` rows of one matrix times 32 channels of the weights.
 template <int rows>
 void multiply(const float* v, int64_t depth, const float* weight, float* to) {
-  Floats sums[rows][2] = {};
+  Floats sums[rows][kVectors] = {};
   for (int64_t k = 0; k < depth; ++k, weight += kWidth) {
-    const Floats first = load(weight), second = load(weight + kLanes);
+    Floats weights[kVectors];
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < kVectors; ++j) weights[j] = load(weight + j * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
       const Floats x = spread(v[r * depth + k]);
-      sums[r][0] += x * first;
-      sums[r][1] += x * second;
+#pragma GCC unroll 4
+      for (int64_t j = 0; j < kVectors; ++j) sums[r][j] += x * weights[j];
     }
   }
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r) {
-    store(sums[r][0], to + r * kWidth);
-    store(sums[r][1], to + r * kWidth + kLanes);
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < kVectors; ++j) store(sums[r][j], to + r * kWidth + j * kLanes);
   }
 }
 

@@ -128,7 +128,8 @@ def test_operands_that_do_not_fit_are_refused(kernels):
         winograd_conv2d(x.clone().requires_grad_(), turned)
 
 
-def test_when_it_serves():
+def test_when_it_serves(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     x, weight = torch.zeros(1, 32, 32, 32), torch.zeros(1, 64, 32, 3, 3)
     assert winograd_serves(x, weight)
     assert not winograd_serves(x[:, :, :16, :16], weight)
@@ -141,6 +142,8 @@ def test_when_it_serves():
     assert not winograd_serves(x.to("meta"), weight)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not winograd_serves(x, weight)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    assert not winograd_serves(x, weight)
 
 
 def test_the_transformed_weight_is_remembered_and_forgotten():
@@ -171,6 +174,7 @@ def test_the_generator_takes_it_and_its_images_stay(kernels, monkeypatch):
         served.append((x.shape[2], original(x, weight)))
         return served[-1][1]
 
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     monkeypatch.setattr(styled_conv, "winograd_serves", serves)
     with torch.inference_mode():
         image = network(wplus).image
