@@ -70,8 +70,8 @@ def winograd_weight(weight: Tensor) -> Tensor:
             f"of {_IN}."
         )
     points = torch.tensor(_TO_POINTS, dtype=torch.float64)
-    turned = torch.einsum("ar,oirs,bs->aboi", points, weight.double(), points)
-    return turned.reshape(36, out // _OUT, _OUT, inner).permute(1, 0, 3, 2).float().contiguous()
+    turned = torch.kron(points, points) @ weight.permute(2, 3, 0, 1).reshape(9, -1).double()
+    return turned.float().reshape(36, out // _OUT, _OUT, inner).permute(1, 0, 3, 2).contiguous()
 
 
 def winograd_conv2d(
