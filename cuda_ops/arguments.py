@@ -19,6 +19,11 @@ _ACTIVATION = [("slope", c_double), ("gain", c_double), ("limit", c_double)]
 _SUMS = [("channel_sum", c_void_p), ("channel_product", c_void_p), ("pixel_sum", c_void_p)]
 
 
+def wants_gradient(*operands: Tensor | None) -> bool:
+    """Whether autograd would want to differentiate in one of these."""
+    return torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in operands)
+
+
 class Place(ctypes.Structure):
     """Where and how a call runs: device, number type, layout, 16-byte access, stream."""
 

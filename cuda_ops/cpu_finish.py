@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import c_float
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cuda_ops import arguments
-from cuda_ops.arguments import DTYPES, address
+from cuda_ops.arguments import DTYPES, address, wants_gradient
 from cuda_ops.cpu_library import MOST_TAPS, Finish, cpu_library, openmp
 from cuda_ops.dispatch import requested
 from cuda_ops.fused_epilogue import check_ending
@@ -82,7 +83,7 @@ def finish(
         RuntimeError: the kernels cannot be had.
         MemoryError: there is no memory for a row.
     """
-    if x.dtype not in _DTYPES or (torch.is_grad_enabled() and x.requires_grad):
+    if x.dtype not in _DTYPES or wants_gradient(x, scale, noise, strength, bias):
         raise ValueError(
             f"cuda_ops: the CPU kernels take float32 and bfloat16 and give no gradients, got {x.dtype}; "
             "plain torch serves the rest, ask `cpu_kernels_serve` first."
@@ -96,9 +97,14 @@ def finish(
     x = x.contiguous(memory_format=torch.channels_last)
     y = x
     if taps is not None:
-        y = torch.empty((batch, channels, height, width), dtype=x.dtype, memory_format=torch.channels_last)
-    factors = torch.full((batch, channels), gain) if scale is None else (scale.float() * gain).contiguous()
-    offsets = torch.zeros(channels) if bias is None else (bias.float() * gain).contiguous()
+        size = (batch, channels, height, width)
+        y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    # Whatever the program's default type and device are.
+    like: dict[str, Any] = {"dtype": torch.float32, "device": x.device}
+    factors = torch.full((batch, channels), gain, **like)
+    if scale is not None:
+        factors = (scale.float() * gain).contiguous()
+    offsets = torch.zeros(channels, **like) if bias is None else (bias.float() * gain).contiguous()
     maps = None if noise is None else noise.to(x.dtype).contiguous()
     given = Finish(
         *(batch, channels, height, width, *x.shape[2:], y0, x0),

@@ -11,6 +11,7 @@ import threading
 import warnings
 from ctypes import c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -126,9 +127,13 @@ def checked_cpu_library(path: Path, key: str) -> ctypes.CDLL:
     return library
 
 
+# Of the trial runs: whatever the program's default type and device are.
+_LIKE: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+
+
 def _finishes(library: ctypes.CDLL) -> bool:
-    x = torch.arange(-10.0, 10.0)
-    y, ones, zeros = x.clone(), torch.ones(20), torch.zeros(20)
+    x = torch.arange(-10.0, 10.0, **_LIKE)
+    y, ones, zeros = x.clone(), torch.ones_like(x), torch.zeros_like(x)
     given = Finish(*(1, 20, 1, 1, 1, 1), x=y.data_ptr(), y=y.data_ptr())
     given.scale, given.bias = ones.data_ptr(), zeros.data_ptr()
     given.threads, given.slope, given.limit = 1, 0.5, 4.0
@@ -137,11 +142,12 @@ def _finishes(library: ctypes.CDLL) -> bool:
 
 
 def _convolves(library: ctypes.CDLL) -> bool:
-    x, y = torch.linspace(-1, 1, 480).reshape(5, 6, 16), torch.full((5, 6, 32), torch.nan)
-    ones, zeros = torch.ones(32), torch.zeros(32)
+    x = torch.linspace(-1, 1, 480, **_LIKE).reshape(5, 6, 16)
+    y = torch.full((5, 6, 32), torch.nan, **_LIKE)
+    ones, zeros = torch.ones(32, **_LIKE), torch.zeros(32, **_LIKE)
     # The kernel that leaves everything where it is, in the coordinates of F(4x4, 3x3).
-    along = torch.tensor([0, -1 / 6, 1 / 6, 1 / 12, -1 / 12, 0])
-    weight = torch.zeros(1, 36, 16, 32)
+    along = torch.tensor([0, -1 / 6, 1 / 6, 1 / 12, -1 / 12, 0], **_LIKE)
+    weight = torch.zeros(1, 36, 16, 32, **_LIKE)
     weight[0, :, range(16), range(16)] = torch.outer(along, along).reshape(36, 1)
     given = Winograd(*(1, 16, 32, 5, 6), x.data_ptr(), y.data_ptr(), weight.data_ptr(), threads=1)
     given.scale, given.bias, given.slope, given.limit = ones.data_ptr(), zeros.data_ptr(), 1.0, -1.0

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,8 @@ from cuda_ops.precision import as_given
 from cuda_ops.upfirdn2d import setup_filter, upfirdn2d
 from cuda_ops.winograd import winograd_weight
 
+# What a weight was, its memory, and the sums of its squares.
+_Remembered = tuple[object, Tensor, Tensor]
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
 """Low-pass taps of StyleGAN2."""
 
@@ -259,8 +261,8 @@ class ModulatedConv2d(nn.Module):
         self.modulation = EqualizedLinear(style_dim, in_channels, bias_init=1.0)
         if resample is not None:
             self.blur = Blur(taps, factor=2 if resample == "up" else 1)
-        self._squares: tuple[object, Tensor] | None = None
-        self._winograd: tuple[object, Tensor] | None = None
+        self._squares: _Remembered | None = None
+        self._winograd: Tensor | None = None
 
     def for_inference(self) -> None:
         """Lay the weight out as the convolution reads it, and remember the sums of its squares.
@@ -277,28 +279,37 @@ class ModulatedConv2d(nn.Module):
             self.weight.data = (turned.transpose(0, 1) if self.resample == "up" else turned)[None]
             self._squares = self._winograd = None
             if self.demodulate and not self.weight.is_inference():
-                self._squares = (self._stamp(), square_sum(self.weight[0]))
+                # Held on to, the memory cannot become that of another weight.
+                held = self.weight.detach()
+                self._squares = (self._stamp(), held, square_sum(self.weight[0]))
 
     def _stamp(self) -> object:
-        """Changes with whatever may change the weight's values."""
+        """Changes with whatever may change the weight's values, as long as its memory is held."""
         weight = self.weight
         return weight._version, weight.data_ptr(), weight.dtype, weight.device
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and files do without what is remembered: it would not hold there."""
+        return {**self.__dict__, "_squares": None, "_winograd": None}
 
     def remembered_square_sum(self) -> Tensor | None:
         """What `for_inference` remembered, if it still holds."""
         kept, trained = self._squares, torch.is_grad_enabled() and self.weight.requires_grad
         if kept is None or trained or torch.compiler.is_compiling():
             return None
-        return kept[1] if not self.weight.is_inference() and kept[0] == self._stamp() else None
+        if self.weight.is_inference() or kept[0] != self._stamp():
+            self._squares = self._winograd = None
+            return None
+        return kept[2]
 
     def remembered_winograd_weight(self) -> Tensor | None:
-        """The weight as `winograd_conv2d` reads it, worked out once, or None without `for_inference`."""
+        """The weight as `winograd_conv2d` reads it, worked out once; None where no sum is remembered."""
         if self.remembered_square_sum() is None:
             return None
         kept = self._winograd
-        if kept is None or kept[0] != self._stamp():
-            kept = self._winograd = (self._stamp(), winograd_weight(self.weight.detach()[0]))
-        return kept[1]
+        if kept is None:
+            kept = self._winograd = winograd_weight(self.weight.detach()[0])
+        return kept
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ModulatedConv2d:
         """`to`, `half`, `cuda` and their like: the values may change."""

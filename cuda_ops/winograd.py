@@ -9,11 +9,12 @@ Source: Lavin & Gray, Fast Algorithms for Convolutional Neural Networks (CVPR 20
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cuda_ops.arguments import address
+from cuda_ops.arguments import address, wants_gradient
 from cuda_ops.cpu_library import Winograd, cpu_library, openmp
 from cuda_ops.fused_epilogue import check_ending
 
@@ -69,7 +70,7 @@ def winograd_weight(weight: Tensor) -> Tensor:
             f"winograd_weight: {list(weight.shape)} must be [out, in, 3, 3], out a multiple of {_OUT} and in "
             f"of {_IN}."
         )
-    points = torch.tensor(_TO_POINTS, dtype=torch.float64)
+    points = torch.tensor(_TO_POINTS, dtype=torch.float64, device=weight.device)
     turned = torch.kron(points, points) @ weight.permute(2, 3, 0, 1).reshape(9, -1).double()
     return turned.float().reshape(36, out // _OUT, _OUT, inner).permute(1, 0, 3, 2).contiguous()
 
@@ -112,10 +113,12 @@ def winograd_conv2d(
         RuntimeError: the kernels cannot be had.
         MemoryError: there is no memory for a block of tiles.
     """
-    if x.dtype != torch.float32 or (torch.is_grad_enabled() and x.requires_grad):
+    fits = all(one.dtype == torch.float32 and one.device.type == "cpu" for one in (x, weight))
+    if not fits or wants_gradient(x, weight, style, scale, noise, strength, bias):
         raise ValueError(
-            f"winograd_conv2d takes float32 and gives no gradients, got {x.dtype}; plain torch serves the "
-            "rest, ask `cpu_kernels_serve` and `winograd_serves` first."
+            f"winograd_conv2d takes float32 on a CPU and gives no gradients, got {x.dtype} on {x.device} and "
+            f"a weight of {weight.dtype}; plain torch serves the rest, ask `cpu_kernels_serve` and "
+            "`winograd_serves` first."
         )
     batch, channels, height, width = x.shape
     groups, points, inner, lanes = weight.shape
@@ -128,11 +131,15 @@ def winograd_conv2d(
     out = groups * _OUT
     check_ending(batch, out, x.shape[2:], scale, noise, strength, bias, gain, clamp)
     x = x.contiguous(memory_format=torch.channels_last)
-    y = torch.empty((batch, out, height, width), memory_format=torch.channels_last)
+    # Whatever the program's default type and device are.
+    like: dict[str, Any] = {"dtype": torch.float32, "device": x.device}
+    y = torch.empty((batch, out, height, width), memory_format=torch.channels_last, **like)
+    if y.numel() == 0:
+        return y
     weight = weight.contiguous()
     styles = None if style is None else style.float().contiguous()
-    factors = torch.full((batch, out), gain) if scale is None else (scale.float() * gain).contiguous()
-    offsets = torch.zeros(out) if bias is None else (bias.float() * gain).contiguous()
+    factors = torch.full((batch, out), gain, **like) if scale is None else (scale.float() * gain).contiguous()
+    offsets = torch.zeros(out, **like) if bias is None else (bias.float() * gain).contiguous()
     maps = None if noise is None else noise.float().contiguous()
     given = Winograd(
         *(batch, channels, out, height, width),

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap.band_contrast import MOST, SCALES, match_contrast
+from stylegan_swap.band_contrast import MOST, SCALES, match_contrast, match_finest
 from stylegan_swap.faces.align import enlarged
 
 RESOLVED = 64
@@ -61,3 +61,17 @@ def test_only_lightness_changes(hopper):
     soft = cv2.GaussianBlur(photo, (0, 0), 1.5)
     change = match_contrast(soft, photo, RESOLVED) - soft
     assert np.ptp(change, axis=2).max() < 1e-3 and change.std() > 0.5
+
+
+def test_the_finest_band_of_a_large_picture_grows_alone(hopper):
+    photo = crop_of(hopper, 512)
+    copy = enlarged(enlarged(photo, 256), 512)
+    finest = photo - copy
+    soft = copy + 0.6 * finest
+    change = match_finest(soft, photo, 256, RESOLVED) - soft
+    assert np.ptp(change, axis=2).max() < 1e-3
+    # Of luma alone: grey on all three channels.
+    wanted = (0.4 * finest).mean(2)
+    inside = np.s_[8:-8, 8:-8]
+    assert np.square(change.mean(2) - wanted)[inside].mean() < 0.3 * np.square(wanted)[inside].mean()
+    assert np.abs(match_finest(photo, copy, 256, RESOLVED) - photo).max() < 0.02

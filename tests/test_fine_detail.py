@@ -97,7 +97,7 @@ def test_the_finest_octave_of_a_large_network_is_replaced(hopper, hopper_face):
 
 
 def test_large_crops_are_finished_on_a_copy(monkeypatch, hopper, hopper_face, astronaut, astronaut_face):
-    """Of a crop of 1024 pixels as of one of 512; what is finer keeps its contrast to the photo."""
+    """Of a crop of 1024 pixels as of one of 512."""
     sides = []
 
     def spy(image, *rest, original=fine_detail.with_texture_of):
@@ -115,3 +115,14 @@ def test_large_crops_are_finished_on_a_copy(monkeypatch, hopper, hopper_face, as
         changes.append(fine_detail._finished(soft, photo, points, 128, identity) - soft)
     assert sides == [512, 512]
     assert np.abs(enlarged(changes[0], 512) - changes[1]).mean() < 0.05 * np.abs(changes[1]).mean()
+
+
+def test_eyes_of_the_photo_come_through(hopper, hopper_face):
+    """Between the lids, lightness goes to the photo's, which contrast alone would not do."""
+    there = ffhq_alignment(hopper_face.landmarks, 256)
+    photo, points = there.crop(hopper), there.to_crop(hopper_face.landmarks)
+    eyes = eye_masks(points, 256) > 0.9
+    brighter = np.clip(photo + 40, 0, 255)
+    result = fine_detail._finished(brighter, photo, points, 128, None)
+    assert (brighter - result)[eyes].mean() > 8
+    assert np.abs(result - brighter)[hull_mask(points, 256) < 0.5].mean() < 2

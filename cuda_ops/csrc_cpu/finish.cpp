@@ -49,7 +49,7 @@ void plain_row(const Finish& a, int64_t n, const T* from, T* to, const T* noise)
   }
 }
 
-// Up to `kRows` rows of the result at a time, 16 channels at a time from left to right: what the columns sum up
+// Up to `kRows` rows of the result at a time, as many channels as a register holds from left to right: what the columns sum up
 // to stays in registers for the taps along x, and a row that several results read is converted once.
 template <class T, int kRows>
 void filtered_rows(const Finish& a, int64_t n, int64_t row, const T* zeros, T* to, const T* noise) {

@@ -54,9 +54,10 @@ inline Floats load(const Bfloat16* from) {
 
 inline void store(Floats x, float* to) { std::memcpy(to, &x, sizeof x); }
 
-#if defined(CUDA_OPS_AVX512_BF16)
+// Compilers that old may come with an assembler that does not know the instruction.
+#if defined(CUDA_OPS_AVX512_BF16) && (defined(__clang__) || __GNUC__ >= 10)
 
-// The same rounding in one instruction, spelled out: compilers know it by name later than assemblers do.
+// The same rounding in one instruction; what is too small for a normal number becomes 0.
 inline void store(Floats x, Bfloat16* to) {
   Halves halves;
   __asm__("vcvtneps2bf16 %1, %0" : "=v"(halves) : "v"(x));

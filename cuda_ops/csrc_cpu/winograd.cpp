@@ -99,7 +99,7 @@ inline Place place_of(const Winograd& a, const Cut& cut, int64_t tile) {
   return {row / tiles_y, row % tiles_y * kTile, tile % cut.tiles_x * kTile};
 }
 
-// 16 channels of a tile, transformed, into one row of each of the 36 matrices. `pixel(i, j)` loads them.
+// A register of channels of a tile, transformed, into one row of each of the 36 matrices. `pixel(i, j)` loads them.
 template <class Pixel>
 inline void transform(const Pixel& pixel, Floats style, float* to, int64_t matrix) {
   Floats half[kPoints];

@@ -67,6 +67,8 @@ def match_colour(
     lab = to_lab(image)
     # A mean and a spread need no more pixels than these.
     step = max(1, min(mask.shape) // _ENOUGH)
+    if mask[::step, ::step].sum() < 1:
+        step = 1
     some = mask[::step, ::step]
     mean, deviation = _statistics(lab[::step, ::step], some)
     wanted_mean, wanted_deviation = _statistics(to_lab(reference[::step, ::step]), some)

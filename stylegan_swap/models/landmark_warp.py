@@ -44,7 +44,7 @@ def warp_to_landmarks(photo: Tensor, source: Tensor, target: Tensor) -> tuple[Te
         if points.shape != (batch, POINTS, 2):
             raise ValueError(f"{name} landmarks must be [{batch}, {POINTS}, 2], got {tuple(points.shape)}.")
     device = photo.device
-    coarse, usable = landmark_nodes(source.to(device), target.to(device), size)
+    coarse, usable = landmark_nodes(source, target, size, device)
     with torch.autocast(device.type, enabled=False):
         grid = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=True)
         right = F.pad((grid[..., 1:] - grid[..., :-1]) * size, (0, 1, 0, 0), mode="replicate")
@@ -57,23 +57,27 @@ def warp_to_landmarks(photo: Tensor, source: Tensor, target: Tensor) -> tuple[Te
     return moved * usable.view(-1, 1, 1, 1), kept
 
 
-def landmark_nodes(source: Tensor, target: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def landmark_nodes(
+    source: Tensor, target: Tensor, size: int, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
     """Where the nodes of a grid come from when landmarks are moved; between nodes the map is bilinear.
 
     Args:
         source: landmarks ``[batch, 68, 2]`` in pixels of a picture of that size.
         target: where they are to lie, likewise.
         size: side of the picture; the first and the last node are its first and its last pixel.
+        device: where to work; None where the landmarks are.
 
     Returns:
         Shares of the side, ``[batch, 2, 33, 33]``, x before y, and ``[batch]``: whose landmarks are finite.
     """
+    device = source.device if device is None else device
     # Splines of near points are ill conditioned in single precision, which is all that Apple's GPUs have.
-    exact = torch.float32 if source.device.type == "mps" else torch.float64
-    with torch.no_grad(), torch.autocast(source.device.type, enabled=False):
-        points = torch.stack([source, target]).to(exact) / size
+    exact = torch.float32 if device.type == "mps" else torch.float64
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        points = torch.stack([source, target]).to(device, exact) / size
         usable = points.isfinite().all(-1).all(-1).all(0)
-        points = torch.where(usable.view(1, -1, 1, 1), points, _spread_points(source.device, exact))
+        points = torch.where(usable.view(1, -1, 1, 1), points, _spread_points(device, exact))
         coarse = _spline(points[0], points[1], size).float()
     return coarse.unflatten(1, (GRID, GRID)).permute(0, 3, 1, 2), usable
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ def test_the_sums_are_remembered_and_used(monkeypatch):
     conv.for_inference()
     assert torch.allclose(conv.remembered_square_sum(), square_sum(conv.weight[0]))
     kept = conv._squares
-    conv._squares = (kept[0], kept[1] * 4)
+    conv._squares = (*kept[:2], kept[2] * 4)
     # A sum four times as large halves what the layer puts out: it is what the layer reads.
     doubled = conv(*inputs())
     conv._squares = kept
@@ -79,6 +80,35 @@ def test_a_changed_weight_forgets_them(change):
     fresh = copy.deepcopy(conv)
     fresh._squares = None
     assert torch.equal(conv(x, w), fresh(x, w))
+
+
+@pytest.mark.parametrize("way", ["data", "assign"])
+def test_a_weight_at_the_address_of_another_is_not_taken_for_it(way):
+    """Freed memory is given out again: the old weight's must not be, as long as it is remembered."""
+    conv = ModulatedConv2d(32, 32, 3, 8).requires_grad_(False)
+    conv.for_inference()
+    conv.remembered_winograd_weight()
+    for _ in range(6):
+        fresh = torch.randn_like(conv.weight)
+        if way == "data":
+            conv.weight.data = fresh
+        else:
+            conv.load_state_dict({**conv.state_dict(), "weight": fresh}, assign=True)
+        del fresh
+        assert conv.remembered_square_sum() is None
+        assert conv.remembered_winograd_weight() is None
+        conv.for_inference()
+        conv.remembered_winograd_weight()
+
+
+def test_copies_and_files_do_not_carry_them():
+    conv = ModulatedConv2d(32, 32, 3, 8).requires_grad_(False)
+    plain = len(pickle.dumps(conv))
+    conv.for_inference()
+    assert conv.remembered_winograd_weight() is not None
+    assert copy.deepcopy(conv)._winograd is None
+    assert len(pickle.dumps(conv)) < 1.05 * plain
+    assert conv.remembered_winograd_weight() is not None
 
 
 def test_training_and_copies_ignore_them():

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from cuda_ops import ModulatedConv2d, cpu_library
 from cuda_ops.build import BuildError, cpu_recipe
+from cuda_ops.cpu_finish import finish
 from cuda_ops.winograd import winograd_conv2d, winograd_serves, winograd_weight
 from stylegan_swap.models import styled_conv
 from stylegan_swap.models.generator import Generator
@@ -126,6 +127,41 @@ def test_operands_that_do_not_fit_are_refused(kernels):
         winograd_conv2d(x.bfloat16(), turned)
     with pytest.raises(ValueError, match="no gradients"):
         winograd_conv2d(x.clone().requires_grad_(), turned)
+
+
+def test_operands_that_would_be_misread_are_refused(kernels):
+    x, weight, ending = operands(1, 16, 32, 8, 8)
+    turned = winograd_weight(weight)
+    with pytest.raises(ValueError, match="float64"):
+        winograd_conv2d(x, turned.double())
+    with pytest.raises(ValueError, match="meta"):
+        winograd_conv2d(x.to("meta"), turned)
+    for name in ending:
+        with pytest.raises(ValueError, match="no gradients"):
+            winograd_conv2d(x, turned, **{**ending, name: ending[name].clone().requires_grad_()})
+
+
+def test_empty_images_give_empty_results(kernels):
+    x, weight, _ = operands(2, 16, 32, 8, 8)
+    turned = winograd_weight(weight)
+    assert winograd_conv2d(x[:0], turned).shape == (0, 32, 8, 8)
+    assert winograd_conv2d(x[:, :, :0], turned).shape == (2, 32, 0, 8)
+
+
+@pytest.mark.parametrize("default", [torch.bfloat16, torch.float64])
+def test_the_program_s_default_type_does_not_matter(kernels, monkeypatch, default):
+    x, weight, _ = operands(1, 16, 32, 8, 8)
+    turned, before = winograd_weight(weight), torch.get_default_dtype()
+    expected = winograd_conv2d(x, turned), finish(x.clone(memory_format=torch.preserve_format))
+    # The library's trial run as well.
+    monkeypatch.setattr(cpu_library, "_loaded", [])
+    try:
+        torch.set_default_dtype(default)
+        with torch.device("meta"):
+            results = winograd_conv2d(x, turned), finish(x.clone(memory_format=torch.preserve_format))
+    finally:
+        torch.set_default_dtype(before)
+    assert all(torch.equal(*both) for both in zip(results, expected, strict=True))
 
 
 def test_when_it_serves(monkeypatch):

@@ -97,3 +97,12 @@ def test_lab_there_and_back():
     # The reference values of CIE Lab under D65 for sRGB's red.
     np.testing.assert_allclose(to_lab(np.float32([[[255, 0, 0]]]))[0, 0], [53.24, 80.09, 67.20], atol=0.3)
     assert to_lab(np.float32([[[300, 255, 255]]]))[0, 0, 0] == pytest.approx(100, abs=0.1)
+
+
+def test_a_mask_too_thin_to_sample_is_measured_whole():
+    stream = np.random.default_rng(0)
+    image = stream.uniform(60, 120, (512, 512, 3)).astype(np.float32)
+    mask = np.zeros((512, 512), np.float32)
+    mask[101, 101:301] = 1
+    matched = match_colour(image, np.clip(image + 60, 0, 255), mask)
+    assert 30 < (matched - image)[mask > 0].mean() < 90
