@@ -14,7 +14,7 @@ from stylegan_swap.faces.colour import luma
 from stylegan_swap.methods.warp import AlignedFace, warp_swap
 
 # What is finer than a Gaussian of so many of the network's pixels is the photo's.
-SCALE = 1.5
+SCALE = 1.85
 # Softness of the region's edge, in the same pixels.
 EDGE = 2.0
 # The band that must be drawn already, and the radius within which that is looked for, in the same pixels.
@@ -23,7 +23,7 @@ WINDOW = 4.0
 # Energy of what is fine in the photo, as a share of that in the drawing, below which it counts as soft.
 SOFT = 0.5
 # Amplitudes of the coarser band, as shares of the photo's, from which the photo is trusted and trusted fully.
-DRAWN = (0.25, 0.6)
+DRAWN = (0.5, 0.9)
 # Squared grey levels below which a band counts as flat.
 _FLOOR = 4.0
 
