@@ -36,6 +36,7 @@ from stylegan_swap.errors import NoFaceError
 from stylegan_swap.faces.detect import detect_faces, largest_face
 from stylegan_swap.metrics.sample import View
 from stylegan_swap.metrics.video import flicker, landmark_jitter, mouth_motion
+from stylegan_swap.watermark.embed import embed_watermark
 
 STEPS = ("clip", "swap", "frames", "resume", "measure")
 
@@ -90,7 +91,8 @@ def frame_by_frame(folder: Path, method: str) -> dict[str, object]:
         stream = container.add_stream("libx264", rate=30, options=options)
         stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
         for count, pixels in enumerate(read(folder / "clip.mp4"), 1):
-            image = np.asarray(swapper(person, pixels).image)
+            # As `swap_video` marks: a mark that stands still on a picture that moves counts as flicker.
+            image = embed_watermark(np.asarray(swapper(person, pixels).image))
             frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
                 format="yuv420p", dst_colorspace=1, dst_color_range=1
             )
