@@ -69,6 +69,8 @@ class LatentsOnlyMethod:
         for network in (generator, encoder):
             if network is not None:
                 channels_last(network.to(self.device)).eval().requires_grad_(False)
+        if generator is not None:
+            generator.for_inference()
         if generator is not None and latent_avg is not None:
             try:
                 latent_avg = as_latent_avg(latent_avg, generator.n_latent, generator.style_dim)
