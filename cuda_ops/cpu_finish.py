@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import c_float
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from cuda_ops import arguments
 from cuda_ops.arguments import DTYPES, address, wants_gradient
-from cuda_ops.cpu_library import MOST_TAPS, Finish, cpu_library, openmp
+from cuda_ops.cpu_library import MOST_TAPS, Finish, call, cpu_ending, cpu_library, openmp
 from cuda_ops.dispatch import requested
 from cuda_ops.fused_epilogue import check_ending
 
@@ -99,28 +98,18 @@ def finish(
     if taps is not None:
         size = (batch, channels, height, width)
         y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    # Whatever the program's default type and device are.
-    like: dict[str, Any] = {"dtype": torch.float32, "device": x.device}
-    factors = torch.full((batch, channels), gain, **like)
-    if scale is not None:
-        factors = (scale.float() * gain).contiguous()
-    offsets = torch.zeros(channels, **like) if bias is None else (bias.float() * gain).contiguous()
-    maps = None if noise is None else noise.to(x.dtype).contiguous()
+    ending = cpu_ending(x, channels, scale, noise, strength, bias, gain, clamp)
     given = Finish(
         *(batch, channels, height, width, *x.shape[2:], y0, x0),
-        *map(address, (x, y, factors, offsets, maps)),
-        1 if noise is None else noise.shape[0],
+        *map(address, (x, y, *ending[:3])),
+        ending.noise_batch,
         openmp(),
         *(torch.get_num_threads(), DTYPES[x.dtype], len(along_y), len(along_x)),
         (c_float * MOST_TAPS)(*along_y),
         (c_float * MOST_TAPS)(*along_x),
-        *(0.0 if strength is None else float(strength) * gain, slope, -1.0 if clamp is None else clamp),
+        *(ending.strength, slope, ending.limit),
     )
-    library = cpu_library()
-    if not isinstance(library, ctypes.CDLL):
-        raise RuntimeError(f"cuda_ops: the CPU kernels cannot be had: {library}.")
-    if library.cpu_ops_finish(ctypes.byref(given)):
-        raise MemoryError("cuda_ops: no memory for one row of an image")
+    call("cpu_ops_finish", given)
     return y
 
 

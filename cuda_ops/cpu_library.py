@@ -11,10 +11,11 @@ import threading
 import warnings
 from ctypes import c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from cuda_ops.build import cpu_recipe, find_built
 from cuda_ops.dispatch import ENVIRONMENT, refuse_known_failure, requested
@@ -51,6 +52,54 @@ class Winograd(ctypes.Structure):
         ("threads", c_int32),
         *((name, c_float) for name in ("strength", "slope", "limit")),
     )
+
+
+class CpuEnding(NamedTuple):
+    """What follows a convolution as the kernels read it, with the gain in all of it."""
+
+    scale: Tensor
+    bias: Tensor
+    noise: Tensor | None
+    noise_batch: int
+    strength: float
+    limit: float
+
+
+def cpu_ending(
+    x: Tensor,
+    out: int,
+    scale: Tensor | None,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    gain: float,
+    clamp: float | None,
+) -> CpuEnding:
+    """The operands of an epilogue for a result of `out` channels; they live as long as this does."""
+    # Whatever the program's default type and device are.
+    like: dict[str, Any] = {"dtype": torch.float32, "device": x.device}
+    return CpuEnding(
+        torch.full((x.shape[0], out), gain, **like) if scale is None else (scale.float() * gain).contiguous(),
+        torch.zeros(out, **like) if bias is None else (bias.float() * gain).contiguous(),
+        None if noise is None else noise.to(x.dtype).contiguous(),
+        1 if noise is None else noise.shape[0],
+        0.0 if strength is None else float(strength) * gain,
+        -1.0 if clamp is None else clamp,
+    )
+
+
+def call(name: str, given: ctypes.Structure) -> None:
+    """Run a kernel.
+
+    Raises:
+        RuntimeError: the kernels cannot be had.
+        MemoryError: there is no memory for its scratch space.
+    """
+    library = cpu_library()
+    if not isinstance(library, ctypes.CDLL):
+        raise RuntimeError(f"cuda_ops: the CPU kernels cannot be had: {library}.")
+    if getattr(library, name)(ctypes.byref(given)):
+        raise MemoryError(f"{name}: no memory for its scratch space")
 
 
 def cpu_kernels() -> str:

@@ -8,14 +8,11 @@ Source: Lavin & Gray, Fast Algorithms for Convolutional Neural Networks (CVPR 20
 
 from __future__ import annotations
 
-import ctypes
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from cuda_ops.arguments import address, wants_gradient
-from cuda_ops.cpu_library import Winograd, cpu_library, openmp
+from cuda_ops.cpu_library import Winograd, call, cpu_ending, openmp
 from cuda_ops.fused_epilogue import check_ending
 
 # Channels of the image and of the result come in groups of so many.
@@ -131,27 +128,21 @@ def winograd_conv2d(
     out = groups * _OUT
     check_ending(batch, out, x.shape[2:], scale, noise, strength, bias, gain, clamp)
     x = x.contiguous(memory_format=torch.channels_last)
-    # Whatever the program's default type and device are.
-    like: dict[str, Any] = {"dtype": torch.float32, "device": x.device}
-    y = torch.empty((batch, out, height, width), memory_format=torch.channels_last, **like)
+    y = torch.empty(
+        (batch, out, height, width), dtype=x.dtype, device=x.device, memory_format=torch.channels_last
+    )
     if y.numel() == 0:
         return y
     weight = weight.contiguous()
     styles = None if style is None else style.float().contiguous()
-    factors = torch.full((batch, out), gain, **like) if scale is None else (scale.float() * gain).contiguous()
-    offsets = torch.zeros(out, **like) if bias is None else (bias.float() * gain).contiguous()
-    maps = None if noise is None else noise.float().contiguous()
+    ending = cpu_ending(x, out, scale, noise, strength, bias, gain, clamp)
     given = Winograd(
         *(batch, channels, out, height, width),
-        *map(address, (x, y, weight, styles, factors, offsets, maps)),
-        1 if noise is None else noise.shape[0],
+        *map(address, (x, y, weight, styles, *ending[:3])),
+        ending.noise_batch,
         openmp(),
         torch.get_num_threads(),
-        *(0.0 if strength is None else float(strength) * gain, slope, -1.0 if clamp is None else clamp),
+        *(ending.strength, slope, ending.limit),
     )
-    library = cpu_library()
-    if not isinstance(library, ctypes.CDLL):
-        raise RuntimeError(f"cuda_ops: the CPU kernels cannot be had: {library}.")
-    if library.cpu_ops_winograd(ctypes.byref(given)):
-        raise MemoryError("cuda_ops: no memory for a block of tiles")
+    call("cpu_ops_winograd", given)
     return y

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 import torch
 
-from cuda_ops import dispatch
-from cuda_ops.build import host_recipe
+from cuda_ops import cpu_library, dispatch
+from cuda_ops.build import cpu_recipe, host_recipe
 from cuda_ops.library import load_built
 from cuda_ops.toolchain import BuildError
 
@@ -36,6 +38,19 @@ def kernels(host_library):
     """Operations on CPU tensors run through the kernels meanwhile."""
     with dispatch.host_kernels(host_library):
         yield host_library
+
+
+@pytest.fixture
+def compiled(pytestconfig, monkeypatch):
+    """The CPU kernels, built once and kept between sessions."""
+    try:
+        cpu_recipe()
+    except BuildError as error:
+        pytest.skip(f"the CPU kernels need a compiler: {error}")
+    monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(pytestconfig.cache.mkdir("cpu_kernels")))
+    monkeypatch.delenv("STYLEGAN_SWAP_OPS", raising=False)
+    monkeypatch.setattr(cpu_library, "_loaded", [])
+    assert isinstance(cpu_library.cpu_library(), ctypes.CDLL)
 
 
 @pytest.fixture

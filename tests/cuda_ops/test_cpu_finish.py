@@ -24,19 +24,6 @@ WORTH = cpu_finish._WORTH
 
 
 @pytest.fixture
-def kernels(pytestconfig, monkeypatch):
-    """Built once, kept between sessions."""
-    try:
-        cpu_recipe()
-    except BuildError as error:
-        pytest.skip(f"the CPU kernels need a compiler: {error}")
-    monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(pytestconfig.cache.mkdir("cpu_kernels")))
-    monkeypatch.delenv("STYLEGAN_SWAP_OPS", raising=False)
-    monkeypatch.setattr(cpu_library, "_loaded", [])
-    assert isinstance(cpu_library.cpu_library(), ctypes.CDLL)
-
-
-@pytest.fixture
 def unloaded(monkeypatch, tmp_path):
     """Nothing is known yet of kernels."""
     monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
@@ -81,7 +68,7 @@ CASES = [
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("full", [True, False])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_parity_with_float64(kernels, case, full, dtype):
+def test_parity_with_float64(compiled, case, full, dtype):
     channels, height, width, taps, padding = case
     stream = torch.Generator().manual_seed(channels + height)
     x = torch.randn(3, channels, height, width, generator=stream).to(dtype).contiguous(memory_format=LAST)
@@ -106,12 +93,12 @@ def test_parity_with_float64(kernels, case, full, dtype):
     assert error.max() < 2e-6
 
 
-def test_without_a_filter_it_writes_in_place(kernels):
+def test_without_a_filter_it_writes_in_place(compiled):
     x = torch.randn(1, 16, 4, 4).contiguous(memory_format=LAST)
     assert finish(x).data_ptr() == x.data_ptr()
 
 
-def test_nan_and_infinity_come_through(kernels):
+def test_nan_and_infinity_come_through(compiled):
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.zeros(1, 17, 1, 3, dtype=dtype).contiguous(memory_format=LAST)
         x[:, :, 0, 1], x[:, :, 0, 2] = float("nan"), float("-inf")
@@ -121,7 +108,7 @@ def test_nan_and_infinity_come_through(kernels):
         assert (y[:, :, 0, 0] == 0).all()
 
 
-def test_any_number_of_threads_gives_the_same_bits(kernels):
+def test_any_number_of_threads_gives_the_same_bits(compiled):
     x = torch.randn(2, 32, 41, 37).contiguous(memory_format=LAST)
     before = torch.get_num_threads()
     results = []
@@ -135,7 +122,7 @@ def test_any_number_of_threads_gives_the_same_bits(kernels):
     assert torch.equal(results[0], results[2])
 
 
-def test_threads_of_the_program_do_not_meet(kernels):
+def test_threads_of_the_program_do_not_meet(compiled):
     inputs = [torch.randn(1, 16, 64, 64).contiguous(memory_format=LAST) for _ in range(4)]
     alone = [finish(x, taps=(TAPS, TAPS), padding=(1, 1, 1, 1)) for x in inputs]
     together: list[list[torch.Tensor]] = [[] for _ in inputs]
@@ -154,7 +141,7 @@ def test_threads_of_the_program_do_not_meet(kernels):
         assert all(torch.equal(right, result) for result in results)
 
 
-def test_operands_that_do_not_fit_are_refused(kernels):
+def test_operands_that_do_not_fit_are_refused(compiled):
     x = torch.randn(1, 16, 4, 4).contiguous(memory_format=LAST)
     with pytest.raises(ValueError, match="scale"):
         finish(x, scale=torch.ones(1, 15))
@@ -172,7 +159,7 @@ def test_operands_that_do_not_fit_are_refused(kernels):
 
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_generator_s_images_stay(kernels, monkeypatch, dtype, batch):
+def test_the_generator_s_images_stay(compiled, monkeypatch, dtype, batch):
     stream = torch.Generator().manual_seed(1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -196,7 +183,7 @@ def test_the_generator_s_images_stay(kernels, monkeypatch, dtype, batch):
     assert errors["kernels"] < max(1.1 * errors["torch"], 1e-5)
 
 
-def test_when_they_serve(kernels, monkeypatch):
+def test_when_they_serve(compiled, monkeypatch):
     x = torch.randn(1, 16, 8, 8).contiguous(memory_format=LAST)
     with torch.no_grad():
         assert cpu_kernels_serve(x, WORTH)
@@ -267,7 +254,7 @@ def test_a_compiler_that_fails_is_told_once_and_never_tried_again(unloaded, monk
     assert (tmp_path / "runs").read_text() == "once\n"
 
 
-def test_a_library_that_does_not_load_is_built_anew(unloaded, kernels, monkeypatch, tmp_path, caplog):
+def test_a_library_that_does_not_load_is_built_anew(unloaded, compiled, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
     monkeypatch.setattr(cpu_library, "_loaded", [])
     tried = []
@@ -288,7 +275,7 @@ def test_a_library_that_does_not_load_is_built_anew(unloaded, kernels, monkeypat
     assert "compiled, in" in cpu_kernels()
 
 
-def test_wrong_libraries_are_refused(kernels, tmp_path):
+def test_wrong_libraries_are_refused(compiled, tmp_path):
     junk = tmp_path / "cuda_ops.so"
     junk.write_bytes(b"junk")
     with pytest.raises(BuildError, match="cannot be loaded"):
@@ -306,7 +293,7 @@ def test_the_key_knows_the_instructions(monkeypatch):
     assert len(keys) == 3
 
 
-def test_every_instruction_set_gives_the_same_numbers(kernels, monkeypatch, tmp_path):
+def test_every_instruction_set_gives_the_same_numbers(compiled, monkeypatch, tmp_path):
     if "AVX512" not in torch.backends.cpu.get_cpu_capability():
         pytest.skip("this processor cannot run all of them")
     x = torch.randn(1, 32, 9, 9).bfloat16().contiguous(memory_format=LAST)

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from cuda_ops import ModulatedConv2d, cpu_library
-from cuda_ops.build import BuildError, cpu_recipe
 from cuda_ops.cpu_finish import finish
 from cuda_ops.winograd import winograd_conv2d, winograd_serves, winograd_weight
 from stylegan_swap.models import styled_conv
 from stylegan_swap.models.generator import Generator
 
 LAST = torch.channels_last
-
-
-@pytest.fixture
-def kernels(pytestconfig, monkeypatch):
-    """Built once, kept between sessions."""
-    try:
-        cpu_recipe()
-    except BuildError as error:
-        pytest.skip(f"the CPU kernels need a compiler: {error}")
-    monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(pytestconfig.cache.mkdir("cpu_kernels")))
-    monkeypatch.delenv("STYLEGAN_SWAP_OPS", raising=False)
-    monkeypatch.setattr(cpu_library, "_loaded", [])
-    assert isinstance(cpu_library.cpu_library(), ctypes.CDLL)
 
 
 def operands(batch, inner, out, height, width):
@@ -58,7 +42,7 @@ def expected(x, weight, style, scale, noise, strength, bias, slope, gain, clamp)
     ids=str,
 )
 @pytest.mark.parametrize("clamp", [None, 0.5])
-def test_parity_with_float64(kernels, shape, clamp):
+def test_parity_with_float64(compiled, shape, clamp):
     x, weight, ending = operands(*shape)
     last = {"slope": 0.2, "gain": 2**0.5, "clamp": clamp}
     y = winograd_conv2d(x, winograd_weight(weight), **ending, **last)
@@ -69,13 +53,13 @@ def test_parity_with_float64(kernels, shape, clamp):
     assert (y - exact).square().mean().sqrt() < 5e-6
 
 
-def test_bare_and_of_channels_first(kernels):
+def test_bare_and_of_channels_first(compiled):
     x, weight, _ = operands(2, 16, 32, 6, 11)
     y = winograd_conv2d(x.contiguous(), winograd_weight(weight))
     assert (y - F.conv2d(x.double(), weight.double(), padding=1)).abs().max() < 3e-5
 
 
-def test_any_number_of_threads_gives_the_same_bits(kernels):
+def test_any_number_of_threads_gives_the_same_bits(compiled):
     before, results = torch.get_num_threads(), []
     # Tiles for some threads alone: the others share out the channels.
     for shape in ((1, 32, 128, 7, 9), (2, 32, 32, 61, 50)):
@@ -91,7 +75,7 @@ def test_any_number_of_threads_gives_the_same_bits(kernels):
         results.clear()
 
 
-def test_a_batch_gives_the_bits_of_its_images(kernels):
+def test_a_batch_gives_the_bits_of_its_images(compiled):
     x, weight, ending = operands(3, 32, 64, 14, 18)
     turned = winograd_weight(weight)
     whole = winograd_conv2d(x, turned, **ending)
@@ -103,7 +87,7 @@ def test_a_batch_gives_the_bits_of_its_images(kernels):
         assert torch.equal(alone[0], whole[n])
 
 
-def test_nan_stays_within_its_tiles(kernels):
+def test_nan_stays_within_its_tiles(compiled):
     x, weight, _ = operands(1, 16, 32, 12, 12)
     x[0, 3, 0, 0] = torch.nan
     y = winograd_conv2d(x, winograd_weight(weight))
@@ -111,7 +95,7 @@ def test_nan_stays_within_its_tiles(kernels):
     assert y[0, :, 4:, 4:].isfinite().all()
 
 
-def test_operands_that_do_not_fit_are_refused(kernels):
+def test_operands_that_do_not_fit_are_refused(compiled):
     x, weight, ending = operands(1, 16, 32, 8, 8)
     turned = winograd_weight(weight)
     for bad in (weight[:31], weight[:, :15], weight[:, :, :2]):
@@ -129,7 +113,7 @@ def test_operands_that_do_not_fit_are_refused(kernels):
         winograd_conv2d(x.clone().requires_grad_(), turned)
 
 
-def test_operands_that_would_be_misread_are_refused(kernels):
+def test_operands_that_would_be_misread_are_refused(compiled):
     x, weight, ending = operands(1, 16, 32, 8, 8)
     turned = winograd_weight(weight)
     with pytest.raises(ValueError, match="float64"):
@@ -141,7 +125,7 @@ def test_operands_that_would_be_misread_are_refused(kernels):
             winograd_conv2d(x, turned, **{**ending, name: ending[name].clone().requires_grad_()})
 
 
-def test_empty_images_give_empty_results(kernels):
+def test_empty_images_give_empty_results(compiled):
     x, weight, _ = operands(2, 16, 32, 8, 8)
     turned = winograd_weight(weight)
     assert winograd_conv2d(x[:0], turned).shape == (0, 32, 8, 8)
@@ -149,7 +133,7 @@ def test_empty_images_give_empty_results(kernels):
 
 
 @pytest.mark.parametrize("default", [torch.bfloat16, torch.float64])
-def test_the_program_s_default_type_does_not_matter(kernels, monkeypatch, default):
+def test_the_program_s_default_type_does_not_matter(compiled, monkeypatch, default):
     x, weight, _ = operands(1, 16, 32, 8, 8)
     turned, before = winograd_weight(weight), torch.get_default_dtype()
     expected = winograd_conv2d(x, turned), finish(x.clone(memory_format=torch.preserve_format))
@@ -198,7 +182,7 @@ def test_the_transformed_weight_is_remembered_and_forgotten():
     assert conv.remembered_winograd_weight() is None
 
 
-def test_the_generator_takes_it_and_its_images_stay(kernels, monkeypatch):
+def test_the_generator_takes_it_and_its_images_stay(compiled, monkeypatch):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Generator(64, channels=dict.fromkeys((4, 8, 16, 32, 64), 32), n_mlp=1)
