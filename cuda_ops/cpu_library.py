@@ -55,7 +55,7 @@ class Winograd(ctypes.Structure):
 
 
 class CpuEnding(NamedTuple):
-    """What follows a convolution as the kernels read it, with the gain in all of it."""
+    """What follows a convolution as the kernels read it: the gain is in scale, bias and strength."""
 
     scale: Tensor
     bias: Tensor
