@@ -14,8 +14,8 @@ import numpy as np
 
 from stylegan_swap.errors import ImageReadError, UnsupportedOptionError
 from stylegan_swap.faces.glasses import wears_glasses
+from stylegan_swap.faces.head_pose import head_pose
 from stylegan_swap.metrics.expression import FEATURES, SPREAD, expression_features
-from stylegan_swap.metrics.pose import head_pose
 
 #: What is measured, and the unit of a strength: degrees, or the spread between the photographs.
 MEASURED = {"yaw": "°", "pitch": "°", "smile": "σ", "mouth_open": "σ", "eyes_open": "σ", "brows_up": "σ"}

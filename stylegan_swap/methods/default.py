@@ -38,7 +38,7 @@ class DefaultMethod:
 
     name = "default"
     paper = "this project"
-    options = frozenset({"structure", "appearance", "seed", "detail", "refine"})
+    options = frozenset({"structure", "appearance", "seed", "detail", "refine", "shape"})
 
     def __init__(
         self, network: SwapNetwork, *, device: torch.device, dtype: torch.dtype, weights: Path | None = None

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from skimage.transform import SimilarityTransform
 
+from stylegan_swap.faces.head_pose import MEAN_FACE
 from stylegan_swap.faces.landmarks import EXPRESSION_SPREAD, LEFT_EYE, RIGHT_EYE
-from stylegan_swap.metrics.pose import MEAN_FACE
 from stylegan_swap.metrics.sample import Column, Sample
 
 FEATURES = (

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.head_pose import CAMERA_DISTANCE, MEAN_FACE, head_pose
 from stylegan_swap.faces.landmarks import LEFT_EYE, MIRRORED, RIGHT_EYE
 from stylegan_swap.faces.mask import raised_brows
 from stylegan_swap.metrics.expression import STABLE, normalised
-from stylegan_swap.metrics.pose import CAMERA_DISTANCE, MEAN_FACE, head_pose
 from stylegan_swap.training.morph import Portrait
 from stylegan_swap.training.photos import Photos
 from stylegan_swap.training.thin_plate import ThinPlate, border_points, moved, similarity, transformed

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from stylegan_swap.faces.colour import is_gray
+from stylegan_swap.faces.head_pose import head_pose
 from stylegan_swap.faces.mask import eye_masks, feathered, hull_mask, inner_mouth_mask
 from stylegan_swap.metrics.expression import SPREAD, expression_features
-from stylegan_swap.metrics.pose import head_pose
 from stylegan_swap.training.photos import Photos
 
 # Random people looked at for each partner wanted: few keep the partners various, many make them alike.

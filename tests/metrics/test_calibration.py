@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylegan_swap.faces.head_pose import head_pose
 from stylegan_swap.metrics.expression import ExpressionMeasure
 from stylegan_swap.metrics.gaze import GazeMeasure
 from stylegan_swap.metrics.identity import DlibRecogniser, IdentityMeasure
-from stylegan_swap.metrics.pose import PoseMeasure, frontal_bias, head_pose
+from stylegan_swap.metrics.pose import PoseMeasure, frontal_bias
 from stylegan_swap.metrics.retrieval import Gallery, retrieval
 from stylegan_swap.metrics.robustness import RobustIdentityMeasure
 from stylegan_swap.metrics.sample import Sample, View, look

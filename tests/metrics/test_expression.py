@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stylegan_swap.faces.head_pose import MEAN_FACE
 from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
 from stylegan_swap.metrics.expression import (
     FEATURES,
@@ -14,7 +15,6 @@ from stylegan_swap.metrics.expression import (
     eye_opening,
     normalised,
 )
-from stylegan_swap.metrics.pose import MEAN_FACE
 from stylegan_swap.metrics.sample import Sample, View, measured
 
 PIXELS = np.zeros((4, 4, 3), np.uint8)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.head_pose import head_pose
 from stylegan_swap.faces.landmarks import landmarks_of_crop, mouth_opening
-from stylegan_swap.metrics.pose import head_pose
 from stylegan_swap.training.head_turn import Expressions, another_view, in_pixels, mirrored, turned_landmarks
 
 

@@ -1,0 +1,125 @@
+"""Carry the features of a face in a photograph to other places of it: the picture behind ``face_shape``.
+
+On the road between ``detect`` and ``align``: the attribute photo as it would be if the face had the identity
+person's features, in its own pose, expression and light. Every later step then finds them in place.
+Source: Bookstein, Principal Warps: Thin-Plate Splines and the Decomposition of Deformations (PAMI 1989).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.interpolate import RBFInterpolator
+
+from stylegan_swap.faces.face_shape import shaped_landmarks
+from stylegan_swap.faces.landmarks import JAW
+from stylegan_swap.faces.mask import raised_brows
+
+# How far beyond the landmarks the photo is taken, in their extent; nothing moves at its edge.
+_REACH = 0.3
+# A ring at so many times the face's outline that stays.
+_RING = 1.35
+# Rows of the forehead that stay, in distances from eye to brow.
+_FOREHEAD = (0.8, 1.6)
+# Nodes per side at which the spline is evaluated, and how many of them fade out towards the edge.
+_NODES, _FADE = 49, 3
+# The map may miss a landmark by a little and bends less: detectors err.
+_SMOOTHNESS = 2e-4
+
+
+@dataclass(frozen=True, eq=False)
+class ShapedFace:
+    """A photo, uint8 ``[H, W, 3]``, and a face's landmarks, float32 ``[68, 2]`` in its pixels."""
+
+    pixels: np.ndarray
+    landmarks: np.ndarray
+
+
+def with_features_of(
+    identity: np.ndarray | None, pixels: np.ndarray, landmarks: np.ndarray, share: float = 1.0
+) -> ShapedFace:
+    """Give a face in a photo another person's features.
+
+    Args:
+        identity: that person's landmarks, ``[68, 2]`` in pixels of any picture; None changes nothing.
+        pixels: the photo, uint8 ``[H, W, 3]``; not changed.
+        landmarks: of the face, ``[68, 2]`` in its pixels.
+        share: 0..1, how far to go; see ``face_shape``.
+    """
+    if identity is None or share == 0:
+        return ShapedFace(pixels, landmarks)
+    wanted = shaped_landmarks(identity, landmarks, share)
+    return ShapedFace(reshaped(pixels, landmarks, wanted), wanted)
+
+
+def reshaped(pixels: np.ndarray, landmarks: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Move a face's landmarks inside its outline, and the picture with them.
+
+    Args:
+        pixels: the photo, uint8 ``[H, W, 3]``; not changed.
+        landmarks: ``[68, 2]`` in its pixels.
+        wanted: where they are to lie, likewise; the jaw's are not moved.
+
+    Returns:
+        The photo, uint8 ``[H, W, 3]``, unchanged from a third of the face's size outside it on.
+    """
+    if np.array_equal(landmarks, wanted):
+        return pixels
+    first, side = _square_around(landmarks)
+    bounds = np.array(pixels.shape[1::-1])
+    low, high = np.clip(first, 0, bounds), np.clip(first + side, 0, bounds)
+    if np.any(high <= low):
+        return pixels
+    there = np.asarray(landmarks, np.float64) - first
+    here = np.concatenate([there[JAW], np.asarray(wanted, np.float64)[17:] - first])
+    (left, top), (right, bottom) = low - first, high - first
+    x, y = (each[top:bottom, left:right] for each in _sources(there, here, side))
+    result = pixels.copy()
+    area = result[low[1] : high[1], low[0] : high[0]]
+    x, y = x - np.float32(left), y - np.float32(top)
+    area[...] = cv2.remap(area.copy(), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return result
+
+
+def _square_around(landmarks: np.ndarray) -> tuple[np.ndarray, int]:
+    """First pixel and side of the square of the photo in which something may move."""
+    low, high = np.min(landmarks, axis=0), np.max(landmarks, axis=0)
+    extent = float(np.max(high - low))
+    first = np.floor((low + high) / 2 - (0.5 + _REACH) * extent).astype(int)
+    return first, int(np.ceil((1 + 2 * _REACH) * extent))
+
+
+def _sources(there: np.ndarray, here: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the square's pixels come from, two times float32 ``[side, side]``, in its pixels."""
+    still = _still_points(here, side)
+    points = np.concatenate([here, still])
+    moves = np.concatenate([there - here, np.zeros_like(still)])
+    axis = np.linspace(0, 1, _NODES)
+    nodes = np.stack(np.meshgrid(axis, axis), -1)
+    spline = RBFInterpolator(points / side, moves, kernel="thin_plate_spline", smoothing=_SMOOTHNESS)
+    field = spline(nodes.reshape(-1, 2)).reshape(_NODES, _NODES, 2)
+    steps = np.arange(_NODES)
+    fade = np.clip(np.minimum(steps, steps[::-1]) / _FADE, 0, 1)
+    field *= np.minimum(fade[:, None], fade)[..., None]
+    # Nodes lie on the first and the last pixel.
+    scale = (_NODES - 1) / max(side - 1, 1)
+    inverse = np.array([[scale, 0, 0], [0, scale, 0]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    field = cv2.warpAffine(
+        field.astype(np.float32), inverse, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    pixel = np.arange(side, dtype=np.float32)
+    return field[..., 0] + pixel, field[..., 1] + pixel[:, None]
+
+
+def _still_points(face: np.ndarray, side: int) -> np.ndarray:
+    """Points that stay: forehead, a ring outside the face, the square's edge."""
+    forehead = np.concatenate([raised_brows(face, height) for height in _FOREHEAD])
+    outline = np.concatenate([face[JAW], forehead[10:]])
+    ring = outline.mean(0) + _RING * (outline - outline.mean(0))
+    along = np.linspace(0, side, 9)
+    edges = [np.stack(np.broadcast_arrays(along, end), -1) for end in (0.0, float(side))]
+    border = np.concatenate([*edges, *(edge[1:-1, ::-1] for edge in edges)])
+    return np.concatenate([forehead, ring, border])

@@ -1,0 +1,109 @@
+"""Landmarks of one person as another's: what is the person's moves, pose and expression stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from stylegan_swap.faces.detect import Face
+from stylegan_swap.faces.face_shape import FURTHEST, shaped_landmarks
+from stylegan_swap.faces.head_pose import CAMERA_DISTANCE, MEAN_FACE
+from stylegan_swap.faces.landmarks import LEFT_EYE, MIRRORED, NOSE, RIGHT_EYE, mouth_opening
+from stylegan_swap.metrics.expression import eye_opening
+
+
+def seen(points: np.ndarray = MEAN_FACE, yaw: float = 0.0, roll: float = 0.0) -> np.ndarray:
+    """A head of about 300 pixels, from in front of it."""
+    turned = points @ Rotation.from_euler("ZYX", [roll, yaw, 0], degrees=True).as_matrix().T
+    flat = turned[:, :2] * CAMERA_DISTANCE / (CAMERA_DISTANCE + turned[:, 2:])
+    return (2 * flat + 400).astype(np.float32)
+
+
+def eye_distance(face: np.ndarray) -> float:
+    return float(np.linalg.norm(face[RIGHT_EYE].mean(0) - face[LEFT_EYE].mean(0)))
+
+
+def test_the_same_face_in_another_picture_stays(hopper_face: Face) -> None:
+    points = hopper_face.landmarks
+    turn = Rotation.from_euler("z", 30, degrees=True).as_matrix()[:2, :2]
+    elsewhere = 2.5 * points @ turn.T + [40, -90]
+    # Averaging with the mirror image makes the person symmetric, so a little moves.
+    there = shaped_landmarks(elsewhere, points)
+    expected = shaped_landmarks(points, points)
+    np.testing.assert_allclose(there, expected, atol=0.03 * eye_distance(points))
+    assert np.abs(there - points).max() < 0.08 * eye_distance(points)
+
+
+def test_a_symmetric_face_stays_where_it_is() -> None:
+    symmetric = (MEAN_FACE + MEAN_FACE[MIRRORED] * [-1, 1, 1]) / 2
+    face = seen(symmetric)
+    np.testing.assert_allclose(shaped_landmarks(0.3 * face, face), face, atol=0.1)
+
+
+@pytest.mark.parametrize(("identity", "attribute"), [(25, -10), (0, 30), (-30, 30)])
+def test_a_turned_head_is_not_another_shape(identity: float, attribute: float) -> None:
+    # Undone, the turn would move the nose by half an eye's distance.
+    face = seen(yaw=attribute)
+    moved = np.abs(shaped_landmarks(seen(yaw=identity), face) - face).max()
+    assert moved < 0.035 * eye_distance(seen())
+
+
+def test_wider_eyes_a_longer_nose_and_a_lower_mouth_are_the_persons() -> None:
+    person = MEAN_FACE.copy()
+    person[LEFT_EYE] -= [4, 0, 0]
+    person[RIGHT_EYE] += [4, 0, 0]
+    person[31:36] += [0, 3, 0]
+    person[48:68] += [0, 5, 0]
+    before, after = seen(), shaped_landmarks(seen(person), seen())
+    same = shaped_landmarks(seen(), seen())
+    moved = after - same
+    assert moved[RIGHT_EYE, 0].mean() == pytest.approx(8, abs=2)
+    assert moved[LEFT_EYE, 0].mean() == pytest.approx(-8, abs=2)
+    # Some of it is taken for a nod, and for a larger face.
+    assert 2 < moved[33, 1] < 6
+    assert 5 < moved[48:68, 1].mean() < 10
+    np.testing.assert_array_equal(after[:17], before[:17])
+
+
+def test_lids_lips_and_corners_keep_the_expression() -> None:
+    person = MEAN_FACE.copy()
+    person[[37, 38, 43, 44]] -= [0, 5, 0]
+    person[55:60] += [0, 12, 0]
+    person[65:68] += [0, 12, 0]
+    person[[48, 54, 60, 64]] -= [0, 6, 0]
+    here = seen()
+    after = shaped_landmarks(seen(person), here)
+    assert eye_opening(after[LEFT_EYE]) == pytest.approx(eye_opening(here[LEFT_EYE]), rel=1e-4)
+    np.testing.assert_allclose(after[60:68] - after[62], here[60:68] - here[62], atol=1e-3)
+    np.testing.assert_allclose(after[[48, 54]] - after[62], here[[48, 54]] - here[62], atol=1e-3)
+    assert mouth_opening(seen(person)) > mouth_opening(here) + 0.1
+
+
+@pytest.mark.parametrize("roll", [-45, 40, 90])
+def test_a_rolled_face_gets_the_same_features_rolled(roll: float) -> None:
+    person = MEAN_FACE * [1.05, 1, 1]
+    person[NOSE] += [0, 4, 0]
+    person[17:27] -= [0, 5, 0]
+    person[50:53] -= [0, 3, 0]
+    upright = shaped_landmarks(seen(person), seen()) - 400
+    turn = Rotation.from_euler("z", roll, degrees=True).as_matrix()[:2, :2]
+    rolled = shaped_landmarks(seen(person), seen(roll=roll)) - 400
+    np.testing.assert_allclose(rolled, upright @ turn.T, atol=0.5)
+
+
+def test_the_share_is_a_dial_and_nothing_moves_far() -> None:
+    person = MEAN_FACE.copy()
+    person[48:68] += [0, 60, 0]
+    here = seen()
+    whole, half, none = (shaped_landmarks(seen(person), here, share) for share in (1.0, 0.5, 0.0))
+    np.testing.assert_array_equal(none, here)
+    assert np.linalg.norm(whole - here, axis=1).max() == pytest.approx(
+        FURTHEST * eye_distance(here), rel=0.01
+    )
+    assert 0 < np.abs(half - here)[NOSE].max() < np.abs(whole - here)[NOSE].max()
+
+
+def test_a_face_without_a_pose_stays() -> None:
+    behind = seen() * [1, -1]
+    np.testing.assert_array_equal(shaped_landmarks(behind, seen()), seen())
