@@ -1,7 +1,7 @@
 """``swap()`` and ``Swapper``: the whole way of a photograph, in order.
 
-identity photo → detect → align → prepare ─────┐
-attribute photo → detect → reshape → align ────┴→ swap_aligned → fine detail → paste into the attribute photo.
+identity photo → detect → align → prepare ─┐
+attribute photo → detect → align ──────────┴→ swap_aligned → fine detail → paste into the attribute photo.
 
 Each step is one call into ``images``, ``faces`` or a method of ``methods``; nothing else happens here.
 """
@@ -24,7 +24,7 @@ from stylegan_swap.faces.align import Alignment, ffhq_alignment, free_side
 from stylegan_swap.faces.detect import Face
 from stylegan_swap.faces.mask_options import MaskOptions, paste_mask
 from stylegan_swap.faces.paste import paste_back
-from stylegan_swap.faces.reshape import ShapedFace, with_features_of
+from stylegan_swap.faces.reshape import reshaped
 from stylegan_swap.faces.select import select_faces
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.find_method import find_method
@@ -276,14 +276,13 @@ class Swapper(InvertsAndGenerates, EditsPhotos):
         done: list[tuple[Face, Alignment, AlignedSwap]] = []
         for found, becomes in chosen:
             alignment = ffhq_alignment(found.landmarks, self._crop_side(found))
-            shaped = self._shaped(becomes, photo.pixels, found, structure)
-            crop, points = from_pixels(alignment.crop(shaped.pixels)), _points(alignment, shaped)
+            crop, points = from_pixels(alignment.crop(photo.pixels)), _points(alignment, found)
             swapped = self.method.swap_aligned(becomes.prepared, crop, points, **dials)
             bystanders = [alignment.to_crop(other.landmarks) for other in others]
             predicted = swapped.mask[0, 0].cpu().numpy()
             weights = paste_mask(options, predicted, points[0].numpy(), bystanders)
             swapped = swapped._replace(mask=torch.from_numpy(weights)[None, None])
-            pixels, changed = self._pasted(becomes, pixels, shaped, alignment, swapped, detail, match_colour)
+            pixels, changed = self._pasted(becomes, pixels, found, alignment, swapped, detail, match_colour)
             whole_mask = np.maximum(whole_mask, changed)
             done.append((found, alignment, swapped))
         if apply is not None:
@@ -348,16 +347,11 @@ class Swapper(InvertsAndGenerates, EditsPhotos):
             return self.method.size
         return free_side(found.landmarks)
 
-    def _shaped(self, person: Person, pixels: np.ndarray, found: Face, structure: float) -> ShapedFace:
-        photo = person.photo if "shape" in self.method.options else None
-        identity = None if photo is None else photo.landmarks
-        return with_features_of(identity, pixels, found.landmarks, structure)
-
     def _pasted(
         self,
         person: Person,
         pixels: np.ndarray,
-        shaped: ShapedFace,
+        found: Face,
         alignment: Alignment,
         swapped: AlignedSwap,
         detail: float,
@@ -365,9 +359,11 @@ class Swapper(InvertsAndGenerates, EditsPhotos):
     ) -> tuple[np.ndarray, np.ndarray]:
         image, mask = to_pixels(swapped.image)[0], swapped.mask[0, 0].cpu().numpy()
         if "detail" in self.method.options:
-            image, alignment = add_fine_detail(
-                image, shaped.pixels, shaped.landmarks, alignment, person.photo, detail
-            )
+            # What is finer is looked for where the method has put it.
+            points = swapped.landmarks
+            there = found.landmarks if points is None else alignment.to_photo(points[0].cpu().numpy())
+            shaped = reshaped(pixels, found.landmarks, there)
+            image, alignment = add_fine_detail(image, shaped, there, alignment, person.photo, detail)
         return paste_back(pixels, image, mask, alignment, colour=colour)
 
     def _swapped_face(
@@ -392,5 +388,5 @@ def _cached_swapper(method: str, device: str, dtype: str, landmarks: str) -> Swa
     return Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks)
 
 
-def _points(alignment: Alignment, found: Face | ShapedFace) -> Tensor:
+def _points(alignment: Alignment, found: Face) -> Tensor:
     return torch.from_numpy(alignment.to_crop(found.landmarks))[None]

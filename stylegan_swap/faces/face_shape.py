@@ -1,8 +1,8 @@
 """Whose features a face has, apart from its pose and its expression: landmarks of one person as another's.
 
-On the road between ``detect`` and ``align``: where eyes, brows, nose and mouth of the identity person would
-lie in the attribute photo. ``reshape`` then carries the photo's own features there. The jaw stays, so that
-hair, ears and background do.
+On the road inside ``swap_aligned``: where eyes, brows, nose and mouth of the identity person would lie in
+the attribute photo. ``reshape`` then carries the photo's own features there. The jaw stays, so that hair,
+ears and background do.
 """
 
 from __future__ import annotations

@@ -1,19 +1,16 @@
 """Carry the features of a face in a photograph to other places of it: the picture behind ``face_shape``.
 
-On the road between ``detect`` and ``align``: the attribute photo as it would be if the face had the identity
-person's features, in its own pose, expression and light. Every later step then finds them in place.
+On the road inside ``swap_aligned`` and again before fine detail: the attribute photo as it would be if the
+face had the identity person's features, in its own pose, expression and light.
 Source: Bookstein, Principal Warps: Thin-Plate Splines and the Decomposition of Deformations (PAMI 1989).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
-from stylegan_swap.faces.face_shape import shaped_landmarks
 from stylegan_swap.faces.landmarks import JAW
 from stylegan_swap.faces.mask import raised_brows
 
@@ -29,41 +26,16 @@ _NODES, _FADE = 49, 3
 _SMOOTHNESS = 2e-4
 
 
-@dataclass(frozen=True, eq=False)
-class ShapedFace:
-    """A photo, uint8 ``[H, W, 3]``, and a face's landmarks, float32 ``[68, 2]`` in its pixels."""
-
-    pixels: np.ndarray
-    landmarks: np.ndarray
-
-
-def with_features_of(
-    identity: np.ndarray | None, pixels: np.ndarray, landmarks: np.ndarray, share: float = 1.0
-) -> ShapedFace:
-    """Give a face in a photo another person's features.
-
-    Args:
-        identity: that person's landmarks, ``[68, 2]`` in pixels of any picture; None changes nothing.
-        pixels: the photo, uint8 ``[H, W, 3]``; not changed.
-        landmarks: of the face, ``[68, 2]`` in its pixels.
-        share: 0..1, how far to go; see ``face_shape``.
-    """
-    if identity is None or share == 0:
-        return ShapedFace(pixels, landmarks)
-    wanted = shaped_landmarks(identity, landmarks, share)
-    return ShapedFace(reshaped(pixels, landmarks, wanted), wanted)
-
-
 def reshaped(pixels: np.ndarray, landmarks: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Move a face's landmarks inside its outline, and the picture with them.
 
     Args:
-        pixels: the photo, uint8 ``[H, W, 3]``; not changed.
+        pixels: the photo, ``[H, W, 3]`` uint8 or float32 in 0..255; not changed.
         landmarks: ``[68, 2]`` in its pixels.
         wanted: where they are to lie, likewise; the jaw's are not moved.
 
     Returns:
-        The photo, uint8 ``[H, W, 3]``, unchanged from a third of the face's size outside it on.
+        The photo, unchanged from a third of the face's size outside it on; itself where nothing moves.
     """
     if np.array_equal(landmarks, wanted):
         return pixels
@@ -79,7 +51,8 @@ def reshaped(pixels: np.ndarray, landmarks: np.ndarray, wanted: np.ndarray) -> n
     result = pixels.copy()
     area = result[low[1] : high[1], low[0] : high[0]]
     x, y = x - np.float32(left), y - np.float32(top)
-    area[...] = cv2.remap(area.copy(), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(area.copy(), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    area[...] = np.clip(moved, 0, 255, out=moved)
     return result
 
 

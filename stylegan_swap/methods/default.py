@@ -25,6 +25,7 @@ from stylegan_swap.faces.tensors import points_of, to_pixels
 from stylegan_swap.finite import require_finite
 from stylegan_swap.methods.less_memory import outlasts_memory
 from stylegan_swap.methods.protocol import AlignedSwap
+from stylegan_swap.methods.shaped_attribute import with_features_of
 from stylegan_swap.models.detail import DetailPhoto
 from stylegan_swap.models.generator import Generator
 from stylegan_swap.models.network import IdentityCodes, NetworkConfig, SwapNetwork
@@ -38,7 +39,7 @@ class DefaultMethod:
 
     name = "default"
     paper = "this project"
-    options = frozenset({"structure", "appearance", "seed", "detail", "refine", "shape"})
+    options = frozenset({"structure", "appearance", "seed", "detail", "refine"})
 
     def __init__(
         self, network: SwapNetwork, *, device: torch.device, dtype: torch.dtype, weights: Path | None = None
@@ -137,12 +138,13 @@ class DefaultMethod:
     ) -> AlignedSwap:
         """See ``Method.swap_aligned``; without landmarks they are predicted on the crops."""
         points = torch.from_numpy(np.stack(points_of(x_attr, landmarks)))
+        shaped, there = with_features_of(prepared.photo, x_attr, points, structure)
         with torch.no_grad(), self._precision():
             own = prepared.network if isinstance(prepared, RefinedPerson) else None
             output = (own or self.network)(
                 prepared,
-                x_attr.to(self.device),
-                points.to(self.device),
+                shaped.to(self.device),
+                there.to(self.device),
                 structure=structure,
                 appearance=appearance,
                 noise="buffer" if seed is None else self._fresh_noise(len(x_attr), seed),
@@ -151,7 +153,8 @@ class DefaultMethod:
             ("the swapper", output.wplus), ("the generator", output.image), ("the mask head", output.mask)
         )
         image = _uncoloured(output.image.float().clamp(-1, 1), x_attr)
-        return AlignedSwap(image, output.mask.float() * _reach(x_attr, points, image), output.wplus.float())
+        mask = output.mask.float() * _reach(x_attr, points, image)
+        return AlignedSwap(image, mask, output.wplus.float(), there)
 
     @outlasts_memory
     def invert(self, x: Tensor) -> Latents:

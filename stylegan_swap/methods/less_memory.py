@@ -180,8 +180,8 @@ def _in_groups(
         person = prepared if len(prepared) == 1 else _mapped(prepared, operator.itemgetter(rows))
         points = None if landmarks is None else landmarks[rows]
         results.append(function(method, person, x_attr[rows], points, **dials))
-    images, masks, codes = zip(*results, strict=True)
-    return AlignedSwap(torch.cat(images), torch.cat(masks), None if codes[0] is None else torch.cat(codes))
+    parts = (None if part[0] is None else torch.cat(part) for part in zip(*results, strict=True))
+    return AlignedSwap._make(parts)
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -22,11 +22,14 @@ class AlignedSwap(NamedTuple):
         image: ``[batch, 3, S, S]``, RGB in [-1, 1].
         mask: ``[batch, 1, S, S]`` in 0..1; 1 takes ``image``, 0 keeps the attribute photo.
         wplus: mixed codes ``[batch, L, D]``, or None where a method has none.
+        landmarks: where the method has put the face's features, ``[batch, 68, 2]`` in crop pixels; None where
+            they are the attribute photo's.
     """
 
     image: Tensor
     mask: Tensor
     wplus: Tensor | None = None
+    landmarks: Tensor | None = None
 
 
 @runtime_checkable

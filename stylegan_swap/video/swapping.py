@@ -16,7 +16,6 @@ import torch
 from stylegan_swap.api import Swapper
 from stylegan_swap.faces.align import Alignment, ffhq_alignment
 from stylegan_swap.faces.detect import Face
-from stylegan_swap.faces.reshape import ShapedFace
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.methods.protocol import AlignedSwap
 from stylegan_swap.result import Person
@@ -94,7 +93,7 @@ class ClipSwapper:
 
     def _swap(self, frames: list[Tracked]) -> Iterator[Swapped]:
         aligned = [
-            (self._shaped(one.frame, face), ffhq_alignment(face.landmarks, side))
+            (face, ffhq_alignment(face.landmarks, side), one.frame)
             for one in frames
             for face, side in one.seen.faces
         ]
@@ -107,27 +106,24 @@ class ClipSwapper:
                 result.pixels, result.mask = self.finish(result.pixels), None
             yield result
 
-    def _shaped(self, frame: Frame, face: Face) -> ShapedFace:
-        return self.swapper._shaped(self.person, frame.pixels, face, self.dials["structure"])
-
     def _through_the_method(
-        self, aligned: list[tuple[ShapedFace, Alignment]]
-    ) -> Iterator[tuple[ShapedFace, Alignment, AlignedSwap]]:
+        self, aligned: list[tuple[Face, Alignment, Frame]]
+    ) -> Iterator[tuple[Face, Alignment, AlignedSwap]]:
         """In groups of one size, in order."""
         while aligned:
             size = aligned[0][1].size
-            count = next((n for n, (_, one) in enumerate(aligned) if one.size != size), len(aligned))
+            count = next((n for n, (_, one, _) in enumerate(aligned) if one.size != size), len(aligned))
             group, aligned = aligned[: min(count, self.group)], aligned[min(count, self.group) :]
-            crops = torch.cat([from_pixels(one.crop(face.pixels)) for face, one in group])
-            points = np.stack([one.to_crop(face.landmarks) for face, one in group])
+            crops = torch.cat([from_pixels(one.crop(frame.pixels)) for _, one, frame in group])
+            points = np.stack([one.to_crop(face.landmarks) for face, one, _ in group])
             swapped = self.swapper.method.swap_aligned(
                 self.person.prepared, crops, torch.from_numpy(points), **self.dials
             )
-            for number, (face, alignment) in enumerate(group):
-                one = slice(number, number + 1)
-                yield face, alignment, AlignedSwap(swapped.image[one], swapped.mask[one])
+            for number, (face, alignment, _) in enumerate(group):
+                parts = (None if part is None else part[number : number + 1] for part in swapped)
+                yield face, alignment, AlignedSwap._make(parts)
 
-    def _paste(self, result: Swapped, face: ShapedFace, alignment: Alignment, swapped: AlignedSwap) -> None:
+    def _paste(self, result: Swapped, face: Face, alignment: Alignment, swapped: AlignedSwap) -> None:
         pixels = result.tracked.frame.pixels if result.pixels is None else result.pixels
         result.pixels, mask = self.swapper._pasted(
             self.person, pixels, face, alignment, swapped, self.detail, self.match_colour

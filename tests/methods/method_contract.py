@@ -60,7 +60,7 @@ class MethodContract:
         assert method.name == self.name and self.name in list_methods()
         assert method_entry(self.name).home == f"{type(method).__module__}:{type(method).__qualname__}"
         assert method.paper
-        assert method.options <= {"structure", "appearance", "seed", "detail", "refine", "shape"}
+        assert method.options <= {"structure", "appearance", "seed", "detail", "refine"}
 
     def test_shapes_and_ranges(self, method, size, swapped):
         assert isinstance(swapped, AlignedSwap)
