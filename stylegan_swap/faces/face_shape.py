@@ -8,13 +8,14 @@ ears and background do.
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 from skimage.transform import SimilarityTransform
 
-from stylegan_swap.faces.head_pose import CAMERA_DISTANCE, MEAN_FACE, head_pose
+from stylegan_swap.faces.head_pose import CAMERA_DISTANCE, MEAN_FACE, Pose, head_pose
 from stylegan_swap.faces.landmarks import LEFT_EYE, MIRRORED, NOSE, RIGHT_EYE, roll_of
 
-# Jaw, nose and eyes: by these two faces are laid onto each other.
-_COMPARED = np.array([*range(17), *range(27, 48)])
+# Jaw and eyes: by these two faces are laid onto each other.
+_COMPARED = np.array([*range(17), *range(36, 48)])
 _MOUTH = slice(48, 68)
 # Every brow with the eye below it.
 _BROWS = ((slice(17, 22), LEFT_EYE), (slice(22, 27), RIGHT_EYE))
@@ -23,6 +24,8 @@ _OUTER, _INNER = [49, 50, 51, 52, 53, 55, 56, 57, 58, 59], [61, 61, 62, 63, 63, 
 #: Shares that are the person's of what a person and an expression both change: heights of brows and of lips.
 BROW_HEIGHT = 0.5
 LIP_THICKNESS = 0.5
+# How much of a difference in nod is one: a long nose or a short chin looks like it.
+NOD = 0.5
 # No point moves further, in distances between the eyes.
 FURTHEST = 0.25
 
@@ -96,10 +99,16 @@ def _in_the_pose_of(identity: np.ndarray, attribute: np.ndarray) -> np.ndarray |
         own = head_pose(face)
         if pose.flipped or own.flipped:
             return None
-        before, after = _projected(own.rotation), _projected(pose.rotation)
+        before, after = _projected(_believed(own, pose)), _projected(pose.rotation)
         turned = _laid_onto(face, before) + after - before
         both.append(_laid_onto(turned, attribute))
     return (both[0] + both[1]) / 2
+
+
+def _believed(own: Pose, other: Pose) -> np.ndarray:
+    """A pose, ``[3, 3]``; half of what its nod differs from the other's is taken for the shape."""
+    pitch = other.pitch + NOD * (own.pitch - other.pitch)
+    return Rotation.from_euler("ZYX", [own.roll, -own.yaw, -pitch], degrees=True).as_matrix()
 
 
 def _projected(rotation: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ def with_features_of(
     """Move the features of aligned faces to where a person has them.
 
     Args:
-        photo: of the person, or one of each face's; None, or landmarks that are not finite: nothing moves.
+        photo: of the people, one for each face; None, or landmarks that are not finite: nothing moves.
         x_attr: ``[batch, 3, S, S]``, RGB in [-1, 1].
         landmarks: ``[batch, 68, 2]`` in their pixels.
         share: 0..1, how far to go; see ``faces.face_shape``.
@@ -32,12 +32,11 @@ def with_features_of(
     """
     if photo is None or share == 0:
         return x_attr, landmarks
-    people = photo.expand(len(x_attr)) if len(photo) == 1 else photo
     here = landmarks.cpu().numpy()
     wanted = np.stack(
         [
             shaped_landmarks(person, face, share) if np.isfinite(person).all() else face
-            for person, face in zip(people.landmarks.cpu().numpy(), here, strict=True)
+            for person, face in zip(photo.landmarks.cpu().numpy(), here, strict=True)
         ]
     )
     faces = [from_pixels(reshaped(*parts)) for parts in zip(to_pixels(x_attr), here, wanted, strict=True)]

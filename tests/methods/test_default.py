@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from method_contract import MethodContract
 
 from inversion import Latents
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.faces.face_shape import shaped_landmarks
 from stylegan_swap.methods.default import DefaultMethod
 from stylegan_swap.models.network import NetworkConfig, SwapNetwork
 from stylegan_swap.registry import build_method
@@ -54,6 +56,21 @@ class TestDefault(MethodContract):
         faces, points = pair
         moved = method.swap_aligned(method.prepare(faces, points), faces.flip(0), points.flip(0) + 5)
         assert (moved.image - swapped.image).abs().max() > 1e-4
+
+    def test_features_are_put_where_the_person_has_them(self, method, pair, swapped):
+        faces, points = pair
+        person, others = method.prepare(faces, points), (faces.flip(0), points.flip(0))
+        moved = torch.from_numpy(
+            np.stack(
+                [shaped_landmarks(*each) for each in zip(points.numpy(), others[1].numpy(), strict=True)]
+            )
+        )
+        assert (moved - others[1]).abs().max() > 1
+        torch.testing.assert_close(swapped.landmarks, moved, atol=1e-3, rtol=0)
+        off = method.swap_aligned(person, *others, structure=0.0).landmarks
+        assert torch.equal(off, others[1])
+        alone = method.swap_aligned(person.without_photo(), *others).landmarks
+        assert torch.equal(alone, others[1])
 
     def test_a_seed_draws_noise_and_repeats_it(self, method, pair):
         faces, points = pair
