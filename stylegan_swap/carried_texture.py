@@ -14,7 +14,7 @@ from stylegan_swap.faces.colour import luma
 from stylegan_swap.methods.warp import AlignedFace, warp_swap
 
 # What is finer than a Gaussian of so many of the network's pixels is the photo's.
-SCALE = 1.85
+SCALE = 3.0
 # Softness of the region's edge, in the same pixels.
 EDGE = 2.0
 # The band that must be drawn already, and the radius within which that is looked for, in the same pixels.

@@ -67,9 +67,16 @@ def test_numpy_seeds_are_seeds(tiny):
     assert np.array_equal(np.asarray(drawn), np.asarray(again))
 
 
+@pytest.fixture(scope="module")
+def codes_alone(larger, astronaut):
+    """The astronaut without a photo: Hopper's features, and so his own codes, stay as they are."""
+    person = larger.prepare(astronaut)
+    return replace(person, prepared=replace(person.prepared, photo=None))
+
+
 @pytest.mark.parametrize("name", ["structure", "appearance"])
-def test_dials_work(larger, astronaut, hopper, name):
-    low, middle, high = (larger(astronaut, hopper, **{name: value}) for value in (0.0, 0.5, 1.0))
+def test_dials_work(larger, codes_alone, hopper, name):
+    low, middle, high = (larger(codes_alone, hopper, **{name: value}) for value in (0.0, 0.5, 1.0))
     assert (low.faces[0].wplus - high.faces[0].wplus).abs().max() > 1e-3
     moved = (low.faces[0].wplus != high.faces[0].wplus).any(1)
     assert 0 < int(moved.sum()) < len(moved), "a dial moves its own rows and no others"
@@ -83,11 +90,19 @@ def test_structure_works_at_64_pixels(tiny, astronaut, hopper):
     assert difference(low, pixels_of(high)).max() > 1
 
 
-def test_dials_move_different_rows(larger, astronaut, hopper):
-    base = larger(astronaut, hopper, structure=0.0).faces[0].wplus
+def test_structure_moves_features_too(larger, astronaut, hopper):
+    person = larger.prepare(astronaut)
+    whole, half, none = (
+        larger(person, hopper, structure=share).faces[0].aligned for share in (1.0, 0.5, 0.0)
+    )
+    assert 0 < (half - none).abs().mean() < (whole - none).abs().mean()
+
+
+def test_dials_move_different_rows(larger, codes_alone, hopper):
+    base = larger(codes_alone, hopper, structure=0.0).faces[0].wplus
     moved = []
     for dials in ({"structure": 1.0}, {"structure": 0.0, "appearance": 1.0}):
-        rows = (larger(astronaut, hopper, **dials).faces[0].wplus - base).abs().amax(1) > 0
+        rows = (larger(codes_alone, hopper, **dials).faces[0].wplus - base).abs().amax(1) > 0
         moved.append(set(rows.nonzero().flatten().tolist()))
     assert moved[0]
     assert moved[1]
