@@ -7,11 +7,13 @@ other languages do the same or leave it out; docs/export.md says what that costs
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from stylegan_swap.faces.glasses import wears_glasses
 from stylegan_swap.faces.readable import readable_face
 from stylegan_swap.faces.tensors import points_of, to_pixels
+from stylegan_swap.methods.shaped_attribute import with_features_of
 
 
 def feed_of(
@@ -24,6 +26,8 @@ def feed_of(
     appearance: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Return what ``onnxruntime.InferenceSession.run`` takes, by input name.
+
+    The attribute face is given the features of the identity, as ``swap_aligned`` does.
 
     Args:
         x_id: the identity's FFHQ-aligned face, ``[1, 3, S, S]``, RGB in [-1, 1], S the file's side.
@@ -42,13 +46,15 @@ def feed_of(
         )
     face, points = to_pixels(x_id)[0], points_of(x_id, id_landmarks)[0]
     glasses = wears_glasses(face, points)
+    there = torch.from_numpy(points_of(x_attr, attr_landmarks)[0])[None]
+    shaped, there = with_features_of(torch.from_numpy(points)[None], x_attr, there, structure)
     return {
         "identity": x_id.detach().float().cpu().numpy(),
         "identity_landmarks": points[None].astype(np.float32),
         "identity_usable": readable_face(face, points, glasses)[None, None].astype(np.float32),
         "identity_glasses": np.array([glasses]),
-        "attribute": x_attr.detach().float().cpu().numpy(),
-        "attribute_landmarks": points_of(x_attr, attr_landmarks)[0][None].astype(np.float32),
+        "attribute": shaped.detach().float().cpu().numpy(),
+        "attribute_landmarks": there.float().numpy(),
         "structure": np.array([structure], np.float32),
         "appearance": np.array([appearance], np.float32),
     }

@@ -138,7 +138,9 @@ class DefaultMethod:
     ) -> AlignedSwap:
         """See ``Method.swap_aligned``; without landmarks they are predicted on the crops."""
         points = torch.from_numpy(np.stack(points_of(x_attr, landmarks)))
-        shaped, there = with_features_of(prepared.expand(len(x_attr)).photo, x_attr, points, structure)
+        photo = prepared.expand(len(x_attr)).photo
+        features = None if photo is None else photo.landmarks
+        shaped, there = with_features_of(features, x_attr, points, structure)
         with torch.no_grad(), self._precision():
             own = prepared.network if isinstance(prepared, RefinedPerson) else None
             output = (own or self.network)(

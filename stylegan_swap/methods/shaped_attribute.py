@@ -13,16 +13,16 @@ from torch import Tensor
 from stylegan_swap.faces.face_shape import shaped_landmarks
 from stylegan_swap.faces.reshape import reshaped
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
-from stylegan_swap.models.detail import DetailPhoto
 
 
 def with_features_of(
-    photo: DetailPhoto | None, x_attr: Tensor, landmarks: Tensor, share: float
+    people: Tensor | None, x_attr: Tensor, landmarks: Tensor, share: float
 ) -> tuple[Tensor, Tensor]:
     """Move the features of aligned faces to where a person has them.
 
     Args:
-        photo: of the people, one for each face; None, or landmarks that are not finite: nothing moves.
+        people: landmarks of whom the faces are to become, ``[batch, 68, 2]`` in pixels of their own pictures;
+            None, or not finite: nothing moves.
         x_attr: ``[batch, 3, S, S]``, RGB in [-1, 1].
         landmarks: ``[batch, 68, 2]`` in their pixels.
         share: 0..1, how far to go; see ``faces.face_shape``.
@@ -30,13 +30,13 @@ def with_features_of(
     Returns:
         The faces ``[batch, 3, S, S]`` and where their landmarks lie now, ``[batch, 68, 2]``.
     """
-    if photo is None or share == 0:
+    if people is None or share == 0:
         return x_attr, landmarks
     here = landmarks.cpu().numpy()
     wanted = np.stack(
         [
             shaped_landmarks(person, face, share) if np.isfinite(person).all() else face
-            for person, face in zip(photo.landmarks.cpu().numpy(), here, strict=True)
+            for person, face in zip(people.cpu().numpy(), here, strict=True)
         ]
     )
     faces = [from_pixels(reshaped(*parts)) for parts in zip(to_pixels(x_attr), here, wanted, strict=True)]
