@@ -31,7 +31,7 @@ class Finish(ctypes.Structure):
 
     _fields_ = (
         *((name, c_int64) for name in ("n", "c", "h", "w", "in_h", "in_w", "pad_y", "pad_x")),
-        *((name, c_void_p) for name in ("x", "y", "scale", "bias", "noise")),
+        *((name, c_void_p) for name in ("x", "odd", "y", "scale", "bias", "noise")),
         ("noise_n", c_int64),
         ("parallel", c_void_p),
         *((name, c_int32) for name in ("threads", "dtype", "taps_y", "taps_x")),

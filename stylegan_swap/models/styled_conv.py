@@ -17,6 +17,7 @@ from cuda_ops.finish import add_noise_and_activate
 from cuda_ops.fused_to_rgb import fused_to_rgb
 from cuda_ops.layers import BiasedLeakyReLU, ModulatedConv2d, Upsample
 from cuda_ops.precision import as_given
+from cuda_ops.split_up_conv import split_serves
 from cuda_ops.styled_conv2d import fused_styled_conv2d
 from cuda_ops.winograd import winograd_serves
 
@@ -83,6 +84,7 @@ class StyledConv(nn.Module):
 
     def _fused(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         conv = self.conv
+        split = conv.resample == "up" and not use_kernels(x) and split_serves(x, conv.weight)
         turned = conv.resample is None and winograd_serves(x, conv.weight)
         return fused_styled_conv2d(
             x,
@@ -99,6 +101,7 @@ class StyledConv(nn.Module):
             clamp=self.conv_clamp,
             weight_square_sum=conv.remembered_square_sum(),
             turned_weight=conv.remembered_winograd_weight() if turned else None,
+            split_weight=conv.remembered_split_weight() if split else None,
         )
 
 
