@@ -125,16 +125,10 @@ void filtered_row(const Finish& a, int64_t n, int64_t row, T* to, const T* noise
   }
 }
 
-// Rows of the result, as many as a thread takes at once.
-int64_t rows_at_once(const Finish& a) {
-  const int64_t pieces = int64_t{a.threads} * 4;
-  return a.n * a.h / pieces > 1 ? a.n * a.h / pieces : 1;
-}
-
 template <class T>
 void work(Job<Finish>& job) {
   const Finish& a = *job.a;
-  const int64_t total = a.n * a.h, rows = rows_at_once(a);
+  const int64_t total = a.n * a.h, rows = rows_at_once(total, a.threads);
   const bool in_blocks = a.taps_y == kMostTaps && a.taps_x == kMostTaps && a.c % kLanes == 0;
   T* zeros = nullptr;
   if (in_blocks && (zeros = static_cast<T*>(std::calloc(a.in_w * a.c, sizeof(T)))) == nullptr) {
@@ -185,7 +179,7 @@ EXPORTED int64_t cpu_ops_size() { return sizeof(Finish); }
 EXPORTED int cpu_ops_finish(const Finish* a) {
   Job<Finish> job;
   job.a = a;
-  const int64_t total = a->n * a->h, rows = rows_at_once(*a);
+  const int64_t total = a->n * a->h, rows = rows_at_once(total, a->threads);
   job.pieces = (total + rows - 1) / rows;
   return run(job, finish_entry, a->parallel, a->threads);
 }
