@@ -108,6 +108,10 @@ void filtered_rows(const Finish& a, int64_t n, int64_t row, const T* zeros, T* t
 template <class T>
 void filtered_row(const Finish& a, int64_t n, int64_t row, T* to, const T* noise) {
   const int64_t first = row - a.pad_y;
+  const T* rows[kMostTaps];
+  for (int j = 0; j < a.taps_y; ++j) {
+    rows[j] = first + j >= 0 && first + j < a.in_h ? row_of<T>(a, n, first + j) : nullptr;
+  }
   for (int64_t p = 0; p < a.w; ++p, to += a.c) {
     const float added = noise ? wide(noise[p]) * a.strength : 0.0f;
     for (int64_t k = 0; k < a.c; ++k) {
@@ -116,8 +120,7 @@ void filtered_row(const Finish& a, int64_t n, int64_t row, T* to, const T* noise
         const int64_t column = p - a.pad_x + i;
         if (column < 0 || column >= a.in_w) continue;
         for (int j = 0; j < a.taps_y; ++j) {
-          if (first + j < 0 || first + j >= a.in_h) continue;
-          sum += wide(row_of<T>(a, n, first + j)[column * a.c + k]) * (a.along_y[j] * a.along_x[i]);
+          if (rows[j]) sum += wide(rows[j][column * a.c + k]) * (a.along_y[j] * a.along_x[i]);
         }
       }
       narrow(finished(sum, a.scale[n * a.c + k], a.bias[k] + added, a.slope, a.limit), to + k);
