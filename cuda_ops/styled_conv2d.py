@@ -108,7 +108,8 @@ def fused_styled_conv2d(
         weights = (weight,) if split_weight is None else split_weight
         moved = x.numel() * (1.0 + (weight.shape[0] / weight.shape[1]) * up**2)
         if x.shape[0] == 1 and moved > _FOLD_COST * weight.numel():
-            kernels = [_folded(one, s[0], scale[0]).to(x.dtype) for one in weights]
+            pairs = s[0, None, :, None, None] * scale[0, :, None, None, None]
+            kernels = [_folded(one, pairs).to(x.dtype) for one in weights]
             factor = None
         else:
             kernels, factor = [*weights], scale
@@ -159,10 +160,11 @@ def _splits(resample_filter: Tensor, weight: Tensor) -> bool:
     return min(x0, x1 - 1, y0, y1) >= 0 and separable(resample_filter) is not None
 
 
-def _folded(weight: Tensor, style: Tensor, scale: Tensor) -> Tensor:
-    """A weight `[n · out, in, k, k]` times a style `[in]` and a scale `[out]`."""
-    scale = scale.repeat(len(weight) // len(scale))
-    return weight * (style[None, :, None, None] * scale[:, None, None, None])
+def _folded(weight: Tensor, pairs: Tensor) -> Tensor:
+    """A weight `[n · out, in, k, k]` times a factor for each pair of channels, `[out, in, 1, 1]`."""
+    if len(weight) == len(pairs):
+        return weight * pairs
+    return (weight.unflatten(0, (-1, len(pairs))) * pairs).flatten(0, 1)
 
 
 def _ended(y: Tensor, ending: dict[str, Any]) -> Tensor:
