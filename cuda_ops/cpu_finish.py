@@ -48,6 +48,7 @@ def cpu_kernels_serve(x: Tensor, numel: int) -> bool:
 def finish(
     x: Tensor,
     *,
+    odd: Tensor | None = None,
     taps: tuple[list[float], list[float]] | None = None,
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
     scale: Tensor | None = None,
@@ -64,6 +65,8 @@ def finish(
 
     Args:
         x: `[batch, channels, h, w]`, float32 or bfloat16; overwritten where there is no filter.
+        odd: `[batch, channels, h or h - 1, w]`: rows 1, 3, 5, ... of an image whose even rows are `x`; goes
+            with `taps`. None where `x` is the whole image.
         taps: of a separable filter along y and along x, applied as they stand; None for no filter.
         padding: `(x0, x1, y0, y1)` zeros around `x`, none negative.
         scale: `[batch, channels]`.
@@ -82,12 +85,23 @@ def finish(
         RuntimeError: the kernels cannot be had.
         MemoryError: there is no memory for a row.
     """
-    if x.dtype not in _DTYPES or wants_gradient(x, scale, noise, strength, bias):
+    if x.dtype not in _DTYPES or wants_gradient(x, odd, scale, noise, strength, bias):
         raise ValueError(
             f"cuda_ops: the CPU kernels take float32 and bfloat16 and give no gradients, got {x.dtype}; "
             "plain torch serves the rest, ask `cpu_kernels_serve` first."
         )
     batch, channels, height, width = x.shape
+    if odd is not None:
+        rows = odd.shape[2]
+        alike = odd.dtype == x.dtype and odd.shape == (batch, channels, rows, width)
+        if taps is None or not alike or rows not in (height, height - 1):
+            raise ValueError(
+                f"finish: odd rows {list(odd.shape)} in {odd.dtype} must be [{batch}, {channels}, "
+                f"{height} or {height - 1}, {width}] in {x.dtype}, as the even rows are, and go with taps."
+            )
+        odd = odd.contiguous(memory_format=torch.channels_last)
+        height += rows
+    in_height, in_width = height, width
     along_y, along_x = taps or ([], [])
     x0, x1, y0, y1 = padding
     if taps is not None:
@@ -100,8 +114,8 @@ def finish(
         y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     ending = cpu_ending(x, channels, scale, noise, strength, bias, gain, clamp)
     given = Finish(
-        *(batch, channels, height, width, *x.shape[2:], y0, x0),
-        *map(address, (x, y, *ending[:3])),
+        *(batch, channels, height, width, in_height, in_width, y0, x0),
+        *map(address, (x, odd, y, *ending[:3])),
         ending.noise_batch,
         openmp(),
         *(torch.get_num_threads(), DTYPES[x.dtype], len(along_y), len(along_x)),

@@ -1,6 +1,7 @@
 """The CPU kernels as Python calls them: compiled once where there is a compiler, loaded, tried, trusted.
 
-Road: beside it. `cpu_finish` and `winograd` call what is found here; `library` is its like for CUDA.
+Road: beside it. `cpu_finish`, `cpu_to_rgb` and `winograd` call what is found here; `library` is its like
+for CUDA.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Finish(ctypes.Structure):
 
     _fields_ = (
         *((name, c_int64) for name in ("n", "c", "h", "w", "in_h", "in_w", "pad_y", "pad_x")),
-        *((name, c_void_p) for name in ("x", "y", "scale", "bias", "noise")),
+        *((name, c_void_p) for name in ("x", "odd", "y", "scale", "bias", "noise")),
         ("noise_n", c_int64),
         ("parallel", c_void_p),
         *((name, c_int32) for name in ("threads", "dtype", "taps_y", "taps_x")),
@@ -51,6 +52,19 @@ class Winograd(ctypes.Structure):
         ("parallel", c_void_p),
         ("threads", c_int32),
         *((name, c_float) for name in ("strength", "slope", "limit")),
+    )
+
+
+class ToRgb(ctypes.Structure):
+    """The argument list of a step to RGB, field by field that of `csrc_cpu/to_rgb.cpp`."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("n", "c", "h", "w")),
+        *((name, c_void_p) for name in ("x", "y", "weight", "bias", "skip", "parallel")),
+        *((name, c_int32) for name in ("threads", "dtype")),
+        ("along_y", c_float * MOST_TAPS),
+        ("along_x", c_float * MOST_TAPS),
+        ("limit", c_float),
     )
 
 
@@ -162,16 +176,18 @@ def checked_cpu_library(path: Path, key: str) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
         library.cpu_ops_key.restype = ctypes.c_char_p
-        library.cpu_ops_size.restype = c_int64
-        library.cpu_ops_winograd_size.restype = c_int64
-        sizes = library.cpu_ops_size(), library.cpu_ops_winograd_size()
+        asked = library.cpu_ops_size, library.cpu_ops_winograd_size, library.cpu_ops_to_rgb_size
+        for size in asked:
+            size.restype = c_int64
+        sizes = tuple(size() for size in asked)
         fits = library.cpu_ops_key().decode() == key
-        library.cpu_ops_finish.argtypes = library.cpu_ops_winograd.argtypes = (c_void_p,)
+        for run in (library.cpu_ops_finish, library.cpu_ops_winograd, library.cpu_ops_to_rgb):
+            run.argtypes = (c_void_p,)
     except (OSError, AttributeError) as error:
         raise BuildError(f"{path}: cannot be loaded ({error}); delete it and build again") from None
-    if not fits or sizes != (ctypes.sizeof(Finish), ctypes.sizeof(Winograd)):
+    if not fits or sizes != tuple(map(ctypes.sizeof, (Finish, Winograd, ToRgb))):
         raise BuildError(f"{path}: was built from other sources; delete it and build again")
-    if not (_finishes(library) and _convolves(library)):
+    if not (_finishes(library) and _convolves(library) and _projects(library)):
         raise BuildError(f"{path}: a trial run gave wrong numbers; delete it and build again")
     return library
 
@@ -202,6 +218,16 @@ def _convolves(library: ctypes.CDLL) -> bool:
     given.scale, given.bias, given.slope, given.limit = ones.data_ptr(), zeros.data_ptr(), 1.0, -1.0
     library.cpu_ops_winograd(ctypes.byref(given))
     return torch.allclose(y, F.pad(x, (0, 16)), atol=1e-5)
+
+
+def _projects(library: ctypes.CDLL) -> bool:
+    x = torch.linspace(-1, 1, 120, **_LIKE).reshape(2, 3, 20)
+    y = torch.full((2, 3, 3), torch.nan, **_LIKE)
+    weight, bias = torch.linspace(0, 1, 60, **_LIKE).reshape(3, 20), torch.ones(3, **_LIKE)
+    given = ToRgb(1, 20, 2, 3, x.data_ptr(), y.data_ptr(), weight.data_ptr(), bias.data_ptr(), threads=1)
+    given.limit = 8.0
+    library.cpu_ops_to_rgb(ctypes.byref(given))
+    return torch.allclose(y, (x @ weight.t() + 1).clamp(-8, 8), atol=1e-4)
 
 
 @functools.cache

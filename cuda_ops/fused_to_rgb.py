@@ -52,22 +52,11 @@ def fused_to_rgb(
     Raises:
         ValueError: shapes that do not fit.
     """
-    batch, channels, height, width = x.shape
-    if weight.shape != (batch, COLOURS, channels):
-        raise ValueError(f"to_rgb: weight {list(weight.shape)} must be [{batch}, {COLOURS}, {channels}].")
-    if bias is not None and bias.shape != (COLOURS,):
-        raise ValueError(f"to_rgb: bias {list(bias.shape)} must be [{COLOURS}].")
+    check_to_rgb(x, weight, bias, skip, clamp)
     if (skip is None) != (taps is None):
         raise ValueError("to_rgb: skip and taps go together; pass both or none.")
-    if skip is not None and skip.shape != (batch, COLOURS, height // 2, width // 2):
-        raise ValueError(
-            f"to_rgb: skip {list(skip.shape)} must be half as large as the result [{batch}, {COLOURS}, "
-            f"{height}, {width}]."
-        )
     if taps is not None and (taps.ndim != 2 or max(taps.shape) > MOST_TAPS):
         raise ValueError(f"to_rgb: taps {list(taps.shape)} must be [t, t] of up to 4x4.")
-    if clamp is not None and clamp < 0:
-        raise ValueError(f"to_rgb: clamp must not be negative, got {clamp}; pass None for no limit.")
     exact = wide(x.dtype)
     return torch.ops.cuda_ops.to_rgb(
         x,
@@ -77,6 +66,24 @@ def fused_to_rgb(
         None if taps is None else taps.detach(),
         NO_LIMIT if clamp is None else float(clamp),
     )
+
+
+def check_to_rgb(
+    x: Tensor, weight: Tensor, bias: Tensor | None, skip: Tensor | None, clamp: float | None
+) -> None:
+    """Raise ValueError where the operands of a step to RGB do not fit; see `fused_to_rgb`."""
+    batch, channels, height, width = x.shape
+    if weight.shape != (batch, COLOURS, channels):
+        raise ValueError(f"to_rgb: weight {list(weight.shape)} must be [{batch}, {COLOURS}, {channels}].")
+    if bias is not None and bias.shape != (COLOURS,):
+        raise ValueError(f"to_rgb: bias {list(bias.shape)} must be [{COLOURS}].")
+    if skip is not None and skip.shape != (batch, COLOURS, height // 2, width // 2):
+        raise ValueError(
+            f"to_rgb: skip {list(skip.shape)} must be half as large as the result [{batch}, {COLOURS}, "
+            f"{height}, {width}]."
+        )
+    if clamp is not None and clamp < 0:
+        raise ValueError(f"to_rgb: clamp must not be negative, got {clamp}; pass None for no limit.")
 
 
 def _padding(taps: Tensor) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from cuda_ops.bias_act import bias_act, leaky_relu
 from cuda_ops.modulated_conv2d import modulated_conv2d, square_sum
 from cuda_ops.precision import as_given
+from cuda_ops.split_up_conv import SplitWeight, split_weight
 from cuda_ops.upfirdn2d import setup_filter, upfirdn2d
 from cuda_ops.winograd import winograd_weight
 
@@ -263,6 +264,7 @@ class ModulatedConv2d(nn.Module):
             self.blur = Blur(taps, factor=2 if resample == "up" else 1)
         self._squares: _Remembered | None = None
         self._winograd: Tensor | None = None
+        self._split: SplitWeight | None = None
 
     def for_inference(self) -> None:
         """Lay the weight out as the convolution reads it, and remember the sums of its squares.
@@ -277,7 +279,7 @@ class ModulatedConv2d(nn.Module):
             turned = kernels.transpose(0, 1) if self.resample == "up" else kernels
             turned = turned.contiguous(memory_format=torch.channels_last)
             self.weight.data = (turned.transpose(0, 1) if self.resample == "up" else turned)[None]
-            self._squares = self._winograd = None
+            self._forget()
             if self.demodulate and not self.weight.is_inference():
                 # Held on to, the memory cannot become that of another weight.
                 held = self.weight.detach()
@@ -290,7 +292,7 @@ class ModulatedConv2d(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and files do without what is remembered: it would not hold there."""
-        return {**self.__dict__, "_squares": None, "_winograd": None}
+        return {**self.__dict__, "_squares": None, "_winograd": None, "_split": None}
 
     def remembered_square_sum(self) -> Tensor | None:
         """What `for_inference` remembered, if it still holds."""
@@ -298,7 +300,7 @@ class ModulatedConv2d(nn.Module):
         if kept is None or trained or torch.compiler.is_compiling():
             return None
         if self.weight.is_inference() or kept[0] != self._stamp():
-            self._squares = self._winograd = None
+            self._forget()
             return None
         return kept[2]
 
@@ -311,9 +313,21 @@ class ModulatedConv2d(nn.Module):
             kept = self._winograd = winograd_weight(self.weight.detach()[0])
         return kept
 
+    def remembered_split_weight(self) -> SplitWeight | None:
+        """The weight as `split_conv_transpose2d` reads it, worked out once; None without a remembered sum."""
+        if self.remembered_square_sum() is None:
+            return None
+        kept = self._split
+        if kept is None:
+            kept = self._split = split_weight(self.weight.detach()[0])
+        return kept
+
+    def _forget(self) -> None:
+        self._squares = self._winograd = self._split = None
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ModulatedConv2d:
         """`to`, `half`, `cuda` and their like: the values may change."""
-        self._squares = self._winograd = None
+        self._forget()
         return super()._apply(fn, recurse)
 
     def forward(self, x: Tensor, w: Tensor, bias: Tensor | None = None, gain: float = 1.0) -> Tensor:

@@ -20,6 +20,7 @@ from cuda_ops.dispatch import use_kernels
 from cuda_ops.fused_epilogue import fused_epilogue
 from cuda_ops.fused_fir import fir_serves, fused_fir
 from cuda_ops.modulated_conv2d import square_sum
+from cuda_ops.split_up_conv import SplitWeight, split_conv_transpose2d
 from cuda_ops.upfirdn2d import fir, up_padding
 from cuda_ops.winograd import winograd_conv2d
 
@@ -44,6 +45,7 @@ def fused_styled_conv2d(
     clamp: float | None = None,
     weight_square_sum: Tensor | None = None,
     turned_weight: Tensor | None = None,
+    split_weight: SplitWeight | None = None,
     eps: float = 1e-8,
 ) -> Tensor:
     """Compute `clamp(gain · lrelu(modulated convolution + strength · noise + bias), ±clamp)`.
@@ -68,6 +70,8 @@ def fused_styled_conv2d(
         clamp: limit of the result; None for none.
         weight_square_sum: `[out, in]`, what `square_sum(weight)` gives, if the caller has it.
         turned_weight: what `winograd_weight(weight)` gives, where that way is to be taken and `up` is 1.
+        split_weight: what `split_weight(weight)` gives, where that way is to be taken; not taken with filters
+            other than outer products of four taps.
         eps: keeps the normalisation finite.
 
     Returns:
@@ -99,16 +103,21 @@ def fused_styled_conv2d(
                 gain=gain,
                 clamp=clamp,
             )
+        if split_weight is not None and (resample_filter is None or not _splits(resample_filter, weight)):
+            split_weight = None
+        weights = (weight,) if split_weight is None else split_weight
         moved = x.numel() * (1.0 + (weight.shape[0] / weight.shape[1]) * up**2)
         if x.shape[0] == 1 and moved > _FOLD_COST * weight.numel():
-            kernel = (weight * (s[0, None, :, None, None] * scale[0, :, None, None, None])).to(x.dtype)
+            pairs = s[0, None, :, None, None] * scale[0, :, None, None, None]
+            kernels = [_folded(one, pairs).to(x.dtype) for one in weights]
             factor = None
         else:
-            kernel, factor = weight, scale
+            kernels, factor = [*weights], scale
             if _is_half(x):
                 size = s.detach().abs().amax(1, keepdim=True).clamp_min(1e-6)
-                s, kernel, factor = s / size, weight * weight_gain, scale * (size / weight_gain)
-            x, kernel = x * s.to(x.dtype)[:, :, None, None], kernel.to(x.dtype)
+                s, factor = s / size, scale * (size / weight_gain)
+                kernels = [one * weight_gain for one in kernels]
+            x, kernels = x * s.to(x.dtype)[:, :, None, None], [one.to(x.dtype) for one in kernels]
     ending: dict[str, Any] = {
         "scale": factor,
         "noise": noise,
@@ -118,13 +127,16 @@ def fused_styled_conv2d(
         "gain": gain,
         "clamp": clamp,
     }
-    half = kernel.shape[2] // 2
+    half = weight.shape[2] // 2
     if resample_filter is None:
-        return _ended(F.conv2d(x, kernel, padding=half), ending)
-    y = F.conv_transpose2d(x, transpose_weight(kernel), stride=2)
-    lead, tail = half - kernel.shape[2] + 1, half - kernel.shape[2] + 2
-    a, b, c, d = up_padding(resample_filter, (2, 2))
-    pads = (a + lead, b + tail, c + lead, d + tail)
+        return _ended(F.conv2d(x, kernels[0], padding=half), ending)
+    pads = _pads(resample_filter, weight)
+    if split_weight is not None:
+        even, odd = split_conv_transpose2d(x, SplitWeight(*kernels))
+        # They bring a column of zeros along.
+        pads = (pads[0], pads[1] - 1, *pads[2:])
+        return finish(even, odd=odd, taps=separable(resample_filter), padding=pads, **ending)
+    y = F.conv_transpose2d(x, transpose_weight(kernels[0]), stride=2)
     if y.device.type == "cpu" and not use_kernels(y):
         taps = separable(resample_filter)
         if taps is not None and min(pads) >= 0:
@@ -132,6 +144,27 @@ def fused_styled_conv2d(
     elif fir_serves(resample_filter, (1, 1), (1, 1)):
         return fused_fir(y, resample_filter, padding=pads, **ending)
     return _ended(fir(y, resample_filter, pads), ending)
+
+
+def _pads(resample_filter: Tensor, weight: Tensor) -> tuple[int, int, int, int]:
+    """Zeros `(x0, x1, y0, y1)` around what the transposed convolution puts out."""
+    kernel = weight.shape[2]
+    lead, tail = kernel // 2 - kernel + 1, kernel // 2 - kernel + 2
+    a, b, c, d = up_padding(resample_filter, (2, 2))
+    return a + lead, b + tail, c + lead, d + tail
+
+
+def _splits(resample_filter: Tensor, weight: Tensor) -> bool:
+    """Whether even and odd rows can be computed apart, the column of zeros being part of the padding."""
+    x0, x1, y0, y1 = _pads(resample_filter, weight)
+    return min(x0, x1 - 1, y0, y1) >= 0 and separable(resample_filter) is not None
+
+
+def _folded(weight: Tensor, pairs: Tensor) -> Tensor:
+    """A weight `[n · out, in, k, k]` times a factor for each pair of channels, `[out, in, 1, 1]`."""
+    if len(weight) == len(pairs):
+        return weight * pairs
+    return (weight.unflatten(0, (-1, len(pairs))) * pairs).flatten(0, 1)
 
 
 def _ended(y: Tensor, ending: dict[str, Any]) -> Tensor:

@@ -18,6 +18,7 @@ extern "C" struct Finish {
   int64_t in_h, in_w;      // of what is read
   int64_t pad_y, pad_x;    // zeros before it; taps read [row - pad_y, row - pad_y + taps_y)
   const void* x;
+  const void* odd;         // rows 1, 3, 5, ... where x holds only rows 0, 2, 4, ...; or none
   void* y;                 // may be x where there are no taps
   const float* scale;      // [n, c], times gain
   const float* bias;       // [c], times gain
@@ -31,6 +32,15 @@ extern "C" struct Finish {
 };
 
 namespace {
+
+// A row of what is read.
+template <class T>
+const T* row_of(const Finish& a, int64_t n, int64_t row) {
+  const int64_t length = a.in_w * a.c;
+  if (!a.odd) return static_cast<const T*>(a.x) + (n * a.in_h + row) * length;
+  const int64_t odd = row & 1, rows = (a.in_h + 1 - odd) / 2;
+  return static_cast<const T*>(odd ? a.odd : a.x) + (n * rows + row / 2) * length;
+}
 
 // One row without a filter.
 template <class T>
@@ -61,7 +71,7 @@ void filtered_rows(const Finish& a, int64_t n, int64_t row, const T* zeros, T* t
   const T* rows[kRead];
   for (int j = 0; j < kRead; ++j) {
     const bool inside = first + j >= 0 && first + j < a.in_h;
-    rows[j] = inside ? static_cast<const T*>(a.x) + ((n * a.in_h + first + j) * in_w) * c : zeros;
+    rows[j] = inside ? row_of<T>(a, n, first + j) : zeros;
   }
   float down[kMostTaps], across[kMostTaps];
   for (int i = 0; i < kMostTaps; ++i) down[i] = a.along_y[i], across[i] = a.along_x[i];
@@ -98,7 +108,10 @@ void filtered_rows(const Finish& a, int64_t n, int64_t row, const T* zeros, T* t
 template <class T>
 void filtered_row(const Finish& a, int64_t n, int64_t row, T* to, const T* noise) {
   const int64_t first = row - a.pad_y;
-  const T* const image = static_cast<const T*>(a.x) + n * a.in_h * a.in_w * a.c;
+  const T* rows[kMostTaps];
+  for (int j = 0; j < a.taps_y; ++j) {
+    rows[j] = first + j >= 0 && first + j < a.in_h ? row_of<T>(a, n, first + j) : nullptr;
+  }
   for (int64_t p = 0; p < a.w; ++p, to += a.c) {
     const float added = noise ? wide(noise[p]) * a.strength : 0.0f;
     for (int64_t k = 0; k < a.c; ++k) {
@@ -107,8 +120,7 @@ void filtered_row(const Finish& a, int64_t n, int64_t row, T* to, const T* noise
         const int64_t column = p - a.pad_x + i;
         if (column < 0 || column >= a.in_w) continue;
         for (int j = 0; j < a.taps_y; ++j) {
-          if (first + j < 0 || first + j >= a.in_h) continue;
-          sum += wide(image[((first + j) * a.in_w + column) * a.c + k]) * (a.along_y[j] * a.along_x[i]);
+          if (rows[j]) sum += wide(rows[j][column * a.c + k]) * (a.along_y[j] * a.along_x[i]);
         }
       }
       narrow(finished(sum, a.scale[n * a.c + k], a.bias[k] + added, a.slope, a.limit), to + k);
@@ -116,16 +128,10 @@ void filtered_row(const Finish& a, int64_t n, int64_t row, T* to, const T* noise
   }
 }
 
-// Rows of the result, as many as a thread takes at once.
-int64_t rows_at_once(const Finish& a) {
-  const int64_t pieces = int64_t{a.threads} * 4;
-  return a.n * a.h / pieces > 1 ? a.n * a.h / pieces : 1;
-}
-
 template <class T>
 void work(Job<Finish>& job) {
   const Finish& a = *job.a;
-  const int64_t total = a.n * a.h, rows = rows_at_once(a);
+  const int64_t total = a.n * a.h, rows = rows_at_once(total, a.threads);
   const bool in_blocks = a.taps_y == kMostTaps && a.taps_x == kMostTaps && a.c % kLanes == 0;
   T* zeros = nullptr;
   if (in_blocks && (zeros = static_cast<T*>(std::calloc(a.in_w * a.c, sizeof(T)))) == nullptr) {
@@ -176,7 +182,7 @@ EXPORTED int64_t cpu_ops_size() { return sizeof(Finish); }
 EXPORTED int cpu_ops_finish(const Finish* a) {
   Job<Finish> job;
   job.a = a;
-  const int64_t total = a->n * a->h, rows = rows_at_once(*a);
+  const int64_t total = a->n * a->h, rows = rows_at_once(total, a->threads);
   job.pieces = (total + rows - 1) / rows;
   return run(job, finish_entry, a->parallel, a->threads);
 }

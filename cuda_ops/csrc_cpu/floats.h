@@ -44,9 +44,17 @@ inline Floats load(const float* from) {
 }
 
 inline Floats load(const Bfloat16* from) {
+#if defined(__AVX512F__)
+  // One instruction; of the conversion below GCC 12 makes five.
+  typedef uint16_t Anywhere __attribute__((vector_size(2 * kLanes), aligned(2), may_alias));
+  Words bits;
+  __asm__("vpmovzxwd %1, %0" : "=v"(bits) : "m"(*reinterpret_cast<const Anywhere*>(from)));
+#else
   Halves halves;
   std::memcpy(&halves, from, sizeof halves);
-  const Words bits = __builtin_convertvector(halves, Words) << 16;
+  Words bits = __builtin_convertvector(halves, Words);
+#endif
+  bits <<= 16;
   Floats x;
   std::memcpy(&x, &bits, sizeof x);
   return x;

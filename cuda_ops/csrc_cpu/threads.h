@@ -21,6 +21,12 @@ struct Job {
   }
 };
 
+// Of so many rows of a result, how many a thread takes at once.
+inline int64_t rows_at_once(int64_t rows, int32_t threads) {
+  const int64_t pieces = int64_t{threads} * 4;
+  return rows / pieces > 1 ? rows / pieces : 1;
+}
+
 // Calls `entry(job)` on each thread; `parallel` is GOMP_parallel, or none: one thread.
 template <class Arguments>
 int run(Job<Arguments>& job, void (*entry)(void*), void* parallel, int32_t threads) {

@@ -11,12 +11,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.cpu_finish import cpu_kernels_serve
+from cuda_ops.cpu_finish import cpu_kernels_serve, separable
+from cuda_ops.cpu_to_rgb import cpu_to_rgb
 from cuda_ops.dispatch import use_kernels
 from cuda_ops.finish import add_noise_and_activate
 from cuda_ops.fused_to_rgb import fused_to_rgb
 from cuda_ops.layers import BiasedLeakyReLU, ModulatedConv2d, Upsample
 from cuda_ops.precision import as_given
+from cuda_ops.split_up_conv import split_serves
 from cuda_ops.styled_conv2d import fused_styled_conv2d
 from cuda_ops.winograd import winograd_serves
 
@@ -83,6 +85,7 @@ class StyledConv(nn.Module):
 
     def _fused(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         conv = self.conv
+        split = conv.resample == "up" and not use_kernels(x) and split_serves(x, conv.weight)
         turned = conv.resample is None and winograd_serves(x, conv.weight)
         return fused_styled_conv2d(
             x,
@@ -99,6 +102,7 @@ class StyledConv(nn.Module):
             clamp=self.conv_clamp,
             weight_square_sum=conv.remembered_square_sum(),
             turned_weight=conv.remembered_winograd_weight() if turned else None,
+            split_weight=conv.remembered_split_weight() if split else None,
         )
 
 
@@ -138,11 +142,14 @@ class ToRGB(nn.Module):
             `[batch, 3, h, w]`, at least float32.
         """
         if use_kernels(x):
-            style = exact_style(self.conv, w).to(torch.promote_types(x.dtype, torch.float32))
-            weight = self.conv.weight[0, None, :, :, 0, 0] * (style * self.conv.scale)[:, None]
             taps = None if skip is None else self.upsample.kernel
             bias = self.bias.flatten()
-            return fused_to_rgb(x, weight, bias, skip=skip, taps=taps, clamp=self.conv_clamp)
+            return fused_to_rgb(x, self._weight(x, w), bias, skip=skip, taps=taps, clamp=self.conv_clamp)
+        if cpu_kernels_serve(x, x.numel()) and (skip is None or skip.dtype == torch.float32):
+            factors = None if skip is None else separable(self.upsample.kernel)
+            if skip is None or factors is not None:
+                bias = self.bias.flatten()
+                return cpu_to_rgb(x, self._weight(x, w), bias, skip=skip, taps=factors, clamp=self.conv_clamp)
         rgb = self.conv(x, w, bias=self.bias.flatten())
         rgb = rgb.to(torch.promote_types(rgb.dtype, torch.float32))
         if self.conv_clamp is not None:
@@ -151,6 +158,11 @@ class ToRGB(nn.Module):
             return rgb
         with as_given(skip):
             return rgb + self.upsample(skip)
+
+    def _weight(self, x: Tensor, w: Tensor) -> Tensor:
+        """The weight `[batch, 3, in]` with style and gain, at least float32."""
+        style = exact_style(self.conv, w).to(torch.promote_types(x.dtype, torch.float32))
+        return self.conv.weight[0, None, :, :, 0, 0] * (style * self.conv.scale)[:, None]
 
 
 def exact_style(conv: ModulatedConv2d, w: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from cuda_ops import cpu_finish, cpu_kernels, cpu_library
 from cuda_ops.build import Recipe, build, cpu_recipe
 from cuda_ops.cpu_finish import cpu_kernels_serve, finish, separable
+from cuda_ops.cpu_to_rgb import cpu_to_rgb
 from cuda_ops.toolchain import BuildError
 from cuda_ops.winograd import winograd_conv2d, winograd_weight
 from stylegan_swap.models.generator import Generator
@@ -299,13 +300,16 @@ def test_every_instruction_set_gives_the_same_numbers(compiled, monkeypatch, tmp
     x = torch.randn(1, 32, 9, 9).bfloat16().contiguous(memory_format=LAST)
     image, weight = torch.randn(1, 32, 9, 9).contiguous(memory_format=LAST), torch.randn(32, 32, 3, 3)
     exact = F.conv2d(image.double(), weight.double(), padding=1)
-    results = []
+    colours, results = torch.randn(1, 3, 32), []
     monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
     for name in ("AVX512", "AVX2", "DEFAULT"):
         monkeypatch.setattr("cuda_ops.build._capability", lambda name=name: name)
         monkeypatch.setattr(cpu_library, "_loaded", [])
         results.append(finish(x, taps=(TAPS, TAPS), padding=(1, 1, 1, 1), slope=0.2).float())
         assert (winograd_conv2d(image, winograd_weight(weight)) - exact).abs().max() < 5e-4
+        assert torch.allclose(
+            cpu_to_rgb(x, colours), (colours @ x.float().flatten(2)).view(1, 3, 9, 9), atol=1e-4
+        )
     assert torch.equal(results[0], results[1])
     # Without fused multiplication and addition sums are rounded once more.
     assert torch.allclose(results[0], results[2], rtol=2**-7)
