@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from stylegan_swap.faces.detect import Face, detect_faces, largest_face
+from stylegan_swap.faces.face_shape import shaped_landmarks
 from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
-from stylegan_swap.faces.reshape import reshaped, with_features_of
+from stylegan_swap.faces.reshape import reshaped
+from stylegan_swap.methods.shaped_attribute import with_features_of
 
 
 def moved(points: np.ndarray, rows: slice, by: tuple[float, float]) -> np.ndarray:
@@ -74,14 +77,28 @@ def test_a_face_at_the_photos_edge(
 def test_nothing_is_copied_where_nothing_moves(astronaut: np.ndarray, astronaut_face: Face) -> None:
     points = astronaut_face.landmarks
     assert reshaped(astronaut, points, points) is astronaut
-    assert with_features_of(None, astronaut, points).pixels is astronaut
-    assert with_features_of(points, astronaut, points, share=0).pixels is astronaut
 
 
 def test_another_persons_features(astronaut: np.ndarray, astronaut_face: Face, hopper_face: Face) -> None:
-    shaped = with_features_of(hopper_face.landmarks, astronaut, astronaut_face.landmarks)
-    assert not np.array_equal(shaped.pixels, astronaut)
-    found = largest_face(detect_faces(shaped.pixels)).landmarks
+    wanted = shaped_landmarks(hopper_face.landmarks, astronaut_face.landmarks)
+    found = largest_face(detect_faces(reshaped(astronaut, astronaut_face.landmarks, wanted))).landmarks
     inside = slice(17, 68)
-    off = np.linalg.norm(found - shaped.landmarks, axis=1)[inside].mean()
+    off = np.linalg.norm(found - wanted, axis=1)[inside].mean()
     assert off < 0.7 * np.linalg.norm(found - astronaut_face.landmarks, axis=1)[inside].mean()
+
+
+def test_floats_stay_floats_within_their_range(astronaut: np.ndarray, astronaut_face: Face) -> None:
+    points = astronaut_face.landmarks
+    wanted = moved(points, slice(27, 36), (2.5, 1.5))
+    exact = reshaped(astronaut.astype(np.float32), points, wanted)
+    assert exact.dtype == np.float32 and exact.min() >= 0 and exact.max() <= 255
+    assert np.abs(exact - reshaped(astronaut, points, wanted)).max() <= 2.5
+
+
+def test_faces_without_a_person_stay(astronaut_face: Face) -> None:
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    points = torch.from_numpy(astronaut_face.landmarks[None] / 8).expand(2, -1, -1)
+    for people in (None, torch.full((2, 68, 2), torch.nan)):
+        shaped, there = with_features_of(people, x, points, 1.0)
+        torch.testing.assert_close(shaped, x, atol=1e-6, rtol=0)
+        assert torch.equal(there, points)
