@@ -187,7 +187,10 @@ def checked_cpu_library(path: Path, key: str) -> ctypes.CDLL:
         raise BuildError(f"{path}: cannot be loaded ({error}); delete it and build again") from None
     if not fits or sizes != tuple(map(ctypes.sizeof, (Finish, Winograd, ToRgb))):
         raise BuildError(f"{path}: was built from other sources; delete it and build again")
-    if not (_finishes(library) and _convolves(library) and _projects(library)):
+    # The first call may come from anywhere: under autocast, torch's own answers would be rounded.
+    with torch.autocast("cpu", enabled=False):
+        works = _finishes(library) and _convolves(library) and _projects(library)
+    if not works:
         raise BuildError(f"{path}: a trial run gave wrong numbers; delete it and build again")
     return library
 

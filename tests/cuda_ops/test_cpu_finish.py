@@ -276,6 +276,12 @@ def test_a_library_that_does_not_load_is_built_anew(unloaded, compiled, monkeypa
     assert "compiled, in" in cpu_kernels()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_first_call_may_come_from_autocast(compiled, dtype):
+    with torch.autocast("cpu", dtype):
+        assert isinstance(cpu_library._load(), ctypes.CDLL)
+
+
 def test_wrong_libraries_are_refused(compiled, tmp_path):
     junk = tmp_path / "cuda_ops.so"
     junk.write_bytes(b"junk")
