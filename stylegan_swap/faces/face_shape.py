@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from skimage.transform import SimilarityTransform
 
+from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.head_pose import CAMERA_DISTANCE, MEAN_FACE, Pose, head_pose
 from stylegan_swap.faces.landmarks import LEFT_EYE, MIRRORED, NOSE, RIGHT_EYE, roll_of
 
@@ -26,6 +27,8 @@ BROW_HEIGHT = 0.5
 LIP_THICKNESS = 0.5
 # How much of a difference in nod is one: a long nose or a short chin looks like it.
 NOD = 0.5
+# Side of the crops that are compared; any will do.
+_SIDE = 256
 # No point moves further, in distances between the eyes.
 FURTHEST = 0.25
 
@@ -101,8 +104,18 @@ def _in_the_pose_of(identity: np.ndarray, attribute: np.ndarray) -> np.ndarray |
             return None
         before, after = _projected(_believed(own, pose)), _projected(pose.rotation)
         turned = _laid_onto(face, before) + after - before
-        both.append(_laid_onto(turned, attribute))
+        both.append(_placed(turned, attribute))
     return (both[0] + both[1]) / 2
+
+
+def _placed(face: np.ndarray, attribute: np.ndarray) -> np.ndarray:
+    """A face ``[68, 2]`` in the place of another: half-way between jaw on jaw and crop on crop.
+
+    Jaws alone let eyes and mouth drift from where an aligned crop has them; crops alone do not see that a
+    face is wide or long for its features.
+    """
+    own, other = ffhq_alignment(face, _SIDE), ffhq_alignment(attribute, _SIDE)
+    return (_laid_onto(face, attribute) + other.to_photo(own.to_crop(face))) / 2
 
 
 def _believed(own: Pose, other: Pose) -> np.ndarray:
