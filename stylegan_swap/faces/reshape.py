@@ -7,9 +7,12 @@ Source: Bookstein, Principal Warps: Thin-Plate Splines and the Decomposition of 
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
+from threadpoolctl import ThreadpoolController
 
 from stylegan_swap.faces.landmarks import JAW
 from stylegan_swap.faces.mask import raised_brows
@@ -71,8 +74,9 @@ def _sources(there: np.ndarray, here: np.ndarray, side: int) -> tuple[np.ndarray
     moves = np.concatenate([there - here, np.zeros_like(still)])
     axis = np.linspace(0, 1, _NODES)
     nodes = np.stack(np.meshgrid(axis, axis), -1)
-    spline = RBFInterpolator(points / side, moves, kernel="thin_plate_spline", smoothing=_SMOOTHNESS)
-    field = spline(nodes.reshape(-1, 2)).reshape(_NODES, _NODES, 2)
+    with _blas().limit(limits=1, user_api="blas"):
+        spline = RBFInterpolator(points / side, moves, kernel="thin_plate_spline", smoothing=_SMOOTHNESS)
+        field = spline(nodes.reshape(-1, 2)).reshape(_NODES, _NODES, 2)
     steps = np.arange(_NODES)
     fade = np.clip(np.minimum(steps, steps[::-1]) / _FADE, 0, 1)
     field *= np.minimum(fade[:, None], fade)[..., None]
@@ -85,6 +89,12 @@ def _sources(there: np.ndarray, here: np.ndarray, side: int) -> tuple[np.ndarray
     )
     pixel = np.arange(side, dtype=np.float32)
     return field[..., 0] + pixel, field[..., 1] + pixel[:, None]
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """BLAS's threads: waiting for more work, they slow a network that runs after them by half."""
+    return ThreadpoolController()
 
 
 def _still_points(face: np.ndarray, side: int) -> np.ndarray:
