@@ -358,7 +358,7 @@ class Swapper(InvertsAndGenerates, EditsPhotos):
         colour: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
         image, mask = to_pixels(swapped.image)[0], swapped.mask[0, 0].cpu().numpy()
-        if "detail" in self.method.options:
+        if detail and "detail" in self.method.options:
             # What is finer is looked for where the method has put it.
             points = swapped.landmarks
             there = found.landmarks if points is None else alignment.to_photo(points[0].cpu().numpy())

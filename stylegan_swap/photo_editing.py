@@ -6,6 +6,7 @@ align and paste is ``methods.edited``; here edits get their names, and the netwo
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 from collections.abc import Callable, Mapping
@@ -101,7 +102,10 @@ class EditsPhotos:
         self, apply: CodeEdit, pixels: np.ndarray, mask: np.ndarray, done: list[Done]
     ) -> tuple[np.ndarray, np.ndarray, list[Done]]:
         """Edit the faces of a swap that is pasted already; as it was, but edited."""
-        pixels, changed, edited = _edit_faces(self.method, apply, pixels, [found for found, _, _ in done])
+        moved = [_as_swapped(*parts) for parts in done]
+        pixels, changed, edited = _edit_faces(self.method, apply, pixels, moved)
+        # Landmarks of a result are those of the attribute photo.
+        edited = [(found, *rest[1:]) for (found, *_), rest in zip(done, edited, strict=True)]
         return pixels, np.maximum(mask, changed), edited
 
     def _usable(self, edits: Edits) -> CodeEdit:
@@ -132,6 +136,13 @@ class EditsPhotos:
         if isinstance(key, Direction):
             return key
         return named_direction(self.directions, key)
+
+
+def _as_swapped(found: Face, alignment: Alignment, swapped: AlignedSwap) -> Face:
+    """The face with its landmarks where a swap has put the features."""
+    if swapped.landmarks is None:
+        return found
+    return dataclasses.replace(found, landmarks=alignment.to_photo(swapped.landmarks[0].cpu().numpy()))
 
 
 def _edit_faces(

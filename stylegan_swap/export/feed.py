@@ -27,7 +27,8 @@ def feed_of(
 ) -> dict[str, np.ndarray]:
     """Return what ``onnxruntime.InferenceSession.run`` takes, by input name.
 
-    The attribute face is given the features of the identity, as ``swap_aligned`` does.
+    The attribute face is given the features of the identity, as ``swap_aligned`` does with networks that read
+    the identity photo, such as the default.
 
     Args:
         x_id: the identity's FFHQ-aligned face, ``[1, 3, S, S]``, RGB in [-1, 1], S the file's side.

@@ -105,6 +105,30 @@ def ffhq_alignment(landmarks: np.ndarray, size: int) -> Alignment:
     return Alignment(np.column_stack([linear, -linear @ corner - 0.5]), size)
 
 
+def laid_onto(points: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Carry points by the least-squares similarity that lays other points onto a target (Umeyama, 1991).
+
+    Args:
+        points: ``[n, 2]``.
+        source: ``[m, 2]`` in the same picture.
+        target: ``[m, 2]``, where they are to lie.
+
+    Returns:
+        float64 ``[n, 2]``.
+
+    Raises:
+        ValueError: the source's points lie in one place, or are not finite.
+    """
+    # In the plane a turn with a scale is a multiplication by one complex number.
+    moved, here, there = (np.asarray(each, np.float64) @ [1, 1j] for each in (points, source, target))
+    centre, around = here.mean(), here - here.mean()
+    spread = float(np.vdot(around, around).real)
+    if not spread > 1e-12 * max(1.0, abs(centre)) ** 2:
+        raise ValueError("the points lie in one place, so nothing can be laid onto them")
+    carried = np.vdot(around, there - there.mean()) / spread * (moved - centre) + there.mean()
+    return np.stack([carried.real, carried.imag], -1)
+
+
 def resample(
     pixels: np.ndarray, matrix: np.ndarray, size: tuple[int, int], *, border: int = cv2.BORDER_CONSTANT
 ) -> np.ndarray:

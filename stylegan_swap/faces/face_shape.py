@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-from skimage.transform import SimilarityTransform
 
-from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.align import ffhq_alignment, laid_onto
 from stylegan_swap.faces.head_pose import CAMERA_DISTANCE, MEAN_FACE, Pose, head_pose
 from stylegan_swap.faces.landmarks import LEFT_EYE, MIRRORED, NOSE, RIGHT_EYE, roll_of
 
@@ -48,11 +47,16 @@ def shaped_landmarks(identity: np.ndarray, attribute: np.ndarray, share: float =
         share: 0..1, how far to go there.
 
     Returns:
-        float32 ``[68, 2]`` in pixels of the attribute's picture; what was given where a pose is not found.
+        float32 ``[68, 2]`` in pixels of the attribute's picture; what was given where a pose is not found or
+        landmarks are not finite.
     """
     upright = _turn(roll_of(attribute))
     here = np.asarray(attribute, np.float64) @ upright
-    person = _in_the_pose_of(np.asarray(identity, np.float64), here) if share > 0 else None
+    try:
+        person = _in_the_pose_of(np.asarray(identity, np.float64), here) if share > 0 else None
+    except ValueError:
+        # Points that span no face cannot say where features belong.
+        person = None
     if person is None:
         return np.asarray(attribute, np.float32)
     moved = share * (_wanted(person, here) - here)
@@ -83,7 +87,7 @@ def _eye(person: np.ndarray, here: np.ndarray) -> np.ndarray:
     """The eye in place, width and tilt of the person's, its lids as far open as they are: ``[6, 2]``."""
     ours, theirs = (eye[3] - eye[0] for eye in (here, person))
     # In the plane a turn with a scale is a multiplication by one complex number.
-    turn = complex(*theirs) / complex(*ours)
+    turn = complex(*theirs) / complex(*ours) if ours.any() else 1 + 0j
     rotation = np.array([[turn.real, turn.imag], [-turn.imag, turn.real]])
     return person.mean(0) + (here - here.mean(0)) @ rotation
 
@@ -132,7 +136,7 @@ def _projected(rotation: np.ndarray) -> np.ndarray:
 
 def _laid_onto(face: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The face under the least-squares similarity onto the other (Umeyama, 1991), ``[68, 2]``."""
-    return np.asarray(SimilarityTransform.from_estimate(face[_COMPARED], other[_COMPARED])(face))
+    return laid_onto(face, face[_COMPARED], other[_COMPARED])
 
 
 def _turn(degrees: float) -> np.ndarray:

@@ -7,12 +7,10 @@ Source: Bookstein, Principal Warps: Thin-Plate Splines and the Decomposition of 
 
 from __future__ import annotations
 
-import functools
-
 import cv2
 import numpy as np
-from scipy.interpolate import RBFInterpolator
-from threadpoolctl import ThreadpoolController
+import torch
+from torch import Tensor
 
 from stylegan_swap.faces.landmarks import JAW
 from stylegan_swap.faces.mask import raised_brows
@@ -24,9 +22,11 @@ _RING = 1.35
 # Rows of the forehead that stay, in distances from eye to brow.
 _FOREHEAD = (0.8, 1.6)
 # Nodes per side at which the spline is evaluated, and how many of them fade out towards the edge.
-_NODES, _FADE = 49, 3
+_NODES, _FADE = 33, 2
 # The map may miss a landmark by a little and bends less: detectors err.
-_SMOOTHNESS = 2e-4
+_SMOOTHNESS = 4e-4
+# Moves below so many pixels are none.
+_UNSEEN = 0.01
 
 
 def reshaped(pixels: np.ndarray, landmarks: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ def reshaped(pixels: np.ndarray, landmarks: np.ndarray, wanted: np.ndarray) -> n
     Returns:
         The photo, unchanged from a third of the face's size outside it on; itself where nothing moves.
     """
-    if np.array_equal(landmarks, wanted):
+    if np.allclose(landmarks, wanted, rtol=0, atol=_UNSEEN, equal_nan=True):
         return pixels
     first, side = _square_around(landmarks)
     bounds = np.array(pixels.shape[1::-1])
@@ -50,11 +50,13 @@ def reshaped(pixels: np.ndarray, landmarks: np.ndarray, wanted: np.ndarray) -> n
     there = np.asarray(landmarks, np.float64) - first
     here = np.concatenate([there[JAW], np.asarray(wanted, np.float64)[17:] - first])
     (left, top), (right, bottom) = low - first, high - first
-    x, y = (each[top:bottom, left:right] for each in _sources(there, here, side))
+    # A map of two channels, changed in place: for a large face anything more is hundreds of megabytes.
+    sources = _sources(there, here, side)[top:bottom, left:right]
+    sources -= np.array([left, top], np.float32)
     result = pixels.copy()
     area = result[low[1] : high[1], low[0] : high[0]]
-    x, y = x - np.float32(left), y - np.float32(top)
-    moved = cv2.remap(area.copy(), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    no_second = np.empty(0, np.float32)
+    moved = cv2.remap(area.copy(), sources, no_second, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     area[...] = np.clip(moved, 0, 255, out=moved)
     return result
 
@@ -67,16 +69,14 @@ def _square_around(landmarks: np.ndarray) -> tuple[np.ndarray, int]:
     return first, int(np.ceil((1 + 2 * _REACH) * extent))
 
 
-def _sources(there: np.ndarray, here: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the square's pixels come from, two times float32 ``[side, side]``, in its pixels."""
+def _sources(there: np.ndarray, here: np.ndarray, side: int) -> np.ndarray:
+    """Where the square's pixels come from, float32 ``[side, side, 2]``, in its pixels."""
     still = _still_points(here, side)
     points = np.concatenate([here, still])
     moves = np.concatenate([there - here, np.zeros_like(still)])
     axis = np.linspace(0, 1, _NODES)
     nodes = np.stack(np.meshgrid(axis, axis), -1)
-    with _blas().limit(limits=1, user_api="blas"):
-        spline = RBFInterpolator(points / side, moves, kernel="thin_plate_spline", smoothing=_SMOOTHNESS)
-        field = spline(nodes.reshape(-1, 2)).reshape(_NODES, _NODES, 2)
+    field = _spline(points / side, moves, nodes.reshape(-1, 2)).reshape(_NODES, _NODES, 2)
     steps = np.arange(_NODES)
     fade = np.clip(np.minimum(steps, steps[::-1]) / _FADE, 0, 1)
     field *= np.minimum(fade[:, None], fade)[..., None]
@@ -84,17 +84,38 @@ def _sources(there: np.ndarray, here: np.ndarray, side: int) -> tuple[np.ndarray
     scale = (_NODES - 1) / max(side - 1, 1)
     inverse = np.array([[scale, 0, 0], [0, scale, 0]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    field = cv2.warpAffine(
-        field.astype(np.float32), inverse, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    coarse = field.astype(np.float32)
+    sources: np.ndarray = cv2.warpAffine(
+        coarse, inverse, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
     pixel = np.arange(side, dtype=np.float32)
-    return field[..., 0] + pixel, field[..., 1] + pixel[:, None]
+    sources[..., 0] += pixel
+    sources[..., 1] += pixel[:, None]
+    return sources
 
 
-@functools.cache
-def _blas() -> ThreadpoolController:
-    """BLAS's threads: waiting for more work, they slow a network that runs after them by half."""
-    return ThreadpoolController()
+def _spline(points: np.ndarray, moves: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """The smooth map of points ``[n, 2]`` by moves ``[n, 2]``, at nodes ``[m, 2]``: ``[m, 2]``.
+
+    In torch, as BLAS's own threads wait for more work and slow a network that runs after them by half.
+    """
+    at, where = (torch.from_numpy(each).double() for each in (points, nodes))
+    count = len(at)
+    system = at.new_zeros(count + 3, count + 3)
+    system[:count, :count] = _kernel(at, at) + _SMOOTHNESS * torch.eye(count).to(at)
+    system[:count, count:] = torch.cat([torch.ones_like(at[:, :1]), at], 1)
+    system[count:, :count] = system[:count, count:].T
+    right = at.new_zeros(count + 3, 2)
+    right[:count] = torch.from_numpy(moves)
+    weights = torch.linalg.solve(system, right)
+    field = _kernel(where, at) @ weights[:count] + weights[count] + where @ weights[count + 1 :]
+    return np.asarray(field.numpy())
+
+
+def _kernel(first: Tensor, second: Tensor) -> Tensor:
+    """r² log r² of all pairs, ``[n, m]``; 0 where the distance is 0."""
+    squared = (first[:, None] - second).square().sum(-1)
+    return squared * squared.clamp_min(1e-12).log()
 
 
 def _still_points(face: np.ndarray, side: int) -> np.ndarray:

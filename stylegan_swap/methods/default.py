@@ -156,7 +156,7 @@ class DefaultMethod:
         )
         image = _uncoloured(output.image.float().clamp(-1, 1), x_attr)
         mask = output.mask.float() * _reach(x_attr, points, image)
-        return AlignedSwap(image, mask, output.wplus.float(), there)
+        return AlignedSwap(image, mask, output.wplus.float(), None if there is points else there)
 
     @outlasts_memory
     def invert(self, x: Tensor) -> Latents:

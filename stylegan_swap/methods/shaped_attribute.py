@@ -28,16 +28,15 @@ def with_features_of(
         share: 0..1, how far to go; see ``faces.face_shape``.
 
     Returns:
-        The faces ``[batch, 3, S, S]`` and where their landmarks lie now, ``[batch, 68, 2]``.
+        The faces ``[batch, 3, S, S]`` and where their landmarks lie now, ``[batch, 68, 2]``; what was given
+        where nothing moves.
     """
     if people is None or share == 0:
         return x_attr, landmarks
     here = landmarks.cpu().numpy()
-    wanted = np.stack(
-        [
-            shaped_landmarks(person, face, share) if np.isfinite(person).all() else face
-            for person, face in zip(people.cpu().numpy(), here, strict=True)
-        ]
-    )
+    both = zip(people.cpu().numpy(), here, strict=True)
+    wanted = np.stack([shaped_landmarks(person, face, share) for person, face in both])
+    if np.array_equal(wanted, here, equal_nan=True):
+        return x_attr, landmarks
     faces = [from_pixels(reshaped(*parts)) for parts in zip(to_pixels(x_attr), here, wanted, strict=True)]
-    return torch.cat(faces).to(x_attr), torch.from_numpy(wanted).to(landmarks)
+    return torch.cat(faces).to(x_attr), torch.from_numpy(wanted).to(landmarks.device)

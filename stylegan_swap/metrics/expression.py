@@ -7,8 +7,8 @@ whose face it is rather than what it expresses. Defined in ``docs/evaluation/pos
 from __future__ import annotations
 
 import numpy as np
-from skimage.transform import SimilarityTransform
 
+from stylegan_swap.faces.align import laid_onto
 from stylegan_swap.faces.head_pose import MEAN_FACE
 from stylegan_swap.faces.landmarks import EXPRESSION_SPREAD, LEFT_EYE, RIGHT_EYE
 from stylegan_swap.metrics.sample import Column, Sample
@@ -45,10 +45,10 @@ def normalised(landmarks: np.ndarray) -> np.ndarray:
         ValueError: the stable points lie in one place.
     """
     points = np.asarray(landmarks, np.float64)
-    fit = SimilarityTransform.from_estimate(points[STABLE], _UPRIGHT)
-    if not fit or not np.isfinite(fit.params).all():
-        raise ValueError("the landmarks of nose and eyes lie in one place, so they show no face")
-    return np.asarray(fit(points))
+    try:
+        return laid_onto(points, points[STABLE], _UPRIGHT)
+    except ValueError:
+        raise ValueError("the landmarks of nose and eyes lie in one place, so they show no face") from None
 
 
 def expression_features(landmarks: np.ndarray) -> np.ndarray:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.transform import SimilarityTransform
 
-from stylegan_swap.faces.align import Alignment, ffhq_alignment, ffhq_side, resample
+from stylegan_swap.faces.align import Alignment, ffhq_alignment, ffhq_side, laid_onto, resample
 
 
 def drawing(seed: int = 0) -> np.ndarray:
@@ -191,3 +192,18 @@ def test_enlarging_does_not_leave_the_range_of_the_input():
     pixels[:, 10:] = 240
     large = resample(pixels, np.array([[4.0, 0, 1.5], [0, 4.0, 1.5]]), (80, 80), border=cv2.BORDER_REPLICATE)
     assert large.min() == 10 and large.max() == 240
+
+
+def test_points_are_laid_onto_others():
+    rng = np.random.default_rng(0)
+    source = rng.uniform(0, 100, (20, 2))
+    turn = 1.7 * np.array([[np.cos(0.6), -np.sin(0.6)], [np.sin(0.6), np.cos(0.6)]])
+    target = source @ turn.T + [30, -12]
+    np.testing.assert_allclose(laid_onto(source, source, target), target, atol=1e-9)
+    noisy = target + rng.normal(0, 3, target.shape)
+    fit = SimilarityTransform.from_estimate(source, noisy)
+    np.testing.assert_allclose(laid_onto(source[:3], source, noisy), fit(source[:3]), atol=1e-9)
+    with pytest.raises(ValueError, match="one place"):
+        laid_onto(source, np.ones((5, 2)), target[:5])
+    with pytest.raises(ValueError, match="one place"):
+        laid_onto(source, np.full((5, 2), np.nan), target[:5])

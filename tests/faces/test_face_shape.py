@@ -110,3 +110,15 @@ def test_the_share_is_a_dial_and_nothing_moves_far() -> None:
 def test_a_face_without_a_pose_stays() -> None:
     behind = seen() * [1, -1]
     np.testing.assert_array_equal(shaped_landmarks(behind, seen()), seen())
+
+
+def test_landmarks_that_say_nothing_move_nothing() -> None:
+    here, one_place = seen(), np.full((68, 2), 7, np.float32)
+    unknown = np.full((68, 2), np.nan, np.float32)
+    for identity in (one_place, unknown):
+        np.testing.assert_array_equal(shaped_landmarks(identity, here), here)
+    for attribute in (one_place, unknown):
+        np.testing.assert_array_equal(shaped_landmarks(here, attribute), attribute)
+    shut = here.copy()
+    shut[36] = shut[39]
+    assert np.isfinite(shaped_landmarks(seen(MEAN_FACE * [1.1, 1, 1]), shut)).all()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import RBFInterpolator
 
 from stylegan_swap.faces.detect import Face, detect_faces, largest_face
 from stylegan_swap.faces.face_shape import shaped_landmarks
 from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
-from stylegan_swap.faces.reshape import reshaped
+from stylegan_swap.faces.reshape import _SMOOTHNESS, _spline, reshaped
 from stylegan_swap.methods.shaped_attribute import with_features_of
 
 
@@ -77,6 +78,9 @@ def test_a_face_at_the_photos_edge(
 def test_nothing_is_copied_where_nothing_moves(astronaut: np.ndarray, astronaut_face: Face) -> None:
     points = astronaut_face.landmarks
     assert reshaped(astronaut, points, points) is astronaut
+    assert reshaped(astronaut, points, points + 1e-5) is astronaut
+    unknown = np.full_like(points, np.nan)
+    assert reshaped(astronaut, unknown, unknown) is astronaut
 
 
 def test_another_persons_features(astronaut: np.ndarray, astronaut_face: Face, hopper_face: Face) -> None:
@@ -100,5 +104,24 @@ def test_faces_without_a_person_stay(astronaut_face: Face) -> None:
     points = torch.from_numpy(astronaut_face.landmarks[None] / 8).expand(2, -1, -1)
     for people in (None, torch.full((2, 68, 2), torch.nan)):
         shaped, there = with_features_of(people, x, points, 1.0)
-        torch.testing.assert_close(shaped, x, atol=1e-6, rtol=0)
-        assert torch.equal(there, points)
+        assert shaped is x
+        assert there is points
+
+
+def test_one_of_two_faces_moves(astronaut_face: Face, hopper_face: Face) -> None:
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    points = torch.from_numpy(np.stack([astronaut_face.landmarks / 8, hopper_face.landmarks / 8]))
+    people = torch.stack([torch.full((68, 2), torch.nan), torch.from_numpy(astronaut_face.landmarks)])
+    shaped, there = with_features_of(people, x, points, 1.0)
+    torch.testing.assert_close(shaped[0], x[0], atol=1e-6, rtol=0)
+    assert torch.equal(there[0], points[0])
+    assert (there[1] - points[1]).abs().max() > 0.5
+    assert (shaped[1] - x[1]).abs().max() > 0.1
+
+
+def test_the_spline_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(0)
+    points, moves, nodes = rng.uniform(0, 1, (30, 2)), rng.normal(0, 5, (30, 2)), rng.uniform(0, 1, (50, 2))
+    # There the kernel is r² log r, half of ours, and so is the smoothing.
+    theirs = RBFInterpolator(points, moves, kernel="thin_plate_spline", smoothing=_SMOOTHNESS / 2)(nodes)
+    np.testing.assert_allclose(_spline(points, moves, nodes), theirs, atol=1e-6)
