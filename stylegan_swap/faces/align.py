@@ -119,14 +119,31 @@ def laid_onto(points: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.
     Raises:
         ValueError: the source's points lie in one place, or are not finite.
     """
-    # In the plane a turn with a scale is a multiplication by one complex number.
-    moved, here, there = (np.asarray(each, np.float64) @ [1, 1j] for each in (points, source, target))
-    centre, around = here.mean(), here - here.mean()
-    spread = float(np.vdot(around, around).real)
-    if not spread > 1e-12 * max(1.0, abs(centre)) ** 2:
+    source = np.asarray(source, np.float64)
+    spread = float(np.square(source - source.mean(0)).sum())
+    if not spread > 1e-12 * max(1.0, float(np.abs(source).max())) ** 2:
         raise ValueError("the points lie in one place, so nothing can be laid onto them")
-    carried = np.vdot(around, there - there.mean()) / spread * (moved - centre) + there.mean()
-    return np.stack([carried.real, carried.imag], -1)
+    return transformed(np.asarray(points, np.float64), similarity(source, target))
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Least-squares similarity (scale, rotation, shift), ``[2, 3]``, that carries points onto others.
+
+    Source: Umeyama, Least-Squares Estimation of Transformation Parameters (PAMI 1991), in the plane.
+    """
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    centre, wanted = source.mean(0), target.mean(0)
+    # In the plane a rotation with scale is a multiplication by one complex number.
+    x, y = source - centre, target - wanted
+    first, second = x[:, 0] + 1j * x[:, 1], y[:, 0] + 1j * y[:, 1]
+    factor = np.vdot(first, second) / max(float(np.vdot(first, first).real), 1e-12)
+    linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    return np.column_stack([linear, wanted - linear @ centre])
+
+
+def transformed(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Apply an affine map ``[2, 3]`` to points ``[n, 2]``."""
+    return np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]
 
 
 def resample(

@@ -11,14 +11,14 @@ import math
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.align import ffhq_alignment, similarity, transformed
 from stylegan_swap.faces.head_pose import CAMERA_DISTANCE, MEAN_FACE, head_pose
 from stylegan_swap.faces.landmarks import LEFT_EYE, MIRRORED, RIGHT_EYE
 from stylegan_swap.faces.mask import raised_brows
 from stylegan_swap.metrics.expression import STABLE, normalised
 from stylegan_swap.training.morph import Portrait
 from stylegan_swap.training.photos import Photos
-from stylegan_swap.training.thin_plate import ThinPlate, border_points, moved, similarity, transformed
+from stylegan_swap.training.thin_plate import ThinPlate, border_points, moved
 
 # The axis of the neck lies this far behind the mean face's origin, in its units.
 _AXIS_DEPTH = 60.0

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from stylegan_swap.faces.align import similarity, transformed
 from stylegan_swap.faces.colour import is_gray
 from stylegan_swap.faces.landmarks import INNER_LIPS, JAW, LEFT_EYE, RIGHT_EYE
 from stylegan_swap.faces.mask import eye_masks, feathered, hull_mask, inner_mouth_mask
-from stylegan_swap.training.thin_plate import ThinPlate, border_points, moved, similarity, transformed
+from stylegan_swap.training.thin_plate import ThinPlate, border_points, moved
 
 # The jaw follows the new shape by this share only: hair and background touch it.
 JAW_SHARE = 0.35

@@ -82,26 +82,6 @@ def moved(image: np.ndarray, displacement: np.ndarray) -> np.ndarray:
     )
 
 
-def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Least-squares similarity (scale, rotation, shift), ``[2, 3]``, that carries points onto others.
-
-    Source: Umeyama, Least-Squares Estimation of Transformation Parameters (PAMI 1991), in the plane.
-    """
-    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    centre, wanted = source.mean(0), target.mean(0)
-    # In the plane a rotation with scale is a multiplication by one complex number.
-    x, y = source - centre, target - wanted
-    first, second = x[:, 0] + 1j * x[:, 1], y[:, 0] + 1j * y[:, 1]
-    factor = np.vdot(first, second) / max(float(np.vdot(first, first).real), 1e-12)
-    linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
-    return np.column_stack([linear, wanted - linear @ centre])
-
-
-def transformed(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Apply an affine map ``[2, 3]`` to points ``[n, 2]``."""
-    return np.asarray(points) @ matrix[:, :2].T + matrix[:, 2]
-
-
 def border_points(size: int, per_side: int = 4) -> np.ndarray:
     """Points along the edge of the picture, ``[4 * per_side, 2]``, which hold a spline still there."""
     steps = np.arange(per_side) * (size - 1) / per_side

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from stylegan_swap.faces.align import transformed
 from stylegan_swap.faces.glasses import frame_mask
 from stylegan_swap.faces.mask import hull_mask
 from stylegan_swap.faces.readable import readable_face
@@ -30,7 +31,6 @@ from stylegan_swap.training.morph import Portrait, morphed
 from stylegan_swap.training.occluders import Occluder, draw_occluder
 from stylegan_swap.training.pairs import CROSS, REVERSE, Pair, Pairs
 from stylegan_swap.training.photos import Photos
-from stylegan_swap.training.thin_plate import transformed
 
 # Yaw and pitch in degrees by which two people may differ for one to be morphed into the other.
 ALIKE = np.array([15.0, 10.0])
