@@ -1,37 +1,47 @@
 """Give a swapped crop the identity photo's own lines and skin, where a network draws soft blotches.
 
 Part of ``fine_detail``. The identity photo is carried onto the attribute's landmarks and relit as the method
-``warp`` does it. Of that only what is fine enters, where the network has drawn something coarser: in shape,
-pose, expression and light the network is right, and the carried photo is not.
+``warp`` does it. Octave by octave it takes the place of what was drawn: in the contrast of the attribute
+photo's light, and nowhere stronger than what was drawn or the attribute photo shows there, so that shadows
+and the folds of a smile stay behind. What is coarser stays the network's: in pose and light it is right, and
+the carried photo is not. A band-wise form of Burt and Adelson's multi-resolution spline (1983).
 """
 
 from __future__ import annotations
 
+import itertools
+
+import cv2
 import numpy as np
 
 from stylegan_swap.faces.blur import blurred
 from stylegan_swap.faces.colour import luma
 from stylegan_swap.methods.warp import AlignedFace, warp_swap
 
-# What is finer than a Gaussian of so many of the network's pixels is the photo's.
-SCALE = 3.0
+# Gaussians, in pixels that the network resolves, that bound the octaves; what is coarser is the network's.
+SCALES = (0.0, 1.5, 3.0, 6.0, 12.0)
+# From this one on the colours are, too: the identity photo's would be stains of its light.
+COLOUR = 6.0
 # Softness of the region's edge, in the same pixels.
 EDGE = 2.0
-# The band that must be drawn already, and the radius within which that is looked for, in the same pixels.
-COARSE = 6.0
-WINDOW = 4.0
-# Energy of what is fine in the photo, as a share of that in the drawing, below which it counts as soft.
+# Radius within which the light of both photos is compared, and how much weaker than the attribute's
+# contrast the carried photo's may be for all of it to be made up.
+LIGHT = 12.0
+LIGHT_MOST = 1.6
+# How much stronger than what was drawn or what the attribute photo shows the carried photo may be, within so
+# many of an octave's widths.
+STRONGEST = 1.2
+WINDOW = 1.5
+# Energy of an octave of the photo, as a share of that in the drawing, below which it counts as soft.
 SOFT = 0.5
-# Amplitudes of the coarser band, as shares of the photo's, from which the photo is trusted and trusted fully.
-DRAWN = (0.5, 0.9)
-# Squared grey levels below which a band counts as flat.
-_FLOOR = 4.0
+# Squared grey levels below which an octave counts as flat.
+_FLOOR = 1.0
 
 
 def with_texture_of(
     image: np.ndarray, identity: AlignedFace, photo: np.ndarray, points: np.ndarray, resolved: int
 ) -> np.ndarray:
-    """Replace what is fine in a swapped crop by what the identity photo shows there.
+    """Replace the octaves of a swapped crop by what the identity photo shows there.
 
     Args:
         image: float32 ``[P, P, 3]`` in 0..255.
@@ -46,20 +56,42 @@ def with_texture_of(
     unit = image.shape[0] / resolved
     carried, known = warp_swap(identity, AlignedFace(photo, points), bare=True)
     share = blurred(known, EDGE * unit) * known
-    coarse = [blurred(one, SCALE * unit) for one in (image, carried)]
-    share *= _as_drawn(luma(coarse[0]), luma(coarse[1]), unit)
-    ours, theirs = image - coarse[0], carried - coarse[1]
-    # A photo that is much softer than what was drawn has nothing to give.
-    energy = [float((luma(band) ** 2 * share).sum()) for band in (ours, theirs)]
-    share *= min(1.0, energy[1] / max(SOFT * energy[0], 1e-6))
-    return image + share[..., None] * (theirs - ours)
+    few = _few(share, resolved)
+    change = np.zeros_like(image)
+    widths = SCALES[1:]
+    for width, ours, theirs, there in zip(widths, *map(_octaves, (image, carried, luma(photo)), [unit] * 3)):
+        grey = luma(theirs)
+        energies = [_few(band * band, resolved) for band in (luma(ours), grey, there)]
+        light, gain = _fitting(energies, few, width)
+        if width > COLOUR:
+            ours, theirs = luma(ours)[..., None], grey[..., None]
+        # Amplified, differences of colour would be stains.
+        lit = theirs + (_map(light, image) - 1) * grey[..., None]
+        # A photo that is much softer than what was drawn has nothing to give.
+        drawn, given = (float((energy * few).sum()) for energy in (energies[0], energies[1] * light * light))
+        change += min(1.0, given / max(SOFT * drawn, 1e-6)) * (_map(gain, image) * lit - ours)
+    return image + share[..., None] * change
 
 
-def _as_drawn(ours: np.ndarray, theirs: np.ndarray, unit: float) -> np.ndarray:
-    """0 where the photo has lines of which nothing coarser is drawn, 1 where it is: float32 ``[S, S]``."""
-    amplitudes = []
-    for grey in (ours, theirs):
-        band = grey - blurred(grey, COARSE * unit)
-        amplitudes.append(np.sqrt(blurred(band * band, WINDOW * unit) + _FLOOR))
-    low, high = DRAWN
-    return np.clip((amplitudes[0] / amplitudes[1] - low) / (high - low), 0, 1)
+def _fitting(energies: list[np.ndarray], share: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two factors for an octave of the carried photo: for the light, and for what nobody else shows there."""
+    ours, theirs, there = energies
+    wanted, given = (blurred(energy * share, LIGHT) + _FLOOR for energy in (there, theirs))
+    light = np.clip(np.sqrt(wanted / given), 1, LIGHT_MOST)
+    window = WINDOW * max(width, SCALES[1])
+    shown = [blurred(energy, window) + _FLOOR for energy in (ours, theirs * light * light, there)]
+    return light, np.minimum(1, STRONGEST * np.sqrt(np.maximum(shown[0], shown[2]) / shown[1]))
+
+
+def _octaves(image: np.ndarray, unit: float) -> list[np.ndarray]:
+    copies = [blurred(image, scale * unit) for scale in SCALES]
+    return [fine - coarse for fine, coarse in itertools.pairwise(copies)]
+
+
+def _few(grey: np.ndarray, side: int) -> np.ndarray:
+    """The same on the pixels that the network resolves: enough to compare energies."""
+    return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def _map(factor: np.ndarray, image: np.ndarray) -> np.ndarray:
+    return cv2.resize(factor, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap.carried_texture import SCALE, with_texture_of
+from stylegan_swap.carried_texture import SCALES, with_texture_of
 from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.mask import eye_masks, hull_mask
 from stylegan_swap.methods import warp
@@ -46,26 +46,74 @@ def test_only_what_is_fine_changes_and_only_in_the_face(hopper, hopper_face, ast
     result = with_texture_of(there.image, identity, there.image, there.landmarks, RESOLVED)
     change = result - there.image
     assert np.abs(change).max() > 10
-    coarse = cv2.GaussianBlur(change, (0, 0), 3 * SCALE * unit)
+    coarse = cv2.GaussianBlur(change, (0, 0), 2 * SCALES[-1] * unit)
     assert np.square(coarse).mean() < 0.02 * np.square(change).mean()
     outside = cv2.dilate(hull_mask(there.landmarks, side), np.ones((25, 25))) < 0.01
     assert outside.mean() > 0.3
     assert np.abs(change)[outside].max() == 0
 
 
-def test_a_blank_drawing_stays_blank(hopper, hopper_face, astronaut, astronaut_face):
-    """Lines that the network has not drawn are not brought in by the photo."""
-    identity, there = face_of(hopper, hopper_face, 256), face_of(astronaut, astronaut_face, 256)
-    blank = np.full_like(there.image, 128.0)
-    result = with_texture_of(blank, identity, there.image, there.landmarks, RESOLVED)
-    drawn = with_texture_of(there.image, identity, there.image, there.landmarks, RESOLVED)
-    assert np.abs(result - blank).mean() < 0.05 * np.abs(drawn - there.image).mean()
+def test_a_fold_that_nobody_else_shows_stays_behind(astronaut, astronaut_face):
+    """A shadow on the identity's cheek enters where the drawing or the attribute photo has one, else hardly."""
+    face = face_of(astronaut, astronaut_face, 256)
+    cheek = (0.5 * (face.landmarks[31] + face.landmarks[3])).round().astype(int)
+    fold = np.zeros((256, 256), np.float32)
+    cv2.line(fold, tuple(int(at) for at in cheek - [0, 9]), tuple(int(at) for at in cheek + [0, 9]), 80.0, 5)
+    folded = face.image - cv2.GaussianBlur(fold, (0, 0), 1.5)[..., None]
+    identity = AlignedFace(folded, face.landmarks)
+    there = fold > 40
+
+    def depth(drawing, photo):
+        with_it = with_texture_of(drawing, identity, photo, face.landmarks, RESOLVED)
+        without = with_texture_of(drawing, face, photo, face.landmarks, RESOLVED)
+        return float((without - with_it)[there].mean())
+
+    whole = float((face.image - folded)[there].mean())
+    assert depth(face.image, face.image) < 0.35 * whole
+    assert depth(face.image, folded) > 0.6 * whole
+    assert depth(folded, face.image) > -0.05 * whole
+
+
+def test_a_flat_light_is_made_up_for_up_to_a_bound(astronaut, astronaut_face):
+    """An identity photo of half the contrast gives lines as strong as the attribute photo's, or nearly."""
+    face = face_of(astronaut, astronaut_face, 256)
+    soft = cv2.GaussianBlur(face.image, (0, 0), 4.0)
+    inside = cv2.erode(hull_mask(face.landmarks, 256, forehead=0.0), np.ones((25, 25))) > 0.5
+    strengths = []
+    for contrast in (1.0, 0.6, 0.2):
+        flat = face.image.mean() + contrast * (face.image - face.image.mean())
+        result = with_texture_of(
+            soft, AlignedFace(flat, face.landmarks), face.image, face.landmarks, RESOLVED
+        )
+        fine = result - cv2.GaussianBlur(result, (0, 0), 3.0)
+        strengths.append(float(fine[inside].std()))
+    assert strengths[1] > 0.85 * strengths[0]
+    assert strengths[2] < 0.5 * strengths[0]
+
+
+def test_colours_of_the_identity_s_light_stay_behind(astronaut, astronaut_face):
+    """A wide red spot on the identity's cheek is its light; a narrow one is its skin."""
+    face = face_of(astronaut, astronaut_face, 256)
+    cheek = 0.5 * (face.landmarks[31] + face.landmarks[3])
+    rows, columns = np.mgrid[:256, :256]
+    away = np.hypot(columns - cheek[0], rows - cheek[1])
+    reds = []
+    for radius in (3.0, 16.0):
+        spot = np.exp(-0.5 * (away / radius) ** 2)[..., None] * np.array([20.0, -10.0, -10.0])
+        spotted = AlignedFace((face.image + spot).astype(np.float32), face.landmarks)
+        results = [
+            with_texture_of(face.image, one, face.image, face.landmarks, RESOLVED) for one in (spotted, face)
+        ]
+        change = results[0] - results[1]
+        reds.append(float((change[..., 0] - change[..., 1])[away < 0.5 * radius].mean()) / 30.0)
+    assert reds[0] > 0.4
+    assert reds[1] < 0.25
 
 
 def test_a_blurred_photo_gives_nothing(hopper, hopper_face, astronaut, astronaut_face):
     identity, there = face_of(hopper, hopper_face, 256), face_of(astronaut, astronaut_face, 256)
-    # Twice as softly as what counts as fine, on two pixels for each that is resolved.
-    blurred = AlignedFace(cv2.GaussianBlur(identity.image, (0, 0), 2 * SCALE * 2), identity.landmarks)
+    # Twice as softly as the coarsest octave, on two pixels for each that is resolved.
+    blurred = AlignedFace(cv2.GaussianBlur(identity.image, (0, 0), 2 * SCALES[-1] * 2), identity.landmarks)
     sharp, soft = (
         with_texture_of(there.image, one, there.image, there.landmarks, RESOLVED) - there.image
         for one in (identity, blurred)

@@ -14,9 +14,11 @@ from stylegan_swap.faces.align import ffhq_alignment, laid_onto
 from stylegan_swap.faces.head_pose import CAMERA_DISTANCE, MEAN_FACE, Pose, head_pose
 from stylegan_swap.faces.landmarks import LEFT_EYE, MIRRORED, NOSE, RIGHT_EYE, roll_of
 
-# Jaw and eyes: by these two faces are laid onto each other.
+# Jaw and eyes: by these a face is laid onto the mean one.
 _COMPARED = np.array([*range(17), *range(36, 48)])
 _MOUTH = slice(48, 68)
+# All but the jaw.
+_FEATURES = slice(17, 68)
 # Every brow with the eye below it.
 _BROWS = ((slice(17, 22), LEFT_EYE), (slice(22, 27), RIGHT_EYE))
 # Points of the outer lips, and the points of the inner lips on the other side of the same lip.
@@ -54,12 +56,13 @@ def shaped_landmarks(identity: np.ndarray, attribute: np.ndarray, share: float =
     here = np.asarray(attribute, np.float64) @ upright
     try:
         person = _in_the_pose_of(np.asarray(identity, np.float64), here) if share > 0 else None
+        wanted = here if person is None else _wanted(person, here)
     except ValueError:
         # Points that span no face cannot say where features belong.
-        person = None
-    if person is None:
+        wanted = here
+    if wanted is here:
         return np.asarray(attribute, np.float32)
-    moved = share * (_wanted(person, here) - here)
+    moved = share * (wanted - here)
     limit = FURTHEST * np.linalg.norm(here[RIGHT_EYE].mean(0) - here[LEFT_EYE].mean(0))
     length = np.linalg.norm(moved, axis=1, keepdims=True)
     moved *= np.minimum(1, limit / np.maximum(length, 1e-6))
@@ -80,6 +83,8 @@ def _wanted(person: np.ndarray, here: np.ndarray) -> np.ndarray:
     wanted[_MOUTH] += _lip_line(person) - _lip_line(here)
     thicker = (person[_OUTER] - person[_INNER]) - (here[_OUTER] - here[_INNER])
     wanted[_OUTER] += LIP_THICKNESS * thicker * [0, 1]
+    # Eyes and mouth end where an aligned crop of the attribute photo has them.
+    wanted[_FEATURES] = _in_the_crop_of(wanted, here)[_FEATURES]
     return wanted
 
 
@@ -108,18 +113,14 @@ def _in_the_pose_of(identity: np.ndarray, attribute: np.ndarray) -> np.ndarray |
             return None
         before, after = _projected(_believed(own, pose)), _projected(pose.rotation)
         turned = _laid_onto(face, before) + after - before
-        both.append(_placed(turned, attribute))
+        both.append(_in_the_crop_of(turned, attribute))
     return (both[0] + both[1]) / 2
 
 
-def _placed(face: np.ndarray, attribute: np.ndarray) -> np.ndarray:
-    """A face ``[68, 2]`` in the place of another: half-way between jaw on jaw and crop on crop.
-
-    Jaws alone let eyes and mouth drift from where an aligned crop has them; crops alone do not see that a
-    face is wide or long for its features.
-    """
+def _in_the_crop_of(face: np.ndarray, attribute: np.ndarray) -> np.ndarray:
+    """A face ``[68, 2]`` under the similarity that lays its FFHQ crop onto that of another."""
     own, other = ffhq_alignment(face, _SIDE), ffhq_alignment(attribute, _SIDE)
-    return (_laid_onto(face, attribute) + other.to_photo(own.to_crop(face))) / 2
+    return other.to_photo(own.to_crop(face))
 
 
 def _believed(own: Pose, other: Pose) -> np.ndarray:
