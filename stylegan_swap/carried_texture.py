@@ -59,7 +59,9 @@ def with_texture_of(
     few = _few(share, resolved)
     change = np.zeros_like(image)
     widths = SCALES[1:]
-    for width, ours, theirs, there in zip(widths, *map(_octaves, (image, carried, luma(photo)), [unit] * 3)):
+    for width, ours, theirs, there in zip(
+        widths, *map(_octaves, (image, carried, luma(photo)), [unit] * 3), strict=True
+    ):
         grey = luma(theirs)
         energies = [_few(band * band, resolved) for band in (luma(ours), grey, there)]
         light, gain = _fitting(energies, few, width)

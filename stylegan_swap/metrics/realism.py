@@ -75,6 +75,7 @@ def two_sample_of_method(
     *,
     device: str = "auto",
     config: TwoSampleConfig | None = None,
+    seed: int = 0,
 ) -> TwoSampleResult:
     """Can swaps of this method be told from photos?
 
@@ -87,15 +88,37 @@ def two_sample_of_method(
         out: folder of the run; the training swaps are kept in ``out/METHOD/training``.
         device: as in ``swap``.
         config: of the classifier.
+        seed: of its weights and of which crops are drawn where one kind has more.
 
     Raises:
         ValueError: too few people or results; see ``two_sample_test``.
+    """
+    crops = crops_to_tell(method, asked, rows, trained, people, out, device=device)
+    names = {people.get(name, name) for pair in asked for name in (pair.identity_name, pair.attribute_name)}
+    return two_sample_test(*crops, config=config, asked_people=names, seed=seed)
+
+
+def crops_to_tell(
+    method: str,
+    asked: Sequence[Pair],
+    rows: Sequence[Mapping[str, Any]],
+    trained: Sequence[Pair],
+    people: Mapping[str, str],
+    out: Path,
+    *,
+    device: str = "auto",
+) -> tuple[Tensor, Tensor, list[tuple[str, ...]], list[str]]:
+    """What the two-sample test compares; arguments as in ``two_sample_of_method``.
+
+    Returns:
+        Swaps and photos, each under the attribute photo's alignment, ``[n, 3, 96, 96]``, RGB in [-1, 1], the
+        people of each swap and the person of each photo.
     """
     folder = out / method_folder(method)
     swapper = Swapper.from_pretrained(method, device=device)
     swaps: list[Tensor] = []
     photos: dict[str, Tensor] = {}
-    swap_people: list[str | tuple[str, ...]] = []
+    swap_people: list[tuple[str, ...]] = []
     results = {row["number"]: out / row["result"] for row in rows if row["result"]}
     todo = [(pair, results.get(pair.number)) for pair in asked]
     todo += [(pair, _training_swap(swapper, pair, folder)) for pair in trained]
@@ -109,15 +132,8 @@ def two_sample_of_method(
             tuple(people.get(name, name) for name in (pair.identity_name, pair.attribute_name))
         )
         photos[pair.attribute_name] = from_pixels(alignment.crop(attribute.pixels))
-    names = {people.get(name, name) for pair in asked for name in (pair.identity_name, pair.attribute_name)}
-    return two_sample_test(
-        torch.cat(swaps),
-        torch.cat(list(photos.values())),
-        swap_people,
-        [people.get(name, name) for name in photos],
-        config=config,
-        asked_people=names,
-    )
+    of_photos = [people.get(name, name) for name in photos]
+    return torch.cat(swaps), torch.cat(list(photos.values())), swap_people, of_photos
 
 
 def kid_of_method(
