@@ -16,12 +16,16 @@ import numpy as np
 
 from stylegan_swap.faces.blur import blurred
 from stylegan_swap.faces.colour import luma
+from stylegan_swap.faces.mask import eye_masks
 from stylegan_swap.methods.warp import AlignedFace, warp_swap
 
 # Gaussians, in pixels that the network resolves, that bound the octaves; what is coarser is the network's.
 SCALES = (0.0, 1.5, 3.0, 6.0, 12.0)
 # From this one on the colours are, too: the identity photo's would be stains of its light.
 COLOUR = 6.0
+# From this one on eyeballs are: where they look is the attribute photo's affair. How far beyond the lids that
+# goes, as a share of the crop's side, and how softly, in the same pixels.
+GAZE, LIDS, LIDS_EDGE = 3.0, 0.005, 0.7
 # Softness of the region's edge, in the same pixels.
 EDGE = 2.0
 # Radius within which the light of both photos is compared, and how much weaker than the attribute's
@@ -56,6 +60,7 @@ def with_texture_of(
     unit = image.shape[0] / resolved
     carried, known = warp_swap(identity, AlignedFace(photo, points), bare=True)
     share = blurred(known, EDGE * unit) * known
+    eyes = blurred(eye_masks(points, image.shape[0], LIDS), LIDS_EDGE * unit)
     few = _few(share, resolved)
     change = np.zeros_like(image)
     widths = SCALES[1:]
@@ -71,7 +76,8 @@ def with_texture_of(
         lit = theirs + (_map(light, image) - 1) * grey[..., None]
         # A photo that is much softer than what was drawn has nothing to give.
         drawn, given = (float((energy * few).sum()) for energy in (energies[0], energies[1] * light * light))
-        change += min(1.0, given / max(SOFT * drawn, 1e-6)) * (_map(gain, image) * lit - ours)
+        fits = min(1.0, given / max(SOFT * drawn, 1e-6)) * (1 - eyes * (width > GAZE))
+        change += fits[..., None] * (_map(gain, image) * lit - ours)
     return image + share[..., None] * change
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from stylegan_swap import carried_texture
 from stylegan_swap.carried_texture import SCALES, with_texture_of
 from stylegan_swap.faces.align import ffhq_alignment
 from stylegan_swap.faces.mask import eye_masks, hull_mask
@@ -124,6 +125,24 @@ def test_a_blurred_photo_gives_little(hopper, hopper_face, astronaut, astronaut_
     )
     # Even its light is the attribute photo's, so that something of the coarsest octave is there to give.
     assert np.abs(soft).mean() < 0.35 * np.abs(sharp).mean()
+
+
+def test_eyes_look_where_they_are_drawn_to_look(monkeypatch, astronaut, astronaut_face):
+    """Of an identity photo with dark eyes only fine lines enter between the lids."""
+    face = face_of(astronaut, astronaut_face, 256)
+    lids = eye_masks(face.landmarks, 256)
+    dark = AlignedFace(face.image * (1 - 0.6 * lids[..., None]), face.landmarks)
+
+    def change():
+        results = [
+            with_texture_of(face.image, one, face.image, face.landmarks, RESOLVED) for one in (dark, face)
+        ]
+        return float((results[1] - results[0])[lids > 0.9].mean())
+
+    kept = change()
+    monkeypatch.setattr(carried_texture, "GAZE", np.inf)
+    assert change() > 10
+    assert kept < 0.75 * change()
 
 
 def test_glasses_of_the_identity_stay_behind(monkeypatch, hopper, hopper_face, astronaut, astronaut_face):
