@@ -20,7 +20,7 @@ from stylegan_swap.faces.mask import eye_masks
 from stylegan_swap.methods.warp import AlignedFace, warp_swap
 
 # Gaussians, in pixels that the network resolves, that bound the octaves; what is coarser is the network's.
-SCALES = (0.0, 1.5, 3.0, 6.0, 12.0)
+SCALES = (0.0, 0.5, 1.5, 3.0, 6.0, 12.0)
 # From this one on the colours are, too: the identity photo's would be stains of its light.
 COLOUR = 6.0
 # From this one on eyeballs are: where they look is the attribute photo's affair. How far beyond the lids that
@@ -36,10 +36,14 @@ LIGHT_MOST = 1.6
 # many of an octave's widths.
 STRONGEST = 1.2
 WINDOW = 1.5
+# Up to this width it is grain and pores, of which no network draws any, and no lines: both bounds for these.
+GRAIN, GRAIN_LIGHT_MOST, GRAIN_STRONGEST = 0.5, 2.5, 3.0
 # Energy of an octave of the photo, as a share of that in the drawing, below which it counts as soft.
 SOFT = 0.5
+# Width, in the same pixels, of which windows are multiples at least.
+_SMALLEST = 1.5
 # Squared grey levels below which an octave counts as flat.
-_FLOOR = 1.0
+_FLOOR = 0.1
 
 
 def with_texture_of(
@@ -84,11 +88,12 @@ def with_texture_of(
 def _fitting(energies: list[np.ndarray], share: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
     """Two factors for an octave of the carried photo: for the light, and for what nobody else shows there."""
     ours, theirs, there = energies
+    most, strongest = (GRAIN_LIGHT_MOST, GRAIN_STRONGEST) if width <= GRAIN else (LIGHT_MOST, STRONGEST)
     wanted, given = (blurred(energy * share, LIGHT) + _FLOOR for energy in (there, theirs))
-    light = np.clip(np.sqrt(wanted / given), 1, LIGHT_MOST)
-    window = WINDOW * max(width, SCALES[1])
+    light = np.clip(np.sqrt(wanted / given), 1, most)
+    window = WINDOW * max(width, _SMALLEST)
     shown = [blurred(energy, window) + _FLOOR for energy in (ours, theirs * light * light, there)]
-    return light, np.minimum(1, STRONGEST * np.sqrt(np.maximum(shown[0], shown[2]) / shown[1]))
+    return light, np.minimum(1, strongest * np.sqrt(np.maximum(shown[0], shown[2]) / shown[1]))
 
 
 def _octaves(image: np.ndarray, unit: float) -> list[np.ndarray]:

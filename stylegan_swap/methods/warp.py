@@ -47,6 +47,8 @@ FEATHER = 0.05
 COARSE_SIDE = 256
 # How far around the frames of the identity's glasses nothing is taken where they are to stay behind.
 FRAME_REACH = 0.008
+# Lab lightness from which frames are seen there: pale rims, too; wrinkles among them are no loss.
+PALE_STEP = 4.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +296,7 @@ def _carried_glasses(identity: AlignedFace, landmarks: np.ndarray, size: int) ->
     """Where the frames of the identity's glasses come to lie."""
     if not wears_glasses(identity.image, identity.landmarks):
         return np.zeros((size, size), np.float32)
-    frames = np.repeat(frame_mask(identity.image, identity.landmarks)[..., None] * 255.0, 3, 2)
+    frames = np.repeat(frame_mask(identity.image, identity.landmarks, PALE_STEP)[..., None] * 255.0, 3, 2)
     carried = warp_face(AlignedFace(frames, identity.landmarks), landmarks, size)[0][..., 0] / 255.0
     reach = 2 * round(FRAME_REACH * size) + 1
     return np.clip(cv2.dilate(carried, np.ones((reach, reach), np.uint8)), 0, 1)
