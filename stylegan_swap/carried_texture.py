@@ -3,8 +3,9 @@
 Part of ``fine_detail``. The identity photo is carried onto the attribute's landmarks and relit as the method
 ``warp`` does it. Octave by octave it takes the place of what was drawn: in the contrast of the attribute
 photo's light, and nowhere stronger than what was drawn or the attribute photo shows there, so that shadows
-and the folds of a smile stay behind. What is coarser stays the network's: in pose and light it is right, and
-the carried photo is not. A band-wise form of Burt and Adelson's multi-resolution spline (1983).
+and the folds of a smile stay behind; eyes get the colour, but look where they are drawn to look. What is
+coarser stays the network's: in pose and light it is right, and the carried photo is not. A band-wise form of
+Burt and Adelson's multi-resolution spline (1983).
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from stylegan_swap.methods.warp import AlignedFace, warp_swap
 SCALES = (0.0, 0.5, 1.5, 3.0, 6.0, 12.0)
 # From this one on the colours are, too: the identity photo's would be stains of its light.
 COLOUR = 6.0
-# From this one on eyeballs are: where they look is the attribute photo's affair. How far beyond the lids that
-# goes, as a share of the crop's side, and how softly, in the same pixels.
+# From this one on the lightness of eyeballs is: where they look is the attribute photo's affair. How far
+# beyond the lids that goes, as a share of the crop's side, and how softly, in the same pixels.
 GAZE, LIDS, LIDS_EDGE = 3.0, 0.005, 0.7
+# Eyeballs have the identity's colours at all widths, so much stronger: as far from the skin's as in photos.
+EYE_COLOUR = 1.15
 # Softness of the region's edge, in the same pixels.
 EDGE = 2.0
 # Radius within which the light of both photos is compared, and how much weaker than the attribute's
@@ -71,17 +74,21 @@ def with_texture_of(
     for width, ours, theirs, there in zip(
         widths, *map(_octaves, (image, carried, luma(photo)), [unit] * 3), strict=True
     ):
-        grey = luma(theirs)
-        energies = [_few(band * band, resolved) for band in (luma(ours), grey, there)]
+        drawn, grey = luma(ours), luma(theirs)
+        energies = [_few(band * band, resolved) for band in (drawn, grey, there)]
         light, gain = _fitting(energies, few, width)
-        if width > COLOUR:
-            ours, theirs = luma(ours)[..., None], grey[..., None]
-        # Amplified, differences of colour would be stains.
-        lit = theirs + (_map(light, image) - 1) * grey[..., None]
+        given = energies[1] * light * light
         # A photo that is much softer than what was drawn has nothing to give.
-        drawn, given = (float((energy * few).sum()) for energy in (energies[0], energies[1] * light * light))
-        fits = min(1.0, given / max(SOFT * drawn, 1e-6)) * (1 - eyes * (width > GAZE))
-        change += fits[..., None] * (_map(gain, image) * lit - ours)
+        softness = float((given * few).sum()) / max(SOFT * float((energies[0] * few).sum()), 1e-6)
+        lighter = _map(gain * light, image) * grey - drawn
+        # Amplified like lightness, differences of colour would be stains.
+        colour = theirs - grey[..., None]
+        redder = (1 + (EYE_COLOUR - 1) * eyes)[..., None] * colour - (ours - drawn[..., None])
+        if width > GAZE:
+            lighter *= 1 - eyes
+        if width > COLOUR:
+            redder *= eyes[..., None]
+        change += min(1.0, softness) * (lighter[..., None] + redder)
     return image + share[..., None] * change
 
 
@@ -107,4 +114,4 @@ def _few(grey: np.ndarray, side: int) -> np.ndarray:
 
 
 def _map(factor: np.ndarray, image: np.ndarray) -> np.ndarray:
-    return cv2.resize(factor, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
+    return cv2.resize(factor, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)

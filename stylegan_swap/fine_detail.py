@@ -7,7 +7,7 @@ attribute's landmarks. What is finer than the network resolves is taken from the
 of the photo agrees with the swapped face, and on bare skin, where there is nothing to contradict, from the
 attribute photo; near eyes, brows and mouth the identity photo goes first. What the network draws too softly
 gets the photo's contrast (``band_contrast``), and eyeballs its lightness (``faces.eyes``). Where the identity
-photo fits, its own lines and skin take the place of what was drawn that fine (``carried_texture``).
+photo fits, its own lines and skin then take the place of what was drawn (``carried_texture``).
 """
 
 from __future__ import annotations

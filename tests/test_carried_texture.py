@@ -98,7 +98,7 @@ def test_a_flat_light_is_made_up_for_up_to_a_bound(astronaut, astronaut_face):
 
 
 def test_grain_is_the_attribute_photo_s_in_strength(astronaut, astronaut_face):
-    """The same lightly noisy identity photo gives more grain to a noisy attribute photo than to a clean one."""
+    """One lightly noisy identity photo gives more grain to a noisy attribute photo than to a clean one."""
     face = face_of(astronaut, astronaut_face, 256)
     noise = np.random.default_rng(0).normal(0, 4.0, (256, 256, 1)).astype(np.float32)
     inside = cv2.erode(hull_mask(face.landmarks, 256, forehead=0.0), np.ones((25, 25))) > 0.5
@@ -178,3 +178,18 @@ def test_glasses_of_the_identity_stay_behind(monkeypatch, hopper, hopper_face, a
     # Eyes behind the lenses are seen.
     eyes = eye_masks(there.landmarks, 256) > 0.9
     assert np.abs(bare)[eyes].mean() > 1
+
+
+def test_eyes_have_the_identity_s_colour(astronaut, astronaut_face):
+    """Of an identity photo with greener eyes the green enters, between the lids and not beside them."""
+    face = face_of(astronaut, astronaut_face, 256)
+    lids = eye_masks(face.landmarks, 256)
+    green = AlignedFace(face.image + lids[..., None] * np.float32([-12.0, 12.0, -12.0]), face.landmarks)
+    results = [
+        with_texture_of(face.image, one, face.image, face.landmarks, RESOLVED) for one in (green, face)
+    ]
+    change = results[0] - results[1]
+    greener = change[..., 1] - change[..., [0, 2]].mean(2)
+    assert greener[lids > 0.9].mean() > 12
+    beside = (eye_masks(face.landmarks, 256, 0.05) > 0.5) & (eye_masks(face.landmarks, 256, 0.03) < 0.5)
+    assert np.abs(greener[beside]).mean() < 3
