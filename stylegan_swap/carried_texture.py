@@ -30,7 +30,7 @@ GAZE, LIDS, LIDS_EDGE = 3.0, 0.005, 0.7
 # Eyeballs have the identity's colours at all widths, so much stronger: as far from the skin's as in photos.
 EYE_COLOUR = 1.15
 # Softness of the region's edge, in the same pixels.
-EDGE = 2.0
+EDGE = 3.0
 # Radius within which the light of both photos is compared, and how much weaker than the attribute's
 # contrast the carried photo's may be for all of it to be made up.
 LIGHT = 12.0
