@@ -79,16 +79,16 @@ def with_texture_of(
         light, gain = _fitting(energies, few, width)
         given = energies[1] * light * light
         # A photo that is much softer than what was drawn has nothing to give.
-        softness = float((given * few).sum()) / max(SOFT * float((energies[0] * few).sum()), 1e-6)
-        lighter = _map(gain * light, image) * grey - drawn
+        fits = float((given * few).sum()) / max(SOFT * float((energies[0] * few).sum()), 1e-6)
+        lightness = _map(gain * light, image) * grey - drawn
         # Amplified like lightness, differences of colour would be stains.
         colour = theirs - grey[..., None]
-        redder = (1 + (EYE_COLOUR - 1) * eyes)[..., None] * colour - (ours - drawn[..., None])
+        colours = (1 + (EYE_COLOUR - 1) * eyes)[..., None] * colour - (ours - drawn[..., None])
         if width > GAZE:
-            lighter *= 1 - eyes
+            lightness *= 1 - eyes
         if width > COLOUR:
-            redder *= eyes[..., None]
-        change += min(1.0, softness) * (lighter[..., None] + redder)
+            colours *= eyes[..., None]
+        change += min(1.0, fits) * (lightness[..., None] + colours)
     return image + share[..., None] * change
 
 
