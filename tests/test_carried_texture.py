@@ -94,7 +94,7 @@ def test_a_flat_light_is_made_up_for_up_to_a_bound(astronaut, astronaut_face):
         fine = cv2.GaussianBlur(result, (0, 0), 1.0) - cv2.GaussianBlur(result, (0, 0), 3.0)
         strengths.append(float(fine[inside].std()))
     assert strengths[1] > 0.85 * strengths[0]
-    assert strengths[2] < 0.4 * strengths[0]
+    assert strengths[2] < 0.32 * strengths[0]
 
 
 def test_grain_is_the_attribute_photo_s_in_strength(astronaut, astronaut_face):
@@ -166,9 +166,7 @@ def test_eyes_look_where_they_are_drawn_to_look(monkeypatch, astronaut, astronau
 def test_glasses_of_the_identity_stay_behind(monkeypatch, hopper, hopper_face, astronaut, astronaut_face):
     identity, there = face_of(hopper, hopper_face, 256), face_of(astronaut, astronaut_face, 256)
     frames = warp._carried_glasses(identity, there.landmarks, 256) > 0.99
-    across = np.linalg.norm(there.landmarks[42:48].mean(0) - there.landmarks[36:42].mean(0))
-    # Less than the whole band, from temple to temple and from brows to cheeks.
-    assert 300 < frames.sum() < 1.6 * across**2
+    assert 300 < frames.sum() < 6000
     assert not warp._carried_glasses(there, identity.landmarks, 256).any()
     bare = with_texture_of(there.image, identity, there.image, there.landmarks, RESOLVED) - there.image
     monkeypatch.setattr(warp, "_carried_glasses", lambda *_: np.zeros((256, 256), np.float32))
