@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import torch
 
-from stylegan_swap.faces.landmarks import landmarks_of_crop
+from stylegan_swap.faces.detection.landmarks import landmarks_of_crop
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
-from stylegan_swap.methods.protocol import Method
+from stylegan_swap.methods.base.protocol import Method
 from stylegan_swap.metrics.sample import Sample, View
-from stylegan_swap.training.photos import Photos
+from stylegan_swap.training.data.photos import Photos
 
 # dlib's landmarks were made for faces of about this size.
 _LANDMARK_SIDE = 256

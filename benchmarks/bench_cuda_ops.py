@@ -25,7 +25,7 @@ from cuda_ops.fused_epilogue import fused_epilogue
 from cuda_ops.fused_fir import fused_fir
 from cuda_ops.fused_mask_blend import mask_blend
 from cuda_ops.fused_to_rgb import fused_to_rgb
-from stylegan_swap.models.generator import Generator, channels_for
+from stylegan_swap.nn.stylegan2.generator import Generator, channels_for
 
 ROOT_TWO = 2.0**0.5
 

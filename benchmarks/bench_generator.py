@@ -23,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from textbook.generator import TextbookGenerator
 from textbook.megafs import TextbookMegaFS
 
-from stylegan_swap.allocator import keep_freed_memory
-from stylegan_swap.bench.clock import Call, Timing, in_turn
-from stylegan_swap.bench.floor import floor_call
-from stylegan_swap.bench.machine import copy_bandwidth, describe_machine, memory_of
-from stylegan_swap.bench.network import random_generator
-from stylegan_swap.bench.table import Row, lines_of, write_csv
-from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
+from stylegan_swap.evaluation.bench.clock import Call, Timing, in_turn
+from stylegan_swap.evaluation.bench.floor import floor_call
+from stylegan_swap.evaluation.bench.machine import copy_bandwidth, describe_machine, memory_of
+from stylegan_swap.evaluation.bench.network import random_generator
+from stylegan_swap.evaluation.bench.table import Row, lines_of, write_csv
+from stylegan_swap.files.allocator import keep_freed_memory
+from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Sides and batch sizes of the three lengths of a run.

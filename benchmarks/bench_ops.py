@@ -22,10 +22,10 @@ from torch import Tensor
 from cuda_ops import modulated_conv2d, setup_filter, square_sum, upfirdn2d
 from cuda_ops.finish import add_noise_and_activate
 from cuda_ops.upfirdn2d import fir
-from stylegan_swap.allocator import keep_freed_memory
-from stylegan_swap.bench.clock import Call, in_turn
-from stylegan_swap.bench.machine import copy_bandwidth, describe_machine
-from stylegan_swap.bench.table import Row, lines_of, write_csv
+from stylegan_swap.evaluation.bench.clock import Call, in_turn
+from stylegan_swap.evaluation.bench.machine import copy_bandwidth, describe_machine
+from stylegan_swap.evaluation.bench.table import Row, lines_of, write_csv
+from stylegan_swap.files.allocator import keep_freed_memory
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 QUICK, USUAL = (128,), (64, 256, 1024)

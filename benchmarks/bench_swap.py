@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from stylegan_swap.allocator import keep_freed_memory
-from stylegan_swap.bench.swap import SwapTimes, time_swaps
-from stylegan_swap.bench.table import Row, lines_of, write_csv
+from stylegan_swap.evaluation.bench.swap import SwapTimes, time_swaps
+from stylegan_swap.evaluation.bench.table import Row, lines_of, write_csv
+from stylegan_swap.files.allocator import keep_freed_memory
 
 
 def rows_of(times: SwapTimes) -> list[Row]:

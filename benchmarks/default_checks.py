@@ -26,14 +26,16 @@ from reverse_triplets import check_triplets, draw_triplets
 from skin_chroma import check_chroma
 
 from stylegan_swap import Swapper
-from stylegan_swap.atomic import replacing
-from stylegan_swap.images import write_photo
-from stylegan_swap.methods.default import DefaultMethod
-from stylegan_swap.methods.protocol import Method
-from stylegan_swap.methods.warp import WarpMethod
+from stylegan_swap.files.atomic import replacing
+from stylegan_swap.methods.base.protocol import Method
+from stylegan_swap.methods.default.method import DefaultMethod
+from stylegan_swap.methods.warp.method import WarpMethod
 from stylegan_swap.metrics.identity import DlibRecogniser
 from stylegan_swap.metrics.sample import Sample, View
-from stylegan_swap.training.photos import Photos
+from stylegan_swap.provenance.photo_file import (
+    write_photo,
+)
+from stylegan_swap.training.data.photos import Photos
 
 SEED = 20261123
 # Side for methods that take any; most of the photos hold no more than 210 px.

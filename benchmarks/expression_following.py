@@ -13,9 +13,9 @@ import numpy as np
 from findings import Finding
 
 from stylegan_swap import Swapper
-from stylegan_swap.images import PhotoSource, read_photo
+from stylegan_swap.evaluation.pairs import manifest_of
+from stylegan_swap.images.photo import PhotoSource, read_photo
 from stylegan_swap.metrics.expression import FEATURES, expression_features
-from stylegan_swap.metrics.pairs import manifest_of
 from stylegan_swap.metrics.sample import look
 
 CHECK = "expression: opening of the mouth in the result against the attribute photo"

@@ -21,11 +21,13 @@ import skimage.data
 
 from inversion import peak_signal_to_noise
 from stylegan_swap import Person, Swapper
-from stylegan_swap.demo import demo_photos
-from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.editing.invert_preview import preview
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
-from stylegan_swap.images import write_photo
-from stylegan_swap.invert_preview import preview
+from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.provenance.photo_file import (
+    write_photo,
+)
 
 COLUMNS = ("face", "what", "steps", "psnr", "distance", "cpu_seconds")
 # The face that generate draws with this seed has both eyes open and looks ahead.

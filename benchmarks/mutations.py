@@ -13,14 +13,14 @@ import torch
 from aligned_swap import contact_sheet, swapped_sample
 from findings import Finding, of_interval
 
-from stylegan_swap.faces.mask import hull_mask
-from stylegan_swap.methods.default import DefaultMethod
+from stylegan_swap.faces.masks.mask import hull_mask
+from stylegan_swap.methods.default.method import DefaultMethod
+from stylegan_swap.methods.default.network import IdentityCodes, SwapNetwork
 from stylegan_swap.metrics.background import masked_psnr
 from stylegan_swap.metrics.identity import DlibRecogniser
 from stylegan_swap.metrics.intervals import bootstrap_over_people
 from stylegan_swap.metrics.sample import Sample, View
-from stylegan_swap.models.identity import SAME_PERSON
-from stylegan_swap.models.network import IdentityCodes, SwapNetwork
+from stylegan_swap.nn.recognisers.dlib_identity import SAME_PERSON
 
 GENERATOR = "mutation: the generator's weights drawn at random"
 BLANK = "mutation: a blank identity embedding"

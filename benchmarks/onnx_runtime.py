@@ -17,14 +17,14 @@ import onnxruntime
 import torch
 
 from stylegan_swap.api import Swapper
-from stylegan_swap.bench.clock import in_turn
-from stylegan_swap.bench.machine import describe_machine
-from stylegan_swap.bench.table import Row, lines_of, write_csv
-from stylegan_swap.demo import demo_photos
+from stylegan_swap.evaluation.bench.clock import in_turn
+from stylegan_swap.evaluation.bench.machine import describe_machine
+from stylegan_swap.evaluation.bench.table import Row, lines_of, write_csv
 from stylegan_swap.export import INPUTS, export_onnx, feed_of
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.detect import detect_faces, largest_face
+from stylegan_swap.faces.detection.detect import detect_faces, largest_face
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
+from stylegan_swap.images.demo_photos import demo_photos
 
 BASE = "torch, float32"
 

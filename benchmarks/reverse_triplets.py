@@ -14,17 +14,17 @@ import numpy as np
 from aligned_swap import contact_sheet, pasted, photo_view, prepared
 from findings import Finding, of_interval
 
-from stylegan_swap.faces.mask import hull_mask
-from stylegan_swap.methods.protocol import Method
+from stylegan_swap.faces.masks.mask import hull_mask
+from stylegan_swap.methods.base.protocol import Method
+from stylegan_swap.methods.default.triplets import MOST_PITCH, MOST_YAW
 from stylegan_swap.metrics.background import masked_psnr
 from stylegan_swap.metrics.intervals import bootstrap_over_people
 from stylegan_swap.metrics.sample import View
-from stylegan_swap.training.augment import draw_photometric, draw_similarity
-from stylegan_swap.training.head_turn import Expressions, another_view, mirrored
-from stylegan_swap.training.likeness import Likeness
-from stylegan_swap.training.morph import Portrait, morphed
-from stylegan_swap.training.photos import Photos
-from stylegan_swap.training.triplets import MOST_PITCH, MOST_YAW
+from stylegan_swap.training.data.augment import draw_photometric, draw_similarity
+from stylegan_swap.training.data.head_turn import Expressions, another_view, mirrored
+from stylegan_swap.training.data.likeness import Likeness
+from stylegan_swap.training.data.morph import Portrait, morphed
+from stylegan_swap.training.data.photos import Photos
 
 CHECK = "reverse triplets: PSNR inside the face against the real photo"
 WEAKEST_MORPH = 0.7

@@ -17,9 +17,11 @@ from aligned_swap import fresh_landmarks, pasted, prepared
 from PIL import Image, ImageDraw
 
 from stylegan_swap import Swapper
-from stylegan_swap.images import write_photo
 from stylegan_swap.metrics.sample import View
-from stylegan_swap.provenance import TRAINED
+from stylegan_swap.provenance.metadata import TRAINED
+from stylegan_swap.provenance.photo_file import (
+    write_photo,
+)
 
 COLUMNS, ROWS = 8, 2
 SIDE = 128

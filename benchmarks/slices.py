@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from stylegan_swap.atomic import replacing
-from stylegan_swap.faces.colour import to_lab
-from stylegan_swap.images import read_photo
+from stylegan_swap.faces.pixels.colour import to_lab
+from stylegan_swap.files.atomic import replacing
+from stylegan_swap.images.photo import read_photo
 from stylegan_swap.metrics.colour import SCALE, skin_pixels
 from stylegan_swap.metrics.intervals import bootstrap_over_people
 from stylegan_swap.metrics.sample import Sample, View, look

@@ -19,13 +19,18 @@ import numpy as np
 
 from stylegan_swap import Swapper
 from stylegan_swap.errors import StyleganSwapError
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.detect import detect_faces, largest_face
-from stylegan_swap.images import read_photo, write_photo
-from stylegan_swap.result import IDENTITY_SIZE, describe_face
-from stylegan_swap.training.head_turn import another_view
-from stylegan_swap.training.morph import Portrait
-from stylegan_swap.training.occluders import draw_occluder
+from stylegan_swap.faces.detection.detect import detect_faces, largest_face
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.images.photo import (
+    read_photo,
+)
+from stylegan_swap.provenance.photo_file import (
+    write_photo,
+)
+from stylegan_swap.swapping.result import IDENTITY_SIZE, describe_face
+from stylegan_swap.training.data.head_turn import another_view
+from stylegan_swap.training.data.morph import Portrait
+from stylegan_swap.training.data.occluders import draw_occluder
 
 SIDE, TILE = 512, 256
 Hardship = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]

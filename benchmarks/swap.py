@@ -21,10 +21,15 @@ import numpy as np
 
 from stylegan_swap import Swapper
 from stylegan_swap.errors import NoFaceError
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.detect import detect_faces, largest_face
-from stylegan_swap.faces.landmarks import dlib_model_file
-from stylegan_swap.images import read_photo, write_photo
+from stylegan_swap.faces.detection.detect import detect_faces, largest_face
+from stylegan_swap.faces.detection.landmarks import dlib_model_file
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.images.photo import (
+    read_photo,
+)
+from stylegan_swap.provenance.photo_file import (
+    write_photo,
+)
 
 
 class Recogniser:

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stylegan_swap.metrics.benchmark import ROWS, method_folder
-from stylegan_swap.metrics.pairs import manifest_of, people_of, read_pairs
-from stylegan_swap.metrics.realism import crops_to_tell, training_pairs
+from stylegan_swap.evaluation.benchmark import ROWS, method_folder
+from stylegan_swap.evaluation.pairs import manifest_of, people_of, read_pairs
+from stylegan_swap.evaluation.realism import crops_to_tell, training_pairs
 from stylegan_swap.metrics.two_sample import TwoSampleConfig, two_sample_test
 
 HERE = Path(__file__).parent

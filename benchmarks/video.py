@@ -31,12 +31,12 @@ import av
 import numpy as np
 from video_clip import write_clip
 
-from stylegan_swap.demo import demo_photos
 from stylegan_swap.errors import NoFaceError
-from stylegan_swap.faces.detect import detect_faces, largest_face
+from stylegan_swap.faces.detection.detect import detect_faces, largest_face
+from stylegan_swap.images.demo_photos import demo_photos
 from stylegan_swap.metrics.sample import View
 from stylegan_swap.metrics.video import flicker, landmark_jitter, mouth_motion
-from stylegan_swap.watermark.embed import embed_watermark
+from stylegan_swap.provenance.watermark.embed import embed_watermark
 
 STEPS = ("clip", "swap", "frames", "resume", "measure")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.detect import detect_faces, largest_face
-from stylegan_swap.training.thin_plate import ThinPlate, border_points, moved
+from stylegan_swap.faces.detection.detect import detect_faces, largest_face
+from stylegan_swap.faces.geometry.thin_plate import ThinPlate, border_points, moved
 
 RATE = 30
 _TONE = 440.0

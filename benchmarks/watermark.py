@@ -27,8 +27,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from stylegan_swap.demo import demo_photos
-from stylegan_swap.watermark import embed_watermark, read_watermark
+from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.provenance.watermark import embed_watermark, read_watermark
 
 SMALL_AREA = 225 * 275
 LARGE = (4000, 3000)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_swap import Swapper
-from stylegan_swap.cli import app
-from stylegan_swap.demo import demo_photos
+from stylegan_swap.cli.main import app
+from stylegan_swap.images.demo_photos import demo_photos
 
 
 def main(out: Path) -> None:

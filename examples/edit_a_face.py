@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from stylegan_swap import Swapper
-from stylegan_swap.demo import demo_photos
 from stylegan_swap.editing import edit, interpolate
+from stylegan_swap.images.demo_photos import demo_photos
 
 
 def main(out: Path) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_swap import Swapper
-from stylegan_swap.images import write_photo
+from stylegan_swap.provenance.photo_file import (
+    write_photo,
+)
 
 
 def main(out: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from PIL import Image
 
 from stylegan_swap import Swapper
-from stylegan_swap.demo import demo_photos
+from stylegan_swap.images.demo_photos import demo_photos
 from stylegan_swap.training.config import load_config
-from stylegan_swap.training.photos import Photos
-from stylegan_swap.training.run import train
+from stylegan_swap.training.data.photos import Photos
+from stylegan_swap.training.loop.run import train
 
 
 def main(out: Path) -> None:

@@ -8,13 +8,11 @@ from inversion.e4e import E4EEncoder, progressive_stage
 from inversion.hierfe import HieRFE
 from inversion.inverted import Inversion, peak_signal_to_noise
 from inversion.irse import IRSE50, IRSE50Trunk, crop_identity
-from inversion.landmark_encoder import LandmarkEncoder
 from inversion.latents import Encoder, Latents, as_latent_avg
 from inversion.light import FaceTrunk, LightEncoder
 from inversion.pivotal import pivotal_tuning, with_tuned
 from inversion.projector import code_statistics, project
 from inversion.psp import BackboneEncoderIntoW, BackboneEncoderIntoWPlus, GradualStyleEncoder
-from inversion.region_encoder import RegionEncoder, RegionIdentity
 
 __all__ = [
     "IRSE50",
@@ -27,11 +25,8 @@ __all__ = [
     "HieRFE",
     "IRSE50Trunk",
     "Inversion",
-    "LandmarkEncoder",
     "Latents",
     "LightEncoder",
-    "RegionEncoder",
-    "RegionIdentity",
     "as_latent_avg",
     "code_statistics",
     "crop_identity",

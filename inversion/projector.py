@@ -27,7 +27,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 class SynthesisNetwork(Protocol):
-    """A generator as projection needs it; ``stylegan_swap.models.generator.Generator`` is one.
+    """A generator as projection needs it; ``stylegan_swap.nn.stylegan2.generator.Generator`` is one.
 
     Attributes:
         n_latent: rows L of a W+ code.

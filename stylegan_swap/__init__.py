@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from inversion import Latents
     from stylegan_swap.api import Swapper, swap
     from stylegan_swap.errors import StyleganSwapError, StyleganSwapWarning
-    from stylegan_swap.faces.mask_options import MaskOptions
-    from stylegan_swap.people import People
-    from stylegan_swap.registry import list_methods
-    from stylegan_swap.result import Person, SwappedFace, SwapResult
+    from stylegan_swap.faces.masks.mask_options import MaskOptions
+    from stylegan_swap.methods.registry import list_methods
+    from stylegan_swap.swapping.people import People
+    from stylegan_swap.swapping.result import Person, SwappedFace, SwapResult
     from stylegan_swap.video.run import VideoResult, swap_video
 
 _HOME = {
     "swap": "stylegan_swap.api",
     "Swapper": "stylegan_swap.api",
-    "SwapResult": "stylegan_swap.result",
-    "SwappedFace": "stylegan_swap.result",
-    "Person": "stylegan_swap.result",
-    "People": "stylegan_swap.people",
-    "MaskOptions": "stylegan_swap.faces.mask_options",
+    "SwapResult": "stylegan_swap.swapping.result",
+    "SwappedFace": "stylegan_swap.swapping.result",
+    "Person": "stylegan_swap.swapping.result",
+    "People": "stylegan_swap.swapping.people",
+    "MaskOptions": "stylegan_swap.faces.masks.mask_options",
     "Latents": "inversion",
     "StyleganSwapError": "stylegan_swap.errors",
     "StyleganSwapWarning": "stylegan_swap.errors",
-    "list_methods": "stylegan_swap.registry",
+    "list_methods": "stylegan_swap.methods.registry",
     "swap_video": "stylegan_swap.video.run",
     "VideoResult": "stylegan_swap.video.run",
 }

@@ -18,25 +18,32 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylegan_swap.dials import checked_dials, checked_refine, checked_seed
+from stylegan_swap.editing.faces import InvertsAndGenerates
+from stylegan_swap.editing.photo import Edits, EditsPhotos
 from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.faces.align import Alignment, ffhq_alignment, free_side
-from stylegan_swap.faces.detect import Face
-from stylegan_swap.faces.mask_options import MaskOptions, paste_mask
+from stylegan_swap.faces.detection.detect import Face
+from stylegan_swap.faces.detection.select import select_faces
+from stylegan_swap.faces.geometry.align import Alignment, ffhq_alignment, free_side
+from stylegan_swap.faces.geometry.reshape import reshaped
+from stylegan_swap.faces.masks.mask_options import MaskOptions, paste_mask
 from stylegan_swap.faces.paste import paste_back
-from stylegan_swap.faces.reshape import reshaped
-from stylegan_swap.faces.select import select_faces
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
-from stylegan_swap.find_method import find_method
-from stylegan_swap.fine_detail import FinePhoto, add_fine_detail
-from stylegan_swap.images import Photo, PhotoSource, read_photo
-from stylegan_swap.latent_faces import InvertsAndGenerates
-from stylegan_swap.methods.protocol import AlignedSwap, Method
-from stylegan_swap.models.identity import DlibIdentity
-from stylegan_swap.people import People, Replacements, choose, prepare_people, refined, require_method
-from stylegan_swap.photo_editing import Edits, EditsPhotos
-from stylegan_swap.registry import list_methods
-from stylegan_swap.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
+from stylegan_swap.images.photo import Photo, PhotoSource, read_photo
+from stylegan_swap.methods.base.protocol import AlignedSwap, Method
+from stylegan_swap.methods.registry import list_methods
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
+from stylegan_swap.swapping.find_method import find_method
+from stylegan_swap.swapping.finish.detail import FinePhoto, add_fine_detail
+from stylegan_swap.swapping.options import checked_dials, checked_refine, checked_seed
+from stylegan_swap.swapping.people import (
+    People,
+    Replacements,
+    choose,
+    prepare_people,
+    refined,
+    require_method,
+)
+from stylegan_swap.swapping.result import IDENTITY_SIZE, Person, SwappedFace, SwapResult, describe_face
 
 FaceChoice: TypeAlias = "str | int | PhotoSource"
 _LANDMARKS = ("dlib", "face-alignment")

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stylegan_swap.content_credentials import Manifest, read_manifest
 from stylegan_swap.errors import MissingDependencyError
-from stylegan_swap.images import read_photo
-from stylegan_swap.provenance import Marks, read_marks
+from stylegan_swap.images.photo import read_photo
+from stylegan_swap.provenance.credentials import Manifest, read_manifest
+from stylegan_swap.provenance.metadata import Marks, read_marks
+from stylegan_swap.provenance.watermark import FramesMark, Kind, Watermark, read_watermark, verify_frames
 from stylegan_swap.video.mark import read_video_marks
 from stylegan_swap.video.spread import is_clip, spread_frames
-from stylegan_swap.watermark import FramesMark, Kind, Watermark, read_watermark, verify_frames
 
 #: Frames of a clip that are looked at.
 FRAMES = 16

@@ -14,10 +14,10 @@ from matplotlib import cbook
 from PIL import Image
 from skimage import data
 
-from stylegan_swap import weights
-from stylegan_swap.faces.detect import Face, detect_faces, largest_face
-from stylegan_swap.models.network import NetworkConfig, SwapNetwork
-from stylegan_swap.weights import save_weights
+from stylegan_swap.faces.detection.detect import Face, detect_faces, largest_face
+from stylegan_swap.methods.default.network import NetworkConfig, SwapNetwork
+from stylegan_swap.weights import store as weights
+from stylegan_swap.weights.store import save_weights
 
 # The notice of a first use has tests of its own; elsewhere it would be written into the user's cache.
 os.environ["STYLEGAN_SWAP_QUIET"] = "1"

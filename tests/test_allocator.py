@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from stylegan_swap import allocator
+from stylegan_swap.files import allocator
 
 
 def test_the_setting_is_harmless():

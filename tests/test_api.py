@@ -16,9 +16,9 @@ from stylegan_swap.errors import (
     StyleganSwapError,
     UnsupportedOptionError,
 )
-from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.images import Photo, read_photo
+from stylegan_swap.images.photo import Photo, read_photo
 
 # Rows and width of the codes of the tiny network: 2·log2(64) − 2 and its preset's.
 ROWS, WIDTH = 10, 64

@@ -12,20 +12,21 @@ from typer.testing import CliRunner
 
 from inversion import IRSE50, BackboneEncoderIntoW, as_latent_avg
 from stylegan_swap import Swapper, swap
-from stylegan_swap.cache import CACHE_VARIABLE, cached_path
-from stylegan_swap.cli import app
-from stylegan_swap.convert.detect import convert_file
-from stylegan_swap.convert.fslsd import to_fslsd
-from stylegan_swap.convert.megafs import to_megafs
-from stylegan_swap.convert.nvlabs_names import generator_pairs, to_theirs
-from stylegan_swap.convert.rafswap import to_rafswap
+from stylegan_swap.cli.main import app
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
-from stylegan_swap.models.fslsd import FSLSDConfig, FSLSDNetwork
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
-from stylegan_swap.models.rafswap import RAFSwapConfig, RAFSwapNetwork
-from stylegan_swap.registry import list_methods
-from stylegan_swap.weights import published_weights
+from stylegan_swap.files.cache import CACHE_VARIABLE
+from stylegan_swap.methods.base.published_files.detect import convert_file
+from stylegan_swap.methods.fslsd.files import to_fslsd
+from stylegan_swap.methods.fslsd.network import FSLSDConfig, FSLSDNetwork
+from stylegan_swap.methods.megafs.files import to_megafs
+from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
+from stylegan_swap.methods.rafswap.files import to_rafswap
+from stylegan_swap.methods.rafswap.network import RAFSwapConfig, RAFSwapNetwork
+from stylegan_swap.methods.registry import list_methods
+from stylegan_swap.nn.stylegan2.generator import Generator
+from stylegan_swap.weights.cache import cached_path
+from stylegan_swap.weights.store import published_weights
+from stylegan_swap.weights.stylegan_formats.nvlabs_names import generator_pairs, to_theirs
 
 CHANNELS = {4: 8, 8: 8, 16: 8, 32: 8, 64: 8}
 TRUNK = {"trunk_width": 16, "trunk_units": (1, 2, 1, 1)}

@@ -13,11 +13,11 @@ import torch
 from inversion import peak_signal_to_noise
 from stylegan_swap import Latents, Swapper
 from stylegan_swap.errors import StyleganSwapWarning, UnsupportedOptionError
-from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.methods.default import DefaultMethod
-from stylegan_swap.models.network import NetworkConfig, SwapNetwork
-from stylegan_swap.weights import save_weights
+from stylegan_swap.methods.default.method import DefaultMethod
+from stylegan_swap.methods.default.network import NetworkConfig, SwapNetwork
+from stylegan_swap.weights.store import save_weights
 
 # Rows and width of the codes of the tiny network: 2·log2(64) − 2 and its preset's.
 ROWS, WIDTH = 10, 64

@@ -138,7 +138,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 
 def part_of(module: str) -> str:
-    """``stylegan_swap.faces.align`` → ``faces``; the lower packages are one part each."""
+    """``stylegan_swap.faces.geometry.align`` → ``faces``; the lower packages are one part each."""
     names = module.split(".")
     return names[1] if names[0] == "stylegan_swap" and len(names) > 1 else names[0]
 
@@ -174,7 +174,7 @@ def imports_of(source: str) -> set[str]:
             if node.level:
                 found.add(".")
             elif node.module in PACKAGES:
-                # `from stylegan_swap import decode` is the module stylegan_swap.decode.
+                # `from stylegan_swap import decode` is the module stylegan_swap.images.decode.
                 named = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
                 found.update(full if is_module(full) else node.module for full in named.values())
             else:
@@ -236,14 +236,18 @@ def test_lower_packages_stand_alone():
     [
         ("cuda_ops.fir", "import inversion.psp", ["inversion.psp"]),
         ("inversion.psp", "def f():\n    from stylegan_swap import swap", ["stylegan_swap"]),
-        ("stylegan_swap.models.generator", "from stylegan_swap import api", ["stylegan_swap.api"]),
-        ("stylegan_swap.models.generator", "import torch\nfrom cuda_ops.layers import PixelNorm", []),
+        ("stylegan_swap.nn.stylegan2.generator", "from stylegan_swap import api", ["stylegan_swap.api"]),
+        ("stylegan_swap.nn.stylegan2.generator", "import torch\nfrom cuda_ops.layers import PixelNorm", []),
         (
-            "stylegan_swap.faces.select",
-            "try:\n    import stylegan_swap.cli\nfinally: ...",
-            ["stylegan_swap.cli"],
+            "stylegan_swap.faces.detection.select",
+            "try:\n    import stylegan_swap.cli.main\nfinally: ...",
+            ["stylegan_swap.cli.main"],
         ),
-        ("stylegan_swap.faces.select", "if TYPE_CHECKING:\n    from stylegan_swap.api import Swapper", []),
+        (
+            "stylegan_swap.faces.detection.select",
+            "if TYPE_CHECKING:\n    from stylegan_swap.api import Swapper",
+            [],
+        ),
     ],
 )
 def test_a_wrong_import_is_seen(importer, source, expected):
@@ -260,8 +264,8 @@ def test_few_modules_import_by_name():
         and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__")
     }
     assert found == {
-        *("stylegan_swap", "stylegan_swap.registry", "stylegan_swap.training.stages"),
-        "stylegan_swap.bench.stages",
+        *("stylegan_swap", "stylegan_swap.methods.registry", "stylegan_swap.training.stages"),
+        "stylegan_swap.evaluation.bench.stages",
     }
 
 
@@ -355,7 +359,7 @@ def test_importing_is_free():
 
 def test_help_loads_no_network_library():
     """``stylegan-swap --help`` and every usage error answer at once."""
-    _, modules, events = probe("stylegan_swap.cli")
+    _, modules, events = probe("stylegan_swap.cli.main")
     assert "typer" in modules
     assert modules & {"torch", "cv2", "dlib", "numpy", "scipy", "PIL", "skimage", "matplotlib"} == set()
     assert modules & {"requests", "urllib3", "gdown", "bs4", "pydantic"} == set()
@@ -372,9 +376,9 @@ def test_only_downloads_know_how_to_reach_the_network():
     }
     offenders = {module: names for module, names in found.items() if names}
     allowed = {
-        "stylegan_swap.download.transfer",
-        "stylegan_swap.download.drive",
-        "stylegan_swap.study.server",
+        "stylegan_swap.weights.download.transfer",
+        "stylegan_swap.weights.download.drive",
+        "stylegan_swap.evaluation.study.server",
     }
     assert set(offenders) == allowed, offenders
 

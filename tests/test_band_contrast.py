@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap.band_contrast import MOST, SCALES, match_contrast, match_finest
-from stylegan_swap.faces.align import enlarged
+from stylegan_swap.faces.geometry.align import enlarged
+from stylegan_swap.swapping.finish.contrast import MOST, SCALES, match_contrast, match_finest
 
 RESOLVED = 64
 

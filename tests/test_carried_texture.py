@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap import carried_texture
-from stylegan_swap.carried_texture import SCALES, with_texture_of
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.mask import eye_masks, hull_mask
-from stylegan_swap.methods import warp
-from stylegan_swap.methods.warp import AlignedFace
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.masks.mask import eye_masks, hull_mask
+from stylegan_swap.methods.warp import method as warp
+from stylegan_swap.methods.warp.method import AlignedFace
+from stylegan_swap.swapping.finish import texture as carried_texture
+from stylegan_swap.swapping.finish.texture import SCALES, with_texture_of
 
 RESOLVED = 128
 

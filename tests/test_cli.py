@@ -15,13 +15,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from inversion import peak_signal_to_noise
-from stylegan_swap import Swapper, __version__, cli, swap
-from stylegan_swap.codes import load_codes
+from stylegan_swap import Swapper, __version__, swap
+from stylegan_swap.cli import main as cli
+from stylegan_swap.editing.codes import load_codes
 from stylegan_swap.errors import StyleganSwapError, StyleganSwapWarning
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.detect import detect_faces, largest_face
+from stylegan_swap.faces.detection.detect import detect_faces, largest_face
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.watermark import Kind, embed_watermark
+from stylegan_swap.provenance.watermark import Kind, embed_watermark
 
 runner = CliRunner()
 
@@ -302,7 +303,7 @@ def test_wrong_usage_is_exit_code_2(arguments, tmp_path, monkeypatch):
 
 
 def test_exit_codes_of_the_real_process(tmp_path, astronaut_path, hopper_path):
-    command = ["-m", "stylegan_swap.cli"]
+    command = ["-m", "stylegan_swap.cli.main"]
     done = python([*command, "swap", str(astronaut_path), str(hopper_path), "-o", "out.png"], tmp_path)
     assert (done.returncode, listing(tmp_path)) == (0, ["out.png"])
     assert "out.png  (512 × 600, method default)" in done.stdout

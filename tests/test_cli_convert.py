@@ -9,13 +9,13 @@ import torch
 from typer.testing import CliRunner
 
 from stylegan_swap.api import Swapper
-from stylegan_swap.cli import app, main
-from stylegan_swap.convert.converted import load_converted
-from stylegan_swap.convert.megafs import to_megafs
+from stylegan_swap.cli.main import app, main
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
-from stylegan_swap.weights import load_weights
+from stylegan_swap.methods.megafs.files import to_megafs
+from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
+from stylegan_swap.nn.stylegan2.generator import Generator
+from stylegan_swap.weights.store import load_weights
+from stylegan_swap.weights.stylegan_formats.converted import load_converted
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from stylegan_swap import Swapper
-from stylegan_swap.cli import app
-from stylegan_swap.codes import load_codes, save_codes
+from stylegan_swap.cli.main import app
 from stylegan_swap.editing import Direction, generator_fingerprint, load_directions, save_directions
+from stylegan_swap.editing.codes import load_codes, save_codes
 from stylegan_swap.errors import StyleganSwapError
-from stylegan_swap.watermark import Kind, embed_watermark
+from stylegan_swap.provenance.watermark import Kind, embed_watermark
 
 
 def run(*arguments: object):

@@ -18,9 +18,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from stylegan_swap import cli
 from stylegan_swap.api import Swapper
-from stylegan_swap.codes import save_codes
+from stylegan_swap.cli import main as cli
+from stylegan_swap.editing.codes import save_codes
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
@@ -383,7 +383,7 @@ def test_a_limit_of_file_size_in_the_real_process(folder):
     """As a full disk, but by the kernel: files may grow to 20 kB."""
     before = contents(folder)
     done = subprocess.run(
-        [sys.executable, "-B", "-m", "stylegan_swap.cli", *SWAP, "-o", "out.png"],
+        [sys.executable, "-B", "-m", "stylegan_swap.cli.main", *SWAP, "-o", "out.png"],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from stylegan_swap.cli import app
-from stylegan_swap.images import write_photo
-from stylegan_swap.watermark import Kind, embed_watermark
+from stylegan_swap.cli.main import app
+from stylegan_swap.provenance.photo_file import (
+    write_photo,
+)
+from stylegan_swap.provenance.watermark import Kind, embed_watermark
 
 
 def run(*arguments):

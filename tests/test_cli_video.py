@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from video_clips import frame_times, packets, panned, write_clip
 
-from stylegan_swap import cli, cli_video
+from stylegan_swap.cli import main as cli
+from stylegan_swap.cli import video as cli_video
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_swap import content_credentials
-from stylegan_swap.content_credentials import Credentials, read_manifest
 from stylegan_swap.errors import ImageReadError, ImageWriteError, MissingDependencyError
-from stylegan_swap.images import write_photo
-from stylegan_swap.provenance import COMPOSITE_WITH_TRAINED, TRAINED, read_marks
-from stylegan_swap.watermark import Kind, read_watermark
+from stylegan_swap.provenance import credentials as content_credentials
+from stylegan_swap.provenance.credentials import Credentials, read_manifest
+from stylegan_swap.provenance.metadata import COMPOSITE_WITH_TRAINED, TRAINED, read_marks
+from stylegan_swap.provenance.photo_file import (
+    write_photo,
+)
+from stylegan_swap.provenance.watermark import Kind, read_watermark
 
 c2pa = pytest.importorskip("c2pa")
 x509 = pytest.importorskip("cryptography.x509")

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from stylegan_swap import Swapper, swap
-from stylegan_swap.direction_fit.labels import measure_face
-from stylegan_swap.faces.detect import detect_faces, largest_face
-from stylegan_swap.weights import registered_weights, shipped_folder
+from stylegan_swap.editing.fitting.labels import measure_face
+from stylegan_swap.faces.detection.detect import detect_faces, largest_face
+from stylegan_swap.weights.store import registered_weights, shipped_folder
 
 FOLDER = shipped_folder() / "default"
 LARGEST = 24e6
@@ -119,7 +119,7 @@ def test_the_result_is_nearer_to_the_identity_than_the_photo_was(default, astron
 
 
 def test_new_people_are_faces_and_differ(default):
-    from stylegan_swap.faces.detect import detect_faces
+    from stylegan_swap.faces.detection.detect import detect_faces
 
     faces = [np.asarray(image.resize((256, 256))) for image in default.generate(n=3, seed=0)]
     for face in faces:

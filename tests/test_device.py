@@ -7,12 +7,12 @@ import json
 import pytest
 import torch
 
-from stylegan_swap import device as device_module
 from stylegan_swap.api import Swapper
-from stylegan_swap.bench.network import random_generator
-from stylegan_swap.device import choose_dtype, has_fast_bfloat16
 from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.registry import generator_side
+from stylegan_swap.evaluation.bench.network import random_generator
+from stylegan_swap.methods.registry import generator_side
+from stylegan_swap.nn import device as device_module
+from stylegan_swap.nn.device import choose_dtype, has_fast_bfloat16
 
 CPU = torch.device("cpu")
 

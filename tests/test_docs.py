@@ -19,7 +19,7 @@ from mkdocs.config import load_config
 
 import stylegan_swap
 from stylegan_swap import editing
-from stylegan_swap.cli import app
+from stylegan_swap.cli.main import app
 from stylegan_swap.errors import StyleganSwapWarning
 
 ROOT = Path(__file__).resolve().parent.parent

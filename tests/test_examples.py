@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 
 from stylegan_swap.errors import StyleganSwapWarning
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.detect import detect_faces
+from stylegan_swap.faces.detection.detect import detect_faces
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.images import read_photo
-from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.images.photo import read_photo
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 from stylegan_swap.verify import verify_file
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples"

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.filled import build_filled
-from stylegan_swap.models.fslsd import FSLSDConfig, FSLSDNetwork
-from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
-from stylegan_swap.models.rafswap import RAFSwapConfig, RAFSwapNetwork
+from stylegan_swap.methods.fslsd.network import FSLSDConfig, FSLSDNetwork
+from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
+from stylegan_swap.methods.rafswap.network import RAFSwapConfig, RAFSwapNetwork
+from stylegan_swap.weights.filled import build_filled
 
 TRUNK = {"trunk_width": 16, "trunk_units": (1, 1, 1, 1)}
 SYSTEMS = {

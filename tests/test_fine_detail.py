@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap import fine_detail
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.mask import eye_masks, hull_mask
-from stylegan_swap.fine_detail import FinePhoto, add_fine_detail, enlarged, fine_side
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.masks.mask import eye_masks, hull_mask
 from stylegan_swap.metrics.sharpness import octave_bands
+from stylegan_swap.swapping.finish import detail as fine_detail
+from stylegan_swap.swapping.finish.detail import FinePhoto, add_fine_detail, enlarged, fine_side
 
 SIDE = 64
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from stylegan_swap.errors import ImageReadError
-from stylegan_swap.images import Photo, read_photo
+from stylegan_swap.images.photo import Photo, read_photo
 
 
 @pytest.fixture
@@ -344,5 +344,5 @@ def test_pillows_own_lower_limit_does_not_stand_in_the_way(scene, tmp_path, monk
 
 
 def test_reading_pictures_does_not_import_torch():
-    code = "import sys, stylegan_swap.images; sys.exit('torch' in sys.modules)"
+    code = "import sys, stylegan_swap.images.photo; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from stylegan_swap.images import read_photo
+from stylegan_swap.images.photo import read_photo
 
 
 @pytest.fixture

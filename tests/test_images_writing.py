@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_swap import provenance
 from stylegan_swap.errors import ImageWriteError
-from stylegan_swap.images import check_writable, read_photo, write_photo
+from stylegan_swap.images.photo import (
+    read_photo,
+)
+from stylegan_swap.provenance import metadata as provenance
+from stylegan_swap.provenance.photo_file import (
+    check_writable,
+    write_photo,
+)
 
 GPS_IFD, EXIF_IFD = 0x8825, 0x8769
 

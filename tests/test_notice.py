@@ -3,8 +3,8 @@
 import pytest
 from typer.testing import CliRunner
 
-from stylegan_swap import notice
-from stylegan_swap.cli import app
+from stylegan_swap.cli.main import app
+from stylegan_swap.provenance import consent as notice
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from stylegan_swap import Swapper, cli, swap
-from stylegan_swap.cli_swap import replacements
+from stylegan_swap import Swapper, swap
+from stylegan_swap.cli import main as cli
+from stylegan_swap.cli.swap import replacements
 from stylegan_swap.errors import FaceSelectionError, ImageReadError, NoFaceError, UnsupportedOptionError
-from stylegan_swap.people import assign
+from stylegan_swap.swapping.people import assign
 
 # Left and right half of the fixture `two_faces`: the astronaut (face 0) and Hopper (face 1).
 SEAM = 512
@@ -131,7 +132,7 @@ def test_wrong_use_is_told_before_reading(warp, people, options, text):
 
 
 def test_paths_are_read_before_the_work(warp, astronaut, monkeypatch):
-    monkeypatch.setattr("stylegan_swap.people.detect_faces", None)
+    monkeypatch.setattr("stylegan_swap.swapping.people.detect_faces", None)
     with pytest.raises(ImageReadError, match=r"nobody\.png"):
         warp.prepare_people([(astronaut, "nobody.png")])
 

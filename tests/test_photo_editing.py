@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from inversion import Latents
-from stylegan_swap import Swapper, photo_editing, swap
+from stylegan_swap import Swapper, swap
 from stylegan_swap.editing import Direction, generator_fingerprint, save_directions
+from stylegan_swap.editing import photo as photo_editing
+from stylegan_swap.editing.carried_edit import edited_face
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
-from stylegan_swap.faces.face_shape import shaped_landmarks
+from stylegan_swap.faces.geometry.face_shape import shaped_landmarks
+from stylegan_swap.faces.geometry.landmark_warp import warp_to_landmarks
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.methods.edited import edited_face
-from stylegan_swap.models.landmark_warp import warp_to_landmarks
 
 
 @pytest.fixture(scope="module")
@@ -192,8 +193,8 @@ class Painter:
 
 def test_motion_is_carried_to_the_photo(hopper, hopper_face, astronaut, astronaut_face):
     """The generator draws another face whose lower lip sinks; that of the photo sinks as far."""
-    from stylegan_swap.faces.align import ffhq_alignment
-    from stylegan_swap.faces.landmarks import landmarks_of_crop
+    from stylegan_swap.faces.detection.landmarks import landmarks_of_crop
+    from stylegan_swap.faces.geometry.align import ffhq_alignment
     from stylegan_swap.faces.tensors import to_pixels
 
     crops = []

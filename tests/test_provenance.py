@@ -8,14 +8,16 @@ from PIL import Image, PngImagePlugin
 
 from stylegan_swap._version import __version__
 from stylegan_swap.errors import ImageReadError
-from stylegan_swap.images import write_photo
-from stylegan_swap.provenance import (
+from stylegan_swap.provenance.metadata import (
     COMPOSITE_WITH_TRAINED,
     TRAINED,
     Marks,
     jpeg_segment,
     read_marks,
     xmp_packet,
+)
+from stylegan_swap.provenance.photo_file import (
+    write_photo,
 )
 
 GRAY = np.full((8, 8, 3), 128, np.uint8)

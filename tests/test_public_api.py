@@ -19,10 +19,10 @@ from typing import Any
 
 SNAPSHOT = Path(__file__).with_name("public_api.json")
 MODULES = (
-    *("stylegan_swap", "stylegan_swap.errors", "stylegan_swap.registry", "stylegan_swap.editing"),
-    *("stylegan_swap.photo_editing", "inversion", "cuda_ops"),
+    *("stylegan_swap", "stylegan_swap.errors", "stylegan_swap.methods.registry", "stylegan_swap.editing"),
+    *("stylegan_swap.editing.photo", "inversion", "cuda_ops"),
 )
-PARTS = ("stylegan_swap.latent_faces", "stylegan_swap.photo_editing")
+PARTS = ("stylegan_swap.editing.faces", "stylegan_swap.editing.photo")
 
 
 def signature(function: Any) -> str:

@@ -8,11 +8,17 @@ import torch
 
 from stylegan_swap import Swapper
 from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.landmarks import MIRRORED
+from stylegan_swap.faces.detection.landmarks import MIRRORED
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.models.network import IdentityCodes
-from stylegan_swap.refine import PARTS, RefinedPerson, StrangerFaces, moved_view, refine_person
+from stylegan_swap.methods.default.network import IdentityCodes
+from stylegan_swap.methods.default.refine import (
+    PARTS,
+    RefinedPerson,
+    StrangerFaces,
+    moved_view,
+    refine_person,
+)
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from stylegan_swap import weights
 from stylegan_swap.api import Swapper
-from stylegan_swap.cache import cache_folder, cached_path, record_path, record_sha256, recorded_sha256
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.known_weights import PublishedWeights, WeightsEntry, read_registry
+from stylegan_swap.files.cache import cache_folder
+from stylegan_swap.weights import store as weights
+from stylegan_swap.weights.cache import cached_path, record_path, record_sha256, recorded_sha256
+from stylegan_swap.weights.registry import PublishedWeights, WeightsEntry, read_registry
 
 SHIPPED = 'file = "a/model.safetensors"\nlicence = "MIT"\nsha256 = ""\n'
 PUBLISHED = (

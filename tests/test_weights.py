@@ -15,10 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from stylegan_swap import weights
 from stylegan_swap._version import __version__
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.weights import find_weights, load_state, load_weights, save_weights
+from stylegan_swap.weights import store as weights
+from stylegan_swap.weights.store import find_weights, load_state, load_weights, save_weights
 
 CONFIG = {"size": 32, "channels": [8, 16], "name": "tiny"}
 
@@ -385,5 +385,5 @@ def test_bad_registries(installed, text, word):
 
 
 def test_the_module_does_not_import_torch():
-    code = "import sys, stylegan_swap.weights; sys.exit('torch' in sys.modules)"
+    code = "import sys, stylegan_swap.weights.store; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

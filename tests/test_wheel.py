@@ -71,7 +71,7 @@ def test_wheel_holds_the_library_and_nothing_else(wheel):
         metadata_folder = next(name.split("/")[0] for name in names if name.endswith("/METADATA"))
         metadata = archive.read(f"{metadata_folder}/METADATA").decode()
         scripts = archive.read(f"{metadata_folder}/entry_points.txt").decode()
-        statistics = archive.read("stylegan_swap/models/dlib_embedding_statistics.json")
+        statistics = archive.read("stylegan_swap/nn/recognisers/dlib_embedding_statistics.json")
     assert {name.split("/")[0] for name in names} == {
         *("stylegan_swap", "inversion", "cuda_ops", metadata_folder)
     }
@@ -110,13 +110,13 @@ def test_wheel_holds_the_library_and_nothing_else(wheel):
     assert "Name: stylegan-swap" in metadata
     assert "License: Apache-2.0" in metadata or "License-Expression: Apache-2.0" in metadata
     assert "Requires-Dist: torch>=" in metadata
-    assert "stylegan-swap = stylegan_swap.cli:main" in scripts
+    assert "stylegan-swap = stylegan_swap.cli.main:main" in scripts
 
 
 def test_shipped_folder_is_found_inside_the_wheel(installed, tmp_path):
     script = (
         "import json, stylegan_swap, inversion, cuda_ops\n"
-        "from stylegan_swap.weights import default_weights_available, registered_weights, shipped_folder\n"
+        "from stylegan_swap.weights.store import default_weights_available, registered_weights, shipped_folder\n"
         "print(json.dumps([stylegan_swap.__file__, inversion.__file__, cuda_ops.__file__,\n"
         "    str(shipped_folder()), sorted(registered_weights()), default_weights_available()]))"
     )

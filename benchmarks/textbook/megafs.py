@@ -7,7 +7,7 @@ import copy
 from torch import Tensor
 
 from inversion import Latents
-from stylegan_swap.models.megafs import MegaFSNetwork
+from stylegan_swap.methods.megafs.network import MegaFSNetwork
 from textbook.generator import TextbookGenerator
 
 

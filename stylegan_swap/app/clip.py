@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from stylegan_swap.app.pictures import chosen_file
 from stylegan_swap.app.words import duration
 from stylegan_swap.errors import AppError
-from stylegan_swap.images import read_photo
+from stylegan_swap.images.photo import read_photo
 from stylegan_swap.video.reading import VideoClip
 from stylegan_swap.video.run import swap_video
 

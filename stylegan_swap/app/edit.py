@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stylegan_swap.app.pictures import FILE_TYPES, Outcome, Report, chosen_file, save_outcome, silent
 from stylegan_swap.errors import AppError
-from stylegan_swap.images import read_photo
+from stylegan_swap.images.photo import read_photo
 
 if TYPE_CHECKING:
     from stylegan_swap.api import Swapper

@@ -9,7 +9,7 @@ from stylegan_swap.app.tab_edit import edit_tab
 from stylegan_swap.app.tab_generate import generate_tab
 from stylegan_swap.app.tab_photo import photo_tab
 from stylegan_swap.app.workshop import Workshop
-from stylegan_swap.notice import CONSENT
+from stylegan_swap.provenance.consent import CONSENT
 
 _HEADING = """<h1>stylegan_swap</h1>
 <p>Puts the face of the identity into another picture. Everything happens on the computer that serves this

@@ -14,13 +14,20 @@ import numpy as np
 from PIL import Image
 
 from stylegan_swap.app.words import marks
-from stylegan_swap.content_credentials import Credentials
 from stylegan_swap.errors import AppError
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.detect import SMALLEST_FACE, detect_faces
-from stylegan_swap.images import WRITABLE, Photo, read_photo, write_photo
-from stylegan_swap.result import SwapResult
-from stylegan_swap.watermark import SMALLEST_SIDE, Kind
+from stylegan_swap.faces.detection.detect import SMALLEST_FACE, detect_faces
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.images.photo import (
+    Photo,
+    read_photo,
+)
+from stylegan_swap.provenance.credentials import Credentials
+from stylegan_swap.provenance.photo_file import (
+    WRITABLE,
+    write_photo,
+)
+from stylegan_swap.provenance.watermark import SMALLEST_SIDE, Kind
+from stylegan_swap.swapping.result import SwapResult
 
 #: Share of the work that is done, and what comes now.
 Report: TypeAlias = Callable[[float, str], None]
@@ -142,7 +149,7 @@ def save_generated(pixels: np.ndarray, path: Path) -> None:
     Raises:
         ImageWriteError: the disk is full, or the C2PA credentials are unusable.
     """
-    from stylegan_swap.provenance import TRAINED
+    from stylegan_swap.provenance.metadata import TRAINED
 
     write_photo(path, pixels, source_type=TRAINED, result=Kind.GENERATED)
 

@@ -13,7 +13,7 @@ from stylegan_swap.app.pictures import FILE_TYPES, Outcome
 from stylegan_swap.app.words import likenesses
 from stylegan_swap.app.workshop import NETWORK, Workshop
 from stylegan_swap.errors import AppError
-from stylegan_swap.faces.mask_options import EDGE, REGIONS, WIDEST_BLUR
+from stylegan_swap.faces.masks.mask_options import EDGE, REGIONS, WIDEST_BLUR
 
 _MASKS = [
     ("spare hands, hair and glasses", "predicted"),
@@ -136,8 +136,10 @@ def whole_number(value: float | None, what: str) -> int:
 
 def portraits(workshop: Workshop) -> tuple[str, str]:
     """Files of the two public-domain portraits: identity and attribute photo."""
-    from stylegan_swap.demo import demo_photos
-    from stylegan_swap.images import write_photo
+    from stylegan_swap.images.demo_photos import demo_photos
+    from stylegan_swap.provenance.photo_file import (
+        write_photo,
+    )
 
     folder = workshop.folder.fresh()
     paths = folder / "astronaut.png", folder / "grace_hopper.png"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stylegan_swap.faces.select import SAME_PERSON
+from stylegan_swap.faces.detection.select import SAME_PERSON
 
 _CLOSE, _DISTANT = 0.45, 0.75
 

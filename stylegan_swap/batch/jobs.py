@@ -14,8 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stylegan_swap.errors import BatchError, StyleganSwapError
-from stylegan_swap.faces.mask_options import MaskOptions
-from stylegan_swap.images import WRITABLE
+from stylegan_swap.faces.masks.mask_options import MaskOptions
+from stylegan_swap.provenance.photo_file import (
+    WRITABLE,
+)
 
 # The folder of a running batch, and its table, lie beside the results.
 WORKING_FOLDER, RESULTS = ".batch", "results.csv"

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from stylegan_swap.atomic import replacing
 from stylegan_swap.batch.jobs import RESULTS
 from stylegan_swap.errors import BatchError
+from stylegan_swap.files.atomic import replacing
 
 # output … error: what a user reads; sha256 of the picture and digest of all it was made from: for resuming.
 COLUMNS = (

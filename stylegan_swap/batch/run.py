@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from stylegan_swap.atomic import put_in_place
 from stylegan_swap.batch.jobs import WORKING_FOLDER, Job, check_outputs
 from stylegan_swap.batch.journal import Journal, Row
 from stylegan_swap.batch.processes import Processes
 from stylegan_swap.batch.supervise import Engine, supervise
 from stylegan_swap.batch.work import Settings, SwapWorker, digest_of
-from stylegan_swap.cache import sha256_of
 from stylegan_swap.errors import BatchError, CheckpointError
-from stylegan_swap.lock import exclusive
-from stylegan_swap.weights import find_weights
+from stylegan_swap.files.atomic import put_in_place
+from stylegan_swap.files.lock import exclusive
+from stylegan_swap.weights.cache import sha256_of
+from stylegan_swap.weights.store import find_weights
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from typing import Any
 
 from stylegan_swap.batch.jobs import Job
 from stylegan_swap.batch.journal import Row
-from stylegan_swap.cache import sha256_of
 from stylegan_swap.errors import StyleganSwapError
-from stylegan_swap.faces.mask_options import MaskOptions
+from stylegan_swap.faces.masks.mask_options import MaskOptions
+from stylegan_swap.weights.cache import sha256_of
 
 # Prepared people a worker remembers; at 1024 px one is some tens of MB.
 _REMEMBERED = 32
@@ -122,7 +122,7 @@ class SwapWorker:
         return row | {"seconds": f"{time.perf_counter() - start:.3f}"}
 
     def _swap(self, job: Job, staged: Path) -> Row:
-        from stylegan_swap.images import read_photo
+        from stylegan_swap.images.photo import read_photo
 
         options = {name: job.options[name] for name in job.options if name not in ("identity_face", "refine")}
         photo = read_photo(job.attribute)

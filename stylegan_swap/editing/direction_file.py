@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylegan_swap.atomic import replacing
 from stylegan_swap.editing.direction import Direction
 from stylegan_swap.errors import CheckpointError, ImageWriteError
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.weights import refuse_impostors
+from stylegan_swap.files.atomic import replacing
+from stylegan_swap.nn.stylegan2.generator import Generator
+from stylegan_swap.weights.store import refuse_impostors
 
 DIRECTIONS_FILE = "directions.safetensors"
 _FORMAT = "stylegan_swap.directions"

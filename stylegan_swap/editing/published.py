@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 
-from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.editing.direction import Direction
 from stylegan_swap.editing.direction_file import load_own_directions
 from stylegan_swap.editing.ganspace import is_ganspace, read_ganspace
 from stylegan_swap.editing.interfacegan import is_boundary, read_boundary
-from stylegan_swap.editing.numpy_file import read_npy, read_npz
 from stylegan_swap.editing.sefa import is_factor, read_factor
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.weights.readers.numpy_file import read_npy, read_npz
+from stylegan_swap.weights.readers.torch_file import read_file
 
 # InterFaceGAN's names: stylegan_ffhq_age_w_boundary.npy, stylegan_celebahq_smile_c_eyeglasses_w_boundary.npy.
 _BOUNDARY = re.compile(r"(?:pggan|stylegan2?)_[a-z0-9]+_(?P<name>.+?)(?:_(?:w|z))?_boundary")

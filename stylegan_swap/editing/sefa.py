@@ -17,7 +17,7 @@ from torch import Tensor
 from stylegan_swap.editing.direction import Direction, Rows, check_rows
 from stylegan_swap.editing.direction_file import generator_fingerprint
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 KIND = "sefa"
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan_swap.faces.glasses import wears_glasses
-from stylegan_swap.faces.readable import readable_face
+from stylegan_swap.faces.masks.glasses import wears_glasses
+from stylegan_swap.faces.masks.readable import readable_face
 from stylegan_swap.faces.tensors import points_of, to_pixels
-from stylegan_swap.methods.shaped_attribute import with_features_of
+from stylegan_swap.methods.default.shaped_attribute import with_features_of
 
 
 def feed_of(

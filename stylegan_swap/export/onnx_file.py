@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from stylegan_swap._version import __version__
-from stylegan_swap.atomic import replacing
-from stylegan_swap.cache import sha256_of
 from stylegan_swap.errors import ExportError, MissingDependencyError, UnsupportedOptionError
 from stylegan_swap.export.swap_graph import INPUTS, OUTPUTS, SwapGraph
-from stylegan_swap.find_method import find_method
-from stylegan_swap.methods.default import DefaultMethod
-from stylegan_swap.weights import find_weights, registered_weights
+from stylegan_swap.files.atomic import replacing
+from stylegan_swap.methods.default.method import DefaultMethod
+from stylegan_swap.swapping.find_method import find_method
+from stylegan_swap.weights.cache import sha256_of
+from stylegan_swap.weights.store import find_weights, registered_weights
 
 SUFFIX = ".onnx"
 # On [-1, 1]; one step of eight bits is 0.008.
@@ -86,7 +86,7 @@ def export_onnx(
     entry = registered_weights().get(str(weights))
     metadata = {
         "stylegan_swap.version": __version__,
-        "stylegan_swap.weights": entry.name if entry else file.parent.name or file.name,
+        "stylegan_swap.weights.store": entry.name if entry else file.parent.name or file.name,
         "stylegan_swap.weights_sha256": sha256_of(file),
         "stylegan_swap.licence": licence or (entry.licence if entry else "not stated"),
         "stylegan_swap.recogniser_licence": "CC0-1.0 (dlib_face_recognition_resnet_model_v1)",

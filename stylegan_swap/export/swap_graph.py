@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.layers import EqualizedConv2d
-from stylegan_swap.models.network import SwapNetwork
+from stylegan_swap.methods.default.network import SwapNetwork
 
 POINTS = 68
 # Vector width of the convolutions of ONNX Runtime on processors with AVX-512. Channels that fill no whole

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from stylegan_swap.errors import NonFiniteError
-from stylegan_swap.faces.align import Alignment, resample
-from stylegan_swap.faces.colour import match_colour
+from stylegan_swap.faces.geometry.align import Alignment, resample
+from stylegan_swap.faces.pixels.colour import match_colour
 
 # Below half a grey level at full contrast the mask cannot change a pixel; cutting it there bounds the region.
 _NOTHING = 0.5 / 255

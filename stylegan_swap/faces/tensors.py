@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan_swap.faces.landmarks import landmarks_of_crop
+from stylegan_swap.faces.detection.landmarks import landmarks_of_crop
 
 
 def from_pixels(pixels: np.ndarray) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stylegan_swap.faces.landmarks import EXPRESSION_SPREAD
+from stylegan_swap.faces.detection.landmarks import EXPRESSION_SPREAD
 
 # Openings and the lift of the corners depend least on whose face it is, brows and widths most.
 WEIGHTS = (1.0, 1.0, 0.5, 1.0, 0.5, 1.0, 0.5, 0.5, 0.5)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 
 SHIFT = 4 / 128
 SCALE = 0.04

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from stylegan_swap.models.landmark_maps import landmark_maps
+from stylegan_swap.nn.blocks.landmark_maps import landmark_maps
 
 # A Gaussian of this share of the side around each landmark of eyes and mouth covers lids, iris and lips.
 PART_SIGMA = 0.03

@@ -1,1 +1,1 @@
-"""The systems behind ``swap(method=…)``: one file per system, found through ``stylegan_swap.registry``."""
+"""The systems behind ``swap(method=…)``: one folder per system, found through ``methods.registry``."""

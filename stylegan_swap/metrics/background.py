@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from stylegan_swap.faces.align import Alignment, resample
-from stylegan_swap.faces.mask import hull_mask
+from stylegan_swap.faces.geometry.align import Alignment, resample
+from stylegan_swap.faces.masks.mask import hull_mask
 from stylegan_swap.metrics.sample import Column, Sample
 
 # Pixels of the 256-px aligned crop by which the mask is grown: the feather of a method that tells its

@@ -8,9 +8,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.colour import to_lab
-from stylegan_swap.faces.landmarks import OUTER_LIPS
-from stylegan_swap.faces.mask import eye_masks, fill_polygon, hull_mask
+from stylegan_swap.faces.detection.landmarks import OUTER_LIPS
+from stylegan_swap.faces.masks.mask import eye_masks, fill_polygon, hull_mask
+from stylegan_swap.faces.pixels.colour import to_lab
 from stylegan_swap.metrics.background import swap_mask
 from stylegan_swap.metrics.sample import Column, Sample
 

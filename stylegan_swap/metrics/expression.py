@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from stylegan_swap.faces.align import laid_onto
-from stylegan_swap.faces.head_pose import MEAN_FACE
-from stylegan_swap.faces.landmarks import EXPRESSION_SPREAD, LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.detection.landmarks import EXPRESSION_SPREAD, LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.geometry.align import laid_onto
+from stylegan_swap.faces.geometry.head_pose import MEAN_FACE
 from stylegan_swap.metrics.sample import Column, Sample
 
 FEATURES = (

@@ -11,8 +11,8 @@ import math
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.align import resample
-from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.detection.landmarks import LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.geometry.align import resample
 from stylegan_swap.metrics.expression import eye_opening
 from stylegan_swap.metrics.sample import Column, Sample, View
 

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.metrics.sample import Column, Sample, View
-from stylegan_swap.models.dlib_resnet import CHIP_SIZE
-from stylegan_swap.models.identity import SAME_PERSON, ArcFaceIdentity, DlibIdentity, face_chip
+from stylegan_swap.nn.recognisers.arcface_irse import ArcFaceIdentity
+from stylegan_swap.nn.recognisers.dlib_identity import SAME_PERSON, DlibIdentity, face_chip
+from stylegan_swap.nn.recognisers.dlib_resnet import CHIP_SIZE
 
 # dlib's chip shows this share of the face's size around it (dlib's own face recognition example).
 CHIP_PADDING = 0.25

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchmetrics.image.kid import poly_mmd
 
-from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 
 # Below this the estimate's own spread is as large as the differences between methods.
 FEWEST = 1000

@@ -18,7 +18,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from stylegan_swap.errors import MissingDependencyError
-from stylegan_swap.models.lpips import LPIPS_FILES, backbone_file, lpips_network
+from stylegan_swap.nn.perception.lpips import LPIPS_FILES, backbone_file, lpips_network
 
 __all__ = [
     "INCEPTION_FILE",

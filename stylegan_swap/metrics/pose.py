@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from stylegan_swap.faces.head_pose import Pose, head_pose, turned
+from stylegan_swap.faces.geometry.head_pose import Pose, head_pose, turned
 from stylegan_swap.metrics.sample import Column, Sample, View
 
 

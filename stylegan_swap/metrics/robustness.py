@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.landmarks import MIRRORED
+from stylegan_swap.faces.detection.landmarks import MIRRORED
 from stylegan_swap.metrics.identity import DlibRecogniser, Recogniser
 from stylegan_swap.metrics.sample import Column, Sample, View, look
 

@@ -11,8 +11,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from stylegan_swap.errors import NoFaceError
-from stylegan_swap.faces.align import Alignment, ffhq_alignment
-from stylegan_swap.faces.detect import detect_faces, largest_face
+from stylegan_swap.faces.detection.detect import detect_faces, largest_face
+from stylegan_swap.faces.geometry.align import Alignment, ffhq_alignment
 
 
 @dataclass(frozen=True)

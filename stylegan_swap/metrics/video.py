@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE, mouth_opening
-from stylegan_swap.faces.mask import hull_points
+from stylegan_swap.faces.detection.landmarks import LEFT_EYE, RIGHT_EYE, mouth_opening
+from stylegan_swap.faces.masks.mask import hull_points
 from stylegan_swap.metrics.identity import FURTHEST, Recogniser
 from stylegan_swap.metrics.sample import Column, View
 

@@ -19,7 +19,7 @@ from stylegan_swap.errors import ConfigError
 from stylegan_swap.training.stages import STAGES
 
 if TYPE_CHECKING:
-    from stylegan_swap.models.network_config import NetworkConfig
+    from stylegan_swap.methods.default.config import NetworkConfig
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -132,7 +132,7 @@ class TrainConfig(Settings):
         Raises:
             ConfigError: there is no such preset or key, or a value is out of range.
         """
-        from stylegan_swap.models.network_config import NetworkConfig
+        from stylegan_swap.methods.default.config import NetworkConfig
 
         changes = dict(self.network)
         # `preset: 128` without quotes is a number in YAML.

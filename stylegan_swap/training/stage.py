@@ -11,7 +11,6 @@ seen, so a run that was killed repeats exactly what an uninterrupted one would h
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -26,13 +25,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from stylegan_swap.errors import TrainingError
 from stylegan_swap.training.config import DataSettings, RunSettings
-from stylegan_swap.training.ema import copy_of, decay_of, move_average
-from stylegan_swap.training.gradients import finish_gradients
-from stylegan_swap.training.history import Averages
-from stylegan_swap.training.stream import endless_loader
+from stylegan_swap.training.data.stream import endless_loader
+from stylegan_swap.training.loop.ema import copy_of, decay_of, move_average
+from stylegan_swap.training.loop.gradients import finish_gradients
+from stylegan_swap.training.loop.history import Averages
+from stylegan_swap.training.seed import seed_everything
 
 if TYPE_CHECKING:
-    from stylegan_swap.training.photos import Photos
+    from stylegan_swap.training.data.photos import Photos
 
 # So many steps running without one usable gradient are no accident any more.
 MOST_BROKEN_STEPS = 100
@@ -121,7 +121,7 @@ class Stage(pl.LightningModule):
         Raises:
             TrainingError: the stage was built without them.
         """
-        from stylegan_swap.training.open_photos import open_photos
+        from stylegan_swap.training.data.open_photos import open_photos
 
         if self.data_settings is None:
             raise TrainingError(f"{type(self).__name__}: was built without data; give it DataSettings")
@@ -272,11 +272,3 @@ class Stage(pl.LightningModule):
                 f"{name}: {int(running)} steps running had gradients that are no numbers, at image "
                 f"{int(self.images_seen)}; go on from the last checkpoint with a lower learning rate"
             )
-
-
-def seed_everything(*entropy: int) -> None:
-    """Seed torch (all devices), numpy and random from a few numbers."""
-    state = np.random.SeedSequence(entropy).generate_state(3)
-    torch.manual_seed(int(state[0]))
-    np.random.seed(int(state[1]))  # noqa: NPY002 - other people's code draws from there
-    random.seed(int(state[2]))

@@ -15,11 +15,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from stylegan_swap.convert.converted import Converted
-from stylegan_swap.convert.detect import convert_file
-from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.weights import find_weights, load_state, load_weights
+from stylegan_swap.methods.base.published_files.detect import convert_file
+from stylegan_swap.weights.readers.torch_file import read_file
+from stylegan_swap.weights.store import find_weights, load_state, load_weights
+from stylegan_swap.weights.stylegan_formats.converted import Converted
 
 State = dict[str, Tensor]
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from stylegan_swap.errors import UnsupportedOptionError, VideoWriteError
+from stylegan_swap.provenance.watermark import embed_in_luma
 from stylegan_swap.video.colour import Planes, replaced
 from stylegan_swap.video.frame import Clip, Frame
 from stylegan_swap.video.reading import ffmpeg_errors, file_address, reason_of, video_library
-from stylegan_swap.watermark import embed_in_luma
 
 # Not the machine's number: the encoders' output depends on it.
 _THREADS = 4

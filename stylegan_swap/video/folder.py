@@ -12,11 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_swap.errors import ImageWriteError, VideoReadError
-from stylegan_swap.images import WRITABLE, Photo, read_photo, write_photo
+from stylegan_swap.images.photo import (
+    Photo,
+    read_photo,
+)
+from stylegan_swap.provenance.photo_file import (
+    WRITABLE,
+    write_photo,
+)
+from stylegan_swap.provenance.watermark import Kind
 from stylegan_swap.video.colour import LIMITED_RANGE, Tags
 from stylegan_swap.video.frame import Frame
 from stylegan_swap.video.reading import exact_seconds
-from stylegan_swap.watermark import Kind
 
 _READ = (*WRITABLE, ".bmp", ".avif")
 

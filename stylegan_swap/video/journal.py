@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stylegan_swap.atomic import replacing
 from stylegan_swap.errors import VideoWriteError
+from stylegan_swap.files.atomic import replacing
 
 _JOURNAL = "journal.json"
 _VERSION = 1
@@ -100,7 +100,7 @@ def open_journal(output: Path, run: dict[str, object], *, fresh: bool = False) -
         VideoWriteError: the folder cannot be written, another process works there, or the unfinished work
             is that of another clip, person or setting.
     """
-    from stylegan_swap.lock import exclusive
+    from stylegan_swap.files.lock import exclusive
 
     folder = work_folder(output)
 

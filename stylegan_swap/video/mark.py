@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from stylegan_swap import provenance
-from stylegan_swap.provenance import COMPOSITE_WITH_TRAINED, Marks, software_name
+from stylegan_swap.provenance import metadata as provenance
+from stylegan_swap.provenance.metadata import COMPOSITE_WITH_TRAINED, Marks, software_name
 from stylegan_swap.video.reading import open_input
 
 DISCLOSURE = "AI-modified face"

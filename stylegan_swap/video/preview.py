@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_swap.errors import ImageWriteError
-from stylegan_swap.images import WRITABLE, check_writable, write_photo
+from stylegan_swap.provenance.photo_file import (
+    WRITABLE,
+    check_writable,
+    write_photo,
+)
 from stylegan_swap.video.swapping import Swapped
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from stylegan_swap.decode import check_size, pixel_limit
 from stylegan_swap.errors import MissingDependencyError, VideoReadError
+from stylegan_swap.images.decode import check_size, pixel_limit
 from stylegan_swap.video.colour import FULL_RANGE, LIMITED_RANGE, Planes, Tags
 from stylegan_swap.video.frame import Frame
 from stylegan_swap.video.orientation import Orientation

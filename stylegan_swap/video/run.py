@@ -20,13 +20,13 @@ import numpy as np
 
 from stylegan_swap._version import __version__
 from stylegan_swap.api import FaceChoice, Swapper
-from stylegan_swap.dials import checked_dials
 from stylegan_swap.errors import FaceSelectionError, NoFaceError, UnsupportedOptionError
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.detect import Face
-from stylegan_swap.faces.landmarks import landmark_backend
-from stylegan_swap.images import PhotoSource, read_photo
-from stylegan_swap.result import IDENTITY_SIZE, Person, describe_face
+from stylegan_swap.faces.detection.detect import Face
+from stylegan_swap.faces.detection.landmarks import landmark_backend
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.images.photo import PhotoSource, read_photo
+from stylegan_swap.swapping.options import checked_dials
+from stylegan_swap.swapping.result import IDENTITY_SIZE, Person, describe_face
 from stylegan_swap.video.folder import FolderClip
 from stylegan_swap.video.frame import Clip, Frame
 from stylegan_swap.video.journal import Journal, open_journal, size_of, work_folder

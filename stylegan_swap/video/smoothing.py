@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.detection.landmarks import LEFT_EYE, RIGHT_EYE
 from stylegan_swap.video.one_euro import OneEuroFilter
 
 # Cut-off at rest in Hz, and Hz per (unit per second); the unit is the distance between the eyes (for size and

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from stylegan_swap.api import Swapper
-from stylegan_swap.faces.align import Alignment, ffhq_alignment
-from stylegan_swap.faces.detect import Face
+from stylegan_swap.faces.detection.detect import Face
+from stylegan_swap.faces.geometry.align import Alignment, ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.methods.protocol import AlignedSwap
-from stylegan_swap.result import Person
+from stylegan_swap.methods.base.protocol import AlignedSwap
+from stylegan_swap.swapping.result import Person
 from stylegan_swap.video.frame import Frame
 from stylegan_swap.video.tracking import Seen
 

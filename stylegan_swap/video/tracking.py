@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from stylegan_swap.errors import NoFaceError
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.detect import SMALLEST_FACE, Face, detect_faces, largest_face
-from stylegan_swap.faces.landmarks import LandmarkBackend
-from stylegan_swap.faces.redetect import overlap, redetect
+from stylegan_swap.faces.detection.detect import SMALLEST_FACE, Face, detect_faces, largest_face
+from stylegan_swap.faces.detection.landmarks import LandmarkBackend
+from stylegan_swap.faces.detection.redetect import overlap, redetect
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.video.cuts import CutDetector
 from stylegan_swap.video.frame import Frame
 from stylegan_swap.video.memory import IN_PLACE, SAME_PERSON, STRANGER, SURELY, Memory

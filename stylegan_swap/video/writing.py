@@ -9,9 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from stylegan_swap.atomic import replacing
-from stylegan_swap.content_credentials import Credentials, sign_file
 from stylegan_swap.errors import UnsupportedOptionError, VideoWriteError
+from stylegan_swap.files.atomic import replacing
+from stylegan_swap.provenance.credentials import Credentials, sign_file
+from stylegan_swap.provenance.watermark import Kind
 from stylegan_swap.video.encoding import Encoding, SegmentEncoder
 from stylegan_swap.video.folder import FolderClip, PictureSegment, assemble
 from stylegan_swap.video.frame import Clip, Frame
@@ -19,7 +20,6 @@ from stylegan_swap.video.joining import WRITABLE, check_streams, join
 from stylegan_swap.video.journal import Journal
 from stylegan_swap.video.mark import append_xmp, container_tags
 from stylegan_swap.video.reading import VideoClip
-from stylegan_swap.watermark import Kind
 
 
 class Segment(Protocol):

@@ -15,9 +15,9 @@ pytest.importorskip("gradio", reason="needs the extra 'app'")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 
 from stylegan_swap.app.server import Server, Settings  # noqa: E402
-from stylegan_swap.notice import CONSENT  # noqa: E402
+from stylegan_swap.provenance.consent import CONSENT  # noqa: E402
+from stylegan_swap.provenance.watermark import Kind  # noqa: E402
 from stylegan_swap.verify import verify_file  # noqa: E402
-from stylegan_swap.watermark import Kind  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [

@@ -17,14 +17,14 @@ from stylegan_swap.app.edit import ALL_FACES, dials_of, edit_photo
 from stylegan_swap.app.generate import generate_faces
 from stylegan_swap.app.photo import SwapChoices, swap_photo
 from stylegan_swap.app.pictures import find_faces
-from stylegan_swap.content_credentials import CERTIFICATES_VARIABLE, KEY_VARIABLE
 from stylegan_swap.errors import AppError, FaceSelectionError, ImageReadError, NoFaceError
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.detect import detect_faces
-from stylegan_swap.images import read_photo
-from stylegan_swap.provenance import read_marks
+from stylegan_swap.faces.detection.detect import detect_faces
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.images.photo import read_photo
+from stylegan_swap.provenance.credentials import CERTIFICATES_VARIABLE, KEY_VARIABLE
+from stylegan_swap.provenance.metadata import read_marks
+from stylegan_swap.provenance.watermark import Kind, embed_watermark, read_watermark
 from stylegan_swap.verify import verify_file
-from stylegan_swap.watermark import Kind, embed_watermark, read_watermark
 
 
 @pytest.fixture(scope="module")

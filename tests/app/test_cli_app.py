@@ -13,7 +13,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from stylegan_swap.cli import app
+from stylegan_swap.cli.main import app
 
 pytest.importorskip("gradio", reason="needs the extra 'app'")
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_page_is_served_until_it_is_ended(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "stylegan_swap.cli", "app", "--weights", "warp", "--device", "cpu"]
+    command = [sys.executable, "-m", "stylegan_swap.cli.main", "app", "--weights", "warp", "--device", "cpu"]
     with subprocess.Popen(
         command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -12,8 +12,8 @@ from typing import Any
 from stylegan_swap.batch.jobs import Job
 from stylegan_swap.batch.journal import Row
 from stylegan_swap.batch.work import Settings, digest_of
-from stylegan_swap.cache import sha256_of
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.weights.cache import sha256_of
 
 
 class Scripted:

@@ -13,7 +13,7 @@ from batch_workers import Here, Scripted
 from stylegan_swap.batch import Job, run, run_batch
 from stylegan_swap.batch.journal import COLUMNS, Journal
 from stylegan_swap.errors import BatchError, CheckpointError
-from stylegan_swap.lock import exclusive
+from stylegan_swap.files.lock import exclusive
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from stylegan_swap import MaskOptions, Swapper, cli, swap
+from stylegan_swap import MaskOptions, Swapper, swap
 from stylegan_swap.batch import Job
 from stylegan_swap.batch.work import Settings, SwapWorker
+from stylegan_swap.cli import main as cli
 from stylegan_swap.errors import CheckpointError, NoFaceError, UnsupportedOptionError
 
 

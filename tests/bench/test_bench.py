@@ -11,16 +11,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from stylegan_swap.bench import machine as machine_module
-from stylegan_swap.bench import short, stages
-from stylegan_swap.bench.clock import in_turn
-from stylegan_swap.bench.floor import floor_calls, layers_of
-from stylegan_swap.bench.machine import copy_bandwidth, describe_machine, memory_of
-from stylegan_swap.bench.network import random_generator
-from stylegan_swap.bench.swap import SwapTimes, time_swaps, write_photos
-from stylegan_swap.bench.table import lines_of, shown, write_csv
-from stylegan_swap.cli import app
-from stylegan_swap.images import read_photo
+from stylegan_swap.cli.main import app
+from stylegan_swap.evaluation.bench import machine as machine_module
+from stylegan_swap.evaluation.bench import short, stages
+from stylegan_swap.evaluation.bench.clock import in_turn
+from stylegan_swap.evaluation.bench.floor import floor_calls, layers_of
+from stylegan_swap.evaluation.bench.machine import copy_bandwidth, describe_machine, memory_of
+from stylegan_swap.evaluation.bench.network import random_generator
+from stylegan_swap.evaluation.bench.swap import SwapTimes, time_swaps, write_photos
+from stylegan_swap.evaluation.bench.table import lines_of, shown, write_csv
+from stylegan_swap.images.photo import read_photo
 
 CPU = torch.device("cpu")
 

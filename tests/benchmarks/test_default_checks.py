@@ -14,12 +14,12 @@ import torch
 
 from stylegan_swap import Swapper
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.methods.baselines import CopyMethod
-from stylegan_swap.methods.protocol import AlignedSwap
+from stylegan_swap.methods.base.protocol import AlignedSwap
+from stylegan_swap.methods.baselines.method import CopyMethod
 from stylegan_swap.metrics.identity import DlibRecogniser
 from stylegan_swap.metrics.sample import Sample, View
-from stylegan_swap.training.crops import crop_face
-from stylegan_swap.training.photos import Photos
+from stylegan_swap.training.data.crops import crop_face
+from stylegan_swap.training.data.photos import Photos
 
 BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 # Behind everything else, so that a script there never hides a package.
@@ -285,7 +285,7 @@ def test_a_random_network_does_not_pass(folder, tiny_checkpoint, tmp_path, capsy
 
 
 def test_warp_instead_of_missing_weights_is_refused(folder, monkeypatch, capsys):
-    monkeypatch.setattr("stylegan_swap.find_method.default_weights_available", lambda: False)
+    monkeypatch.setattr("stylegan_swap.swapping.find_method.default_weights_available", lambda: False)
     with pytest.warns(match="default weights are missing"), pytest.raises(SystemExit) as stop:
         default_checks.main([str(folder)])
     assert stop.value.code == 2

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylegan_swap.bench.network import random_generator
-from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
+from stylegan_swap.evaluation.bench.network import random_generator
+from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
 
 BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 if BENCHMARKS not in sys.path:

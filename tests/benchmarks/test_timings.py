@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylegan_swap.bench.swap import SwapTimes
+from stylegan_swap.evaluation.bench.swap import SwapTimes
 
 BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 if BENCHMARKS not in sys.path:
@@ -93,7 +93,7 @@ def test_memory_is_that_of_the_network(quiet, monkeypatch, tmp_path):
         file = tmp_path / "measured.py"
         file.write_text(script, encoding="utf-8")
         monkeypatch.setattr(sys, "argv", ["-c", *arguments])
-        monkeypatch.setattr("stylegan_swap.allocator.keep_freed_memory", lambda: True)
+        monkeypatch.setattr("stylegan_swap.files.allocator.keep_freed_memory", lambda: True)
         runpy.run_path(str(file))
 
 

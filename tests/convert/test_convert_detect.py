@@ -10,14 +10,15 @@ import pytest
 import torch
 from convert.foreign import nvidia_modules
 
-from stylegan_swap.cache import CACHE_VARIABLE, cached_path
-from stylegan_swap.convert import detect
-from stylegan_swap.convert.converted import Converted, load_converted
-from stylegan_swap.convert.detect import FORMATS, Format, convert_file
-from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.weights import published_weights, save_weights
+from stylegan_swap.files.cache import CACHE_VARIABLE
+from stylegan_swap.methods.base.published_files import detect
+from stylegan_swap.methods.base.published_files.detect import FORMATS, Format, convert_file
+from stylegan_swap.nn.stylegan2.generator import Generator
+from stylegan_swap.weights.cache import cached_path
+from stylegan_swap.weights.readers.torch_file import read_file
+from stylegan_swap.weights.store import published_weights, save_weights
+from stylegan_swap.weights.stylegan_formats.converted import Converted, load_converted
 
 
 def write(tmp_path: Path, content: object, name: str = "file.pt") -> Path:

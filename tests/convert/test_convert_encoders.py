@@ -18,11 +18,11 @@ from inversion import (
     crop_identity,
 )
 from inversion.w_discriminator import LatentDiscriminator
-from stylegan_swap.convert import arcface, e4e, psp
-from stylegan_swap.convert.converted import Converted, load_converted
-from stylegan_swap.convert.detect import convert_file, recognise
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.methods.base.published_files.detect import convert_file, recognise
+from stylegan_swap.nn.stylegan2.generator import Generator
+from stylegan_swap.weights.stylegan_formats import arcface, e4e, psp
+from stylegan_swap.weights.stylegan_formats.converted import Converted, load_converted
 
 PSP_OPTS = {"encoder_type": "GradualStyleEncoder", "output_size": 64, "start_from_latent_avg": True}
 E4E_OPTS = {"encoder_type": "Encoder4Editing", "stylegan_size": 64, "start_from_latent_avg": True}

@@ -6,14 +6,14 @@ import golden
 import pytest
 import torch
 
-from stylegan_swap.convert import fslsd
-from stylegan_swap.convert.detect import convert_file, convert_files
-from stylegan_swap.convert.fslsd import to_fslsd
-from stylegan_swap.convert.swap_system import skeleton
-from stylegan_swap.convert.write_foreign import write_foreign
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.fslsd import FSLSDConfig, FSLSDNetwork
-from stylegan_swap.weights import load_state, load_weights
+from stylegan_swap.methods.base.published_files.detect import convert_file, convert_files
+from stylegan_swap.methods.base.published_files.write_foreign import write_foreign
+from stylegan_swap.methods.fslsd import files as fslsd
+from stylegan_swap.methods.fslsd.files import to_fslsd
+from stylegan_swap.methods.fslsd.network import FSLSDConfig, FSLSDNetwork
+from stylegan_swap.weights.store import load_state, load_weights
+from stylegan_swap.weights.stylegan_formats.swap_system import skeleton
 
 TINY = FSLSDConfig(64, 32, 2, 16, identity_rows=10, points=5, trunk_width=16, trunk_units=(1, 2, 1, 1))
 

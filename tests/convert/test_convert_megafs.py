@@ -6,14 +6,14 @@ import golden
 import pytest
 import torch
 
-from stylegan_swap.convert import megafs
-from stylegan_swap.convert.detect import convert_file, convert_files
-from stylegan_swap.convert.megafs import SWAP_FILES, to_megafs
-from stylegan_swap.convert.swap_system import load_system, skeleton
-from stylegan_swap.convert.write_foreign import write_foreign
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
-from stylegan_swap.weights import load_state, load_weights
+from stylegan_swap.methods.base.published_files.detect import convert_file, convert_files
+from stylegan_swap.methods.base.published_files.write_foreign import write_foreign
+from stylegan_swap.methods.megafs import files as megafs
+from stylegan_swap.methods.megafs.files import SWAP_FILES, to_megafs
+from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
+from stylegan_swap.weights.store import load_state, load_weights
+from stylegan_swap.weights.stylegan_formats.swap_system import load_system, skeleton
 
 TINY = {"size": 64, "style_dim": 32, "n_mlp": 2, "max_channels": 16, "split": (3, 3, 4)}
 TINY |= {"blocks": (1, 2, 1, 1, 1), "planes": (4, 4, 8, 8, 8)}

@@ -6,14 +6,14 @@ import golden
 import pytest
 import torch
 
-from stylegan_swap.convert import rafswap
-from stylegan_swap.convert.detect import convert_file
-from stylegan_swap.convert.rafswap import to_rafswap
-from stylegan_swap.convert.swap_system import skeleton
-from stylegan_swap.convert.write_foreign import write_foreign
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.rafswap import RAFSwapConfig, RAFSwapNetwork
-from stylegan_swap.weights import load_state, load_weights
+from stylegan_swap.methods.base.published_files.detect import convert_file
+from stylegan_swap.methods.base.published_files.write_foreign import write_foreign
+from stylegan_swap.methods.rafswap import files as rafswap
+from stylegan_swap.methods.rafswap.files import to_rafswap
+from stylegan_swap.methods.rafswap.network import RAFSwapConfig, RAFSwapNetwork
+from stylegan_swap.weights.store import load_state, load_weights
+from stylegan_swap.weights.stylegan_formats.swap_system import skeleton
 
 TINY = RAFSwapConfig(64, 32, 2, 16, depth=2, trunk_width=16, trunk_units=(1, 2, 1, 1))
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from convert.foreign import nvidia_modules, persistent, write_nvlabs
 
-from stylegan_swap.convert import pickle_machine
-from stylegan_swap.convert.detect import convert_file
-from stylegan_swap.convert.restricted_pickle import read_pickle
-from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.methods.base.published_files.detect import convert_file
+from stylegan_swap.weights.readers import pickle_machine
+from stylegan_swap.weights.readers.restricted_pickle import read_pickle
+from stylegan_swap.weights.readers.torch_file import read_file
 
 PROTO = b"\x80\x02"
 ORDERED = b"ccollections\nOrderedDict\n"

@@ -14,9 +14,9 @@ import pytest
 import torch
 from convert.foreign import Reduced, nvidia_modules, write_nvlabs
 
-from stylegan_swap.convert.restricted_pickle import read_pickle
-from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.weights.readers.restricted_pickle import read_pickle
+from stylegan_swap.weights.readers.torch_file import read_file
 
 PROTO = b"\x80\x02"
 EASY = b"cdnnlib.util\nEasyDict\n)\x81"

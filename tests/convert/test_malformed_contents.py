@@ -10,19 +10,19 @@ import pytest
 import torch
 
 from inversion import IRSE50, BackboneEncoderIntoW, as_latent_avg
-from stylegan_swap.convert.formats import FORMATS
-from stylegan_swap.convert.fslsd import to_fslsd
-from stylegan_swap.convert.megafs import to_megafs
-from stylegan_swap.convert.nvlabs_names import generator_pairs, to_theirs
-from stylegan_swap.convert.pickled_arrays import PickledArray
-from stylegan_swap.convert.rafswap import to_rafswap
-from stylegan_swap.convert.restricted_pickle import PickledModule, PickledNetwork
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.discriminator import Discriminator
-from stylegan_swap.models.fslsd import FSLSDConfig, FSLSDNetwork
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
-from stylegan_swap.models.rafswap import RAFSwapConfig, RAFSwapNetwork
+from stylegan_swap.methods.base.published_files.formats import FORMATS
+from stylegan_swap.methods.fslsd.files import to_fslsd
+from stylegan_swap.methods.fslsd.network import FSLSDConfig, FSLSDNetwork
+from stylegan_swap.methods.megafs.files import to_megafs
+from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
+from stylegan_swap.methods.rafswap.files import to_rafswap
+from stylegan_swap.methods.rafswap.network import RAFSwapConfig, RAFSwapNetwork
+from stylegan_swap.nn.stylegan2.discriminator import Discriminator
+from stylegan_swap.nn.stylegan2.generator import Generator
+from stylegan_swap.weights.readers.pickled_arrays import PickledArray
+from stylegan_swap.weights.readers.restricted_pickle import PickledModule, PickledNetwork
+from stylegan_swap.weights.stylegan_formats.nvlabs_names import generator_pairs, to_theirs
 
 TRUNK = {"trunk_width": 16, "trunk_units": (1, 1, 1, 1)}
 # A skeleton of the large ones takes a tenth of a second.

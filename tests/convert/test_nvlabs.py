@@ -13,16 +13,16 @@ import torch
 from convert.foreign import FIR, nvidia_modules, nvlabs_state, write_nvlabs
 from torch import Tensor
 
-from stylegan_swap.convert.converted import Converted, load_converted
-from stylegan_swap.convert.detect import convert_file
-from stylegan_swap.convert.nvlabs import to_nvlabs
-from stylegan_swap.convert.nvlabs_modules import flatten
-from stylegan_swap.convert.pti import to_pti
-from stylegan_swap.convert.rosinality import to_rosinality
-from stylegan_swap.convert.torch_file import read_file
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.methods.base.published_files.detect import convert_file
+from stylegan_swap.nn.stylegan2.generator import Generator
 from stylegan_swap.training.start_weights import read_start
+from stylegan_swap.weights.readers.torch_file import read_file
+from stylegan_swap.weights.stylegan_formats.converted import Converted, load_converted
+from stylegan_swap.weights.stylegan_formats.nvlabs import to_nvlabs
+from stylegan_swap.weights.stylegan_formats.nvlabs_modules import flatten
+from stylegan_swap.weights.stylegan_formats.pti import to_pti
+from stylegan_swap.weights.stylegan_formats.rosinality import to_rosinality
 
 SIZE, WIDTH = 16, 4
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylegan_swap.convert import rosinality
-from stylegan_swap.convert.converted import Converted, load_converted
-from stylegan_swap.convert.detect import convert_file
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.discriminator import Discriminator
-from stylegan_swap.models.generator import Generator, channels_for
+from stylegan_swap.methods.base.published_files.detect import convert_file
+from stylegan_swap.nn.stylegan2.discriminator import Discriminator
+from stylegan_swap.nn.stylegan2.generator import Generator, channels_for
 from stylegan_swap.training.start_weights import read_start
+from stylegan_swap.weights.stylegan_formats import rosinality
+from stylegan_swap.weights.stylegan_formats.converted import Converted, load_converted
 
 CHANNELS = {4: 6, 8: 5, 16: 4}
 

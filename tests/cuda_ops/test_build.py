@@ -264,7 +264,7 @@ def test_unknown_number_types_and_filters_are_errors_not_crashes(host_library):
     ],
 )
 def test_the_cache_is_the_one_of_the_library(environ):
-    from stylegan_swap.cache import cache_folder as weights_cache
+    from stylegan_swap.files.cache import cache_folder as weights_cache
 
     assert cache_folder(environ) == weights_cache(environ, "linux") / "ops"
 

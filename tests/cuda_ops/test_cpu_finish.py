@@ -18,7 +18,7 @@ from cuda_ops.cpu_finish import cpu_kernels_serve, finish, separable
 from cuda_ops.cpu_to_rgb import cpu_to_rgb
 from cuda_ops.toolchain import BuildError
 from cuda_ops.winograd import winograd_conv2d, winograd_weight
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 LAST = torch.channels_last
 WORTH = cpu_finish._WORTH

@@ -10,8 +10,8 @@ from cuda_ops import cpu_library, setup_filter
 from cuda_ops.cpu_finish import separable
 from cuda_ops.cpu_to_rgb import cpu_to_rgb
 from cuda_ops.toolchain import BuildError
-from stylegan_swap.models import styled_conv
-from stylegan_swap.models.styled_conv import ToRGB
+from stylegan_swap.nn.stylegan2 import styled_conv
+from stylegan_swap.nn.stylegan2.styled_conv import ToRGB
 
 LAST = torch.channels_last
 FILTER = setup_filter([1, 3, 3, 1], gain=4, separable=False)

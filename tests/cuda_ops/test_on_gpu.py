@@ -14,7 +14,7 @@ from cuda_ops.fused_fir import fused_fir
 from cuda_ops.fused_mask_blend import mask_blend
 from cuda_ops.fused_to_rgb import fused_to_rgb
 from stylegan_swap.losses.path_length import path_lengths
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 pytestmark = pytest.mark.gpu
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)

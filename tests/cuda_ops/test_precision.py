@@ -6,7 +6,7 @@ import torch
 
 from cuda_ops import ModulatedConv2d
 from cuda_ops.precision import as_given
-from stylegan_swap.models.styled_conv import ToRGB
+from stylegan_swap.nn.stylegan2.styled_conv import ToRGB
 
 
 def test_operations_keep_their_dtypes():

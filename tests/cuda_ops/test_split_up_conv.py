@@ -11,7 +11,7 @@ from cuda_ops.cpu_finish import finish
 from cuda_ops.split_up_conv import split_conv_transpose2d, split_serves, split_weight
 from cuda_ops.styled_conv2d import fused_styled_conv2d
 from cuda_ops.upfirdn2d import setup_filter
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 LAST = torch.channels_last
 TAPS = [0.25, 0.75, 0.75, 0.25]

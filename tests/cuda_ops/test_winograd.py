@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from cuda_ops import ModulatedConv2d, cpu_library
 from cuda_ops.cpu_finish import finish
 from cuda_ops.winograd import winograd_conv2d, winograd_serves, winograd_weight
-from stylegan_swap.models import styled_conv
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.nn.stylegan2 import styled_conv
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 LAST = torch.channels_last
 

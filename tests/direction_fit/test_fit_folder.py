@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 
 from inversion import Latents
-from stylegan_swap.direction_fit import from_folder
-from stylegan_swap.direction_fit.from_folder import fit_folder
-from stylegan_swap.direction_fit.labels import MEASURED, manifest_labels, measure_face
+from stylegan_swap.editing.fitting import from_folder
+from stylegan_swap.editing.fitting.from_folder import fit_folder
+from stylegan_swap.editing.fitting.labels import MEASURED, manifest_labels, measure_face
 from stylegan_swap.errors import ImageReadError, UnsupportedOptionError
-from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.geometry.landmark_warp import warp_to_landmarks
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.models.landmark_warp import warp_to_landmarks
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 SIDE = 256
 LOWERED = [*range(5, 12), *range(55, 60), 65, 66, 67]

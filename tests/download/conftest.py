@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from download_server import entry, network, running
 
-from stylegan_swap.cache import cached_path
-from stylegan_swap.download import download_published
 from stylegan_swap.errors import DownloadError
+from stylegan_swap.weights.cache import cached_path
+from stylegan_swap.weights.download import download_published
 
 
 @pytest.fixture(autouse=True)

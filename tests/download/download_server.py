@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from stylegan_swap.download.job import Network
-from stylegan_swap.known_weights import PublishedWeights
+from stylegan_swap.weights.download.job import Network
+from stylegan_swap.weights.registry import PublishedWeights
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 DATA = bytes(range(256)) * 12_000

@@ -12,12 +12,14 @@ import time
 import pytest
 from download_server import DATA, PART, SHA, entry, file, left, network, page, status
 
-from stylegan_swap import cli, download, weights
-from stylegan_swap.cache import cached_path, record_path
-from stylegan_swap.download import download_published
-from stylegan_swap.download.job import Network
-from stylegan_swap.download.transfer import open_session
+from stylegan_swap.cli import main as cli
 from stylegan_swap.errors import CheckpointError, DownloadError
+from stylegan_swap.weights import download
+from stylegan_swap.weights import store as weights
+from stylegan_swap.weights.cache import cached_path, record_path
+from stylegan_swap.weights.download import download_published
+from stylegan_swap.weights.download.job import Network
+from stylegan_swap.weights.download.transfer import open_session
 
 # Of an answer that breaks off, whole blocks of 64 KiB are kept.
 BROKEN = 16 * 65_536

@@ -11,9 +11,9 @@ import sys
 import pytest
 from download_server import DATA, PART, SHA, entry, file, left
 
-from stylegan_swap import download
-from stylegan_swap.cache import cached_path, record_path, recorded_sha256
 from stylegan_swap.errors import DownloadError
+from stylegan_swap.weights import download
+from stylegan_swap.weights.cache import cached_path, record_path, recorded_sha256
 
 # ---- the file is not the one
 

@@ -7,11 +7,11 @@ import pytest
 import requests
 from download_server import DATA, entry, file, network, page, status
 
-from stylegan_swap.cache import cached_path
-from stylegan_swap.download import download_published
-from stylegan_swap.download.drive import list_folder
-from stylegan_swap.download.job import Job
 from stylegan_swap.errors import DownloadError
+from stylegan_swap.weights.cache import cached_path
+from stylegan_swap.weights.download import download_published
+from stylegan_swap.weights.download.drive import list_folder
+from stylegan_swap.weights.download.job import Job
 
 ID = "1bMTNWkh5LArlaWSc_wa8VKyq2V42T2z0"
 WARNING = (

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from download_server import DATA, PART, entry, file, network
 
-from stylegan_swap.cache import cached_path
-from stylegan_swap.download import download_published
-from stylegan_swap.lock import exclusive
+from stylegan_swap.files.lock import exclusive
+from stylegan_swap.weights.cache import cached_path
+from stylegan_swap.weights.download import download_published
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """

@@ -8,7 +8,7 @@ import torch
 from inversion import Latents
 from stylegan_swap.editing import Direction, conditioned, coordinate, edit, interpolate, mix, place
 from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 L, D = 6, 4
 

@@ -23,7 +23,7 @@ from stylegan_swap.editing import (
 )
 from stylegan_swap.editing.direction_file import check_network
 from stylegan_swap.errors import CheckpointError, ImageWriteError
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 D = 8
 

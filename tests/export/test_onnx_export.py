@@ -18,13 +18,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from stylegan_swap.api import Swapper
-from stylegan_swap.cli import app
+from stylegan_swap.cli.main import app
 from stylegan_swap.errors import ExportError, UnsupportedOptionError
 from stylegan_swap.export import INPUTS, OUTPUTS, SwapGraph, export_onnx, feed_of, onnx_file
 from stylegan_swap.export.linear_solve import gauss_jordan
-from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.weights import registered_weights
+from stylegan_swap.weights.store import registered_weights
 
 pytestmark = pytest.mark.slow
 
@@ -190,7 +190,7 @@ def test_what_stands_in_the_way_is_told_in_one_line(file, tmp_path, tiny_checkpo
 
 def foreign_weights(folder: Path) -> Path:
     """A generator alone, as ``convert`` writes it."""
-    from stylegan_swap.models.generator import Generator
+    from stylegan_swap.nn.stylegan2.generator import Generator
 
     torch.save({"g_ema": Generator(8, 4, 2, channels={4: 3, 8: 2}).state_dict()}, folder / "stylegan2.pt")
     return folder / "stylegan2.pt"

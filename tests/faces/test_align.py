@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.transform import SimilarityTransform
 
-from stylegan_swap.faces.align import Alignment, ffhq_alignment, ffhq_side, laid_onto, resample
+from stylegan_swap.faces.geometry.align import Alignment, ffhq_alignment, ffhq_side, laid_onto, resample
 
 
 def drawing(seed: int = 0) -> np.ndarray:

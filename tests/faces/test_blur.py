@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from stylegan_swap.faces.blur import blurred
+from stylegan_swap.faces.pixels.blur import blurred
 
 
 @pytest.fixture(scope="module")

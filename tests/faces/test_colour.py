@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.colour import colourfulness, from_lab, match_colour, to_lab
-from stylegan_swap.faces.mask import soft_mask
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.masks.mask import soft_mask
+from stylegan_swap.faces.pixels.colour import colourfulness, from_lab, match_colour, to_lab
 
 
 @pytest.fixture(scope="module")

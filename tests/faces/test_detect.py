@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from stylegan_swap.errors import FaceSelectionError, FaceTooSmallError, NoFaceError
-from stylegan_swap.faces import detect
-from stylegan_swap.faces.detect import Face, detect_faces, face_at, largest_face, require_size
-from stylegan_swap.faces.landmarks import roll_of
+from stylegan_swap.faces.detection import detect
+from stylegan_swap.faces.detection.detect import Face, detect_faces, face_at, largest_face, require_size
+from stylegan_swap.faces.detection.landmarks import roll_of
 
 RUNGS = [rung.name for rung in detect._LADDER]
 

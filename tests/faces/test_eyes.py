@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.colour import LUMA
-from stylegan_swap.faces.eyes import SHARE, with_eyes_of
-from stylegan_swap.faces.mask import eye_masks
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.masks.mask import eye_masks
+from stylegan_swap.faces.pixels.colour import LUMA
+from stylegan_swap.faces.pixels.eyes import SHARE, with_eyes_of
 
 SIDE, UNIT = 256, 2.0
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from stylegan_swap.faces.align import ffhq_alignment, laid_onto
-from stylegan_swap.faces.detect import Face
-from stylegan_swap.faces.face_shape import FURTHEST, shaped_landmarks
-from stylegan_swap.faces.head_pose import CAMERA_DISTANCE, MEAN_FACE
-from stylegan_swap.faces.landmarks import LEFT_EYE, MIRRORED, NOSE, RIGHT_EYE, mouth_opening
+from stylegan_swap.faces.detection.detect import Face
+from stylegan_swap.faces.detection.landmarks import LEFT_EYE, MIRRORED, NOSE, RIGHT_EYE, mouth_opening
+from stylegan_swap.faces.geometry.align import ffhq_alignment, laid_onto
+from stylegan_swap.faces.geometry.face_shape import FURTHEST, shaped_landmarks
+from stylegan_swap.faces.geometry.head_pose import CAMERA_DISTANCE, MEAN_FACE
 from stylegan_swap.metrics.expression import eye_opening
 
 

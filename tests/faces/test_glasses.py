@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.glasses import BRIDGE_EDGE, bridge_edge, frame_mask, wears_glasses
-from stylegan_swap.faces.mask import eye_masks
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.masks.glasses import BRIDGE_EDGE, bridge_edge, frame_mask, wears_glasses
+from stylegan_swap.faces.masks.mask import eye_masks
 
 
 def aligned(request, who, size=256):

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from stylegan_swap.errors import MissingDependencyError
-from stylegan_swap.faces import landmarks
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.detect import detect_faces
-from stylegan_swap.faces.landmarks import (
+from stylegan_swap.faces.detection import landmarks
+from stylegan_swap.faces.detection.detect import detect_faces
+from stylegan_swap.faces.detection.landmarks import (
     DlibLandmarks,
     FaceAlignmentLandmarks,
     dlib_model_file,
@@ -22,6 +21,7 @@ from stylegan_swap.faces.landmarks import (
     mouth_opening,
     roll_of,
 )
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 
 # ---- dlib
 

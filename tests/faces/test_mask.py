@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.mask import (
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.masks.mask import (
     eye_masks,
     feathered,
     fill_polygon,

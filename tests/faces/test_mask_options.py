@@ -10,10 +10,10 @@ import pytest
 
 from stylegan_swap import MaskOptions, Swapper
 from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.landmarks import LEFT_EYE, NOSE, OUTER_LIPS, RIGHT_EYE
-from stylegan_swap.faces.mask import fill_polygon, hull_mask, hull_points
-from stylegan_swap.faces.mask_options import REGIONS, kept_mask, paste_mask
+from stylegan_swap.faces.detection.landmarks import LEFT_EYE, NOSE, OUTER_LIPS, RIGHT_EYE
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.masks.mask import fill_polygon, hull_mask, hull_points
+from stylegan_swap.faces.masks.mask_options import REGIONS, kept_mask, paste_mask
 
 SIZE = 256
 

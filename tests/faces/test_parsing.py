@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylegan_swap.faces.parsing import (
+from stylegan_swap.faces.masks.parsing import (
     FACE,
     LABELS,
     REGIONS,

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.align import Alignment, ffhq_alignment
-from stylegan_swap.faces.mask import soft_mask
+from stylegan_swap.faces.geometry.align import Alignment, ffhq_alignment
+from stylegan_swap.faces.masks.mask import soft_mask
 from stylegan_swap.faces.paste import paste_back
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.interpolate import RBFInterpolator
 
-from stylegan_swap.faces.detect import Face, detect_faces, largest_face
-from stylegan_swap.faces.face_shape import shaped_landmarks
-from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
-from stylegan_swap.faces.reshape import _SMOOTHNESS, _spline, reshaped
-from stylegan_swap.methods.shaped_attribute import with_features_of
+from stylegan_swap.faces.detection.detect import Face, detect_faces, largest_face
+from stylegan_swap.faces.detection.landmarks import LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.geometry.face_shape import shaped_landmarks
+from stylegan_swap.faces.geometry.reshape import _SMOOTHNESS, _spline, reshaped
+from stylegan_swap.methods.default.shaped_attribute import with_features_of
 
 
 def moved(points: np.ndarray, rows: slice, by: tuple[float, float]) -> np.ndarray:

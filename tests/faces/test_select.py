@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from stylegan_swap.errors import FaceSelectionError, FaceTooSmallError, NoFaceError
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.select import select_faces
+from stylegan_swap.faces.detection.select import select_faces
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.images import Photo
-from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.images.photo import Photo
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stylegan_swap.faces.soft_erosion import erosion_kernel, soft_erosion
+from stylegan_swap.faces.masks.soft_erosion import erosion_kernel, soft_erosion
 
 
 @golden.mark

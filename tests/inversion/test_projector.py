@@ -18,7 +18,7 @@ from inversion import (
 )
 from inversion.pivotal import nearby
 from inversion.projection_terms import noise_regularize
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 SIDE, WIDTH, ROWS = 16, 16, 6
 

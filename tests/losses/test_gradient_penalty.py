@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from stylegan_swap.losses.gradient_penalty import lazy_adam, r1_penalty
-from stylegan_swap.models.discriminator import Discriminator
+from stylegan_swap.nn.stylegan2.discriminator import Discriminator
 
 
 def test_a_linear_discriminator():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stylegan_swap.losses.path_length import PathLength, path_lengths
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 
 def linear_images(wplus, factors):

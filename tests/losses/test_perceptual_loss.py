@@ -8,8 +8,8 @@ from stylegan_swap.errors import MissingDependencyError
 from stylegan_swap.losses import perceptual
 from stylegan_swap.losses.features import feature_loss
 from stylegan_swap.losses.perceptual import PerceptualLoss
-from stylegan_swap.models.dlib_resnet import DlibResNet
-from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
+from stylegan_swap.nn.recognisers.dlib_resnet import DlibResNet
 
 
 @pytest.fixture(scope="module")

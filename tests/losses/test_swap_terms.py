@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stylegan_swap.faces.head_pose import MEAN_FACE
+from stylegan_swap.faces.geometry.head_pose import MEAN_FACE
 from stylegan_swap.losses.colour import brightness_loss, hue_loss
 from stylegan_swap.losses.expression import expression_features, expression_loss
 from stylegan_swap.losses.features import feature_loss
@@ -17,7 +17,7 @@ from stylegan_swap.losses.mask import mask_loss
 from stylegan_swap.losses.pixel import pixel_loss, pixel_weights
 from stylegan_swap.metrics.expression import SPREAD as MEASURED_SPREAD
 from stylegan_swap.metrics.expression import expression_features as measured_features
-from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 
 
 def face_points(size: int = 128) -> torch.Tensor:

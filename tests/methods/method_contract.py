@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.methods.protocol import AlignedSwap, Method
-from stylegan_swap.registry import build_method, list_methods, method_entry
+from stylegan_swap.methods.base.protocol import AlignedSwap, Method
+from stylegan_swap.methods.registry import build_method, list_methods, method_entry
 
 
 @functools.lru_cache

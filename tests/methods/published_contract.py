@@ -8,11 +8,11 @@ from method_contract import MethodContract
 
 from inversion import Latents
 from stylegan_swap import Swapper, swap
+from stylegan_swap.editing.invert import invert_face, redraw
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
-from stylegan_swap.invert import invert_face, redraw
-from stylegan_swap.models.identity import DlibIdentity
-from stylegan_swap.registry import build_method, method_of
-from stylegan_swap.weights import save_weights
+from stylegan_swap.methods.registry import build_method, method_of
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
+from stylegan_swap.weights.store import save_weights
 
 
 def lively(network: torch.nn.Module, *encoders: torch.nn.Module) -> torch.nn.Module:

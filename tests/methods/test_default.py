@@ -12,10 +12,10 @@ from method_contract import MethodContract
 
 from inversion import Latents
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.faces.face_shape import shaped_landmarks
-from stylegan_swap.methods.default import DefaultMethod
-from stylegan_swap.models.network import NetworkConfig, SwapNetwork
-from stylegan_swap.registry import build_method
+from stylegan_swap.faces.geometry.face_shape import shaped_landmarks
+from stylegan_swap.methods.default.method import DefaultMethod
+from stylegan_swap.methods.default.network import NetworkConfig, SwapNetwork
+from stylegan_swap.methods.registry import build_method
 
 
 class TestDefault(MethodContract):
@@ -168,7 +168,7 @@ def test_weights_that_do_not_fit_are_named(tiny_checkpoint, tmp_path, change, me
         """Hopper's glasses are left out of the mask; with nobody's glasses seen the mask is whole."""
         faces, points = pair
         worn = method.swap_aligned(method.prepare(faces, points), faces, points).mask
-        monkeypatch.setattr("stylegan_swap.methods.default.wears_glasses", lambda *_: False)
+        monkeypatch.setattr("stylegan_swap.methods.default.method.wears_glasses", lambda *_: False)
         whole = method.swap_aligned(method.prepare(faces, points), faces, points).mask
         less = (whole - worn).amax((1, 2, 3)) / whole.amax((1, 2, 3))
         assert sorted(less > 0.5) == [False, True]

@@ -9,8 +9,8 @@ import torch
 from published_contract import PublishedContract, lively, saved
 
 from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.methods.fslsd import FSLSDMethod, dilated
-from stylegan_swap.models.fslsd import FSLSDConfig, FSLSDNetwork
+from stylegan_swap.methods.fslsd.method import FSLSDMethod, dilated
+from stylegan_swap.methods.fslsd.network import FSLSDConfig, FSLSDNetwork
 
 TRUNK = {"trunk_width": 16, "trunk_units": (1, 1, 1, 1)}
 TINY = FSLSDConfig(64, 32, 2, 16, identity_rows=7, points=68, **TRUNK)

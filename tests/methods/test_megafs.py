@@ -7,8 +7,8 @@ import torch
 from published_contract import PublishedContract, lively, saved
 
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.methods.megafs import MegaFSMethod, stretched
-from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
+from stylegan_swap.methods.megafs.method import MegaFSMethod, stretched
+from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
 
 TINY = MegaFSConfig(64, 32, 2, 16, split=(3, 3, 4), blocks=(1, 1, 1, 1, 1), planes=(4, 4, 8, 8, 8))
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from published_contract import PublishedContract, lively, saved
 
-from stylegan_swap.faces.parsing import LABELS
-from stylegan_swap.methods.rafswap import RAFSwapMethod
-from stylegan_swap.models.rafswap import RAFSwapConfig, RAFSwapNetwork
+from stylegan_swap.faces.masks.parsing import LABELS
+from stylegan_swap.methods.rafswap.method import RAFSwapMethod
+from stylegan_swap.methods.rafswap.network import RAFSwapConfig, RAFSwapNetwork
 
 TINY = RAFSwapConfig(64, 32, 2, 16, trunk_width=16, trunk_units=(1, 1, 1, 1))
 

@@ -8,9 +8,9 @@ import sys
 import pytest
 import torch
 
-from stylegan_swap import registry
 from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.registry import build_method, list_methods, method_entry, register_method
+from stylegan_swap.methods import registry
+from stylegan_swap.methods.registry import build_method, list_methods, method_entry, register_method
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def test_the_listing():
 
 def test_listing_imports_no_method():
     code = (
-        "import sys; from stylegan_swap.registry import list_methods; list_methods();"
+        "import sys; from stylegan_swap.methods.registry import list_methods; list_methods();"
         "print([m for m in sys.modules if m.startswith('stylegan_swap.methods') or m == 'torch'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from method_contract import MethodContract
 
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.glasses import frame_mask
-from stylegan_swap.faces.landmarks import MIRRORED, landmarks_of_crop, mouth_opening
-from stylegan_swap.faces.mask import hull_mask, inner_mouth_mask
+from stylegan_swap.faces.detection.landmarks import MIRRORED, landmarks_of_crop, mouth_opening
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.masks.glasses import frame_mask
+from stylegan_swap.faces.masks.mask import hull_mask, inner_mouth_mask
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.methods import warp
-from stylegan_swap.methods.warp import AlignedFace, WarpMethod, warp_face, warp_swap
-from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.methods.warp import method as warp
+from stylegan_swap.methods.warp.method import AlignedFace, WarpMethod, warp_face, warp_swap
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 
 VAL_PAIRS = Path(__file__).parents[2] / "benchmarks" / "val_pairs.csv"
 
@@ -265,8 +265,8 @@ def test_the_person_comes_nearer(collins, grace, distance):
 @pytest.mark.slow
 def test_validation_pairs(faces_folder, distance):
     from stylegan_swap.api import Swapper
-    from stylegan_swap.faces.detect import detect_faces, largest_face
-    from stylegan_swap.images import read_photo
+    from stylegan_swap.faces.detection.detect import detect_faces, largest_face
+    from stylegan_swap.images.photo import read_photo
 
     with open(VAL_PAIRS, newline="") as file:
         pairs = list(csv.DictReader(file))[:12]

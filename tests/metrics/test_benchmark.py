@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from stylegan_swap.cli import app
+from stylegan_swap.cli.main import app
 from stylegan_swap.errors import ImageReadError, ImageWriteError
-from stylegan_swap.metrics import benchmark
-from stylegan_swap.metrics.benchmark import (
+from stylegan_swap.evaluation import benchmark
+from stylegan_swap.evaluation.benchmark import (
     ROWS,
     Settings,
     columns_of,
@@ -22,9 +22,9 @@ from stylegan_swap.metrics.benchmark import (
     run_method,
     start_run,
 )
-from stylegan_swap.metrics.pairs import cross_pairs, faceforensics_pairs, people_of, read_pairs
+from stylegan_swap.evaluation.pairs import cross_pairs, faceforensics_pairs, people_of, read_pairs
+from stylegan_swap.evaluation.summary import summarise
 from stylegan_swap.metrics.sample import look
-from stylegan_swap.metrics.summary import summarise
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_swap.faces.head_pose import head_pose
+from stylegan_swap.faces.geometry.head_pose import head_pose
 from stylegan_swap.metrics.expression import ExpressionMeasure
 from stylegan_swap.metrics.gaze import GazeMeasure
 from stylegan_swap.metrics.identity import DlibRecogniser, IdentityMeasure

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from corrupted import blurred, corrupted, noisy, untouched
 
-from stylegan_swap.faces.colour import from_lab, to_lab
+from stylegan_swap.faces.pixels.colour import from_lab, to_lab
 from stylegan_swap.metrics.colour import ChromaMatch, chroma_statistics, skin_pixels
 
 SHIFT, SPREAD = (column.name for column in ChromaMatch.columns)

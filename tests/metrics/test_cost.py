@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from stylegan_swap.metrics.cost import (
+from stylegan_swap.evaluation.cost import (
     cost_of_method,
     count_parameters,
     measure_cost,
     modules_of,
     peak_memory,
 )
-from stylegan_swap.registry import build_method
+from stylegan_swap.methods.registry import build_method
 
 
 def test_a_convolution_is_counted_by_hand():
@@ -74,7 +74,7 @@ def test_shared_tensors_count_once():
 
 
 def test_a_method_on_a_pair(astronaut, astronaut_face, hopper, hopper_face):
-    from stylegan_swap.faces.align import ffhq_alignment
+    from stylegan_swap.faces.geometry.align import ffhq_alignment
     from stylegan_swap.faces.tensors import from_pixels
 
     crops = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.head_pose import MEAN_FACE
-from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.detection.landmarks import LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.geometry.head_pose import MEAN_FACE
 from stylegan_swap.metrics.expression import (
     FEATURES,
     SPREAD,

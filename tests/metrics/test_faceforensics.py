@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from stylegan_swap.errors import ImageReadError, ImageWriteError
-from stylegan_swap.metrics.faceforensics import (
+from stylegan_swap.evaluation.faceforensics import (
     FaceForensics,
     evenly_spaced,
     extracted,
@@ -193,7 +193,7 @@ def test_bad_videos(dataset, tmp_path):
 
 def test_a_container_that_claims_too_much(dataset, tmp_path, monkeypatch):
     """The frames are then spread over those that can be decoded."""
-    from stylegan_swap.metrics import faceforensics
+    from stylegan_swap.evaluation import faceforensics
 
     monkeypatch.setattr(faceforensics, "_claimed_length", lambda video: 60)
     short = dataset / "original_sequences/youtube/c23/videos/003.mp4"

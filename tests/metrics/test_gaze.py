@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.align import resample
-from stylegan_swap.faces.head_pose import MEAN_FACE
+from stylegan_swap.faces.geometry.align import resample
+from stylegan_swap.faces.geometry.head_pose import MEAN_FACE
 from stylegan_swap.metrics.gaze import WORST, GazeMeasure, iris_centre
 from stylegan_swap.metrics.sample import Sample, View, measured
 

@@ -19,8 +19,8 @@ from stylegan_swap.metrics.identity import (
     relative,
 )
 from stylegan_swap.metrics.sample import Sample, View, measured
-from stylegan_swap.models.dlib_resnet import find_dlib_weights
-from stylegan_swap.models.identity import ArcFaceIdentity
+from stylegan_swap.nn.recognisers.arcface_irse import ArcFaceIdentity
+from stylegan_swap.nn.recognisers.dlib_resnet import find_dlib_weights
 
 
 @pytest.fixture(scope="module")

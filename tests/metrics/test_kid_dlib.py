@@ -9,7 +9,7 @@ import torch
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.metrics.kid import dlib_features, kid_dlib
 from stylegan_swap.metrics.sample import look
-from stylegan_swap.models.identity import DlibIdentity
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 
 
 def normal(count: int, seed: int, shift: float = 0.0) -> torch.Tensor:

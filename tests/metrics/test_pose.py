@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from stylegan_swap.faces.head_pose import MEAN_FACE, Pose, head_pose
-from stylegan_swap.faces.landmarks import roll_of
+from stylegan_swap.faces.detection.landmarks import roll_of
+from stylegan_swap.faces.geometry.head_pose import MEAN_FACE, Pose, head_pose
 from stylegan_swap.metrics.pose import PoseMeasure, frontal_bias, geodesic
 from stylegan_swap.metrics.sample import Sample, View, look, measured
 

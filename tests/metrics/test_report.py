@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from stylegan_swap.errors import ImageWriteError
-from stylegan_swap.metrics.report import ranked, write_report
+from stylegan_swap.evaluation.report import ranked, write_report
 
 EVIL = '<script>alert("x")</script> & $a$'
 COLUMNS = {

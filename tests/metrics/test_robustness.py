@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE, roll_of
+from stylegan_swap.faces.detection.landmarks import LEFT_EYE, RIGHT_EYE, roll_of
 from stylegan_swap.metrics.identity import DlibRecogniser
 from stylegan_swap.metrics.robustness import (
     CHANGES,

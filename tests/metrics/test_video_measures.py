@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.landmarks import LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.detection.landmarks import LEFT_EYE, RIGHT_EYE
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.metrics.sample import View
 from stylegan_swap.metrics.video import (
     COLUMNS,

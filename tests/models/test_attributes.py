@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylegan_swap.models.attributes import AttributeEncoder, mask_pyramid
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.models.landmark_maps import landmark_maps
+from stylegan_swap.methods.default.attributes import AttributeEncoder, mask_pyramid
+from stylegan_swap.nn.blocks.landmark_maps import landmark_maps
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 SIZE = 128
 CHANNELS = {4: 8, 8: 8, 16: 8, 32: 8, 64: 6, 128: 4}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylegan_swap.models.detail import LIGHT, DetailPhoto, IdentityDetail, relit
-from stylegan_swap.models.identity import DlibIdentity
-from stylegan_swap.models.network import NetworkConfig, SwapNetwork
+from stylegan_swap.methods.default.detail import LIGHT, DetailPhoto, IdentityDetail, relit
+from stylegan_swap.methods.default.network import NetworkConfig, SwapNetwork
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 
 SIZE = 64
 CHANNELS = {4: 8, 8: 8, 16: 8, 32: 8, 64: 4}

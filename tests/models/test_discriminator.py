@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stylegan_swap.models.discriminator import Discriminator, minibatch_std
+from stylegan_swap.nn.stylegan2.discriminator import Discriminator, minibatch_std
 
 CHANNELS = {4: 8, 8: 8, 16: 6}
 

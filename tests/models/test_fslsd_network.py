@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stylegan_swap.models.fslsd import FSLSDConfig, FSLSDNetwork
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.models.swapper import CodeSwapper
+from stylegan_swap.methods.fslsd.network import FSLSDConfig, FSLSDNetwork
+from stylegan_swap.nn.blocks.code_swapper import CodeSwapper
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 TINY = {"size": 64, "style_dim": 32, "n_mlp": 2, "max_channels": 8, "identity_rows": 7, "points": 3}
 TINY |= {"trunk_width": 16, "trunk_units": (1, 1, 1, 1)}

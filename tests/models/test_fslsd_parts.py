@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inversion import LandmarkEncoder
-from stylegan_swap.models.blend_decoder import BlendDecoder, mask_chain
-from stylegan_swap.models.discriminator import Discriminator
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.models.point_maps import point_maps
-from stylegan_swap.models.target_encoder import TargetEncoder
+from stylegan_swap.methods.fslsd.blend_decoder import BlendDecoder, mask_chain
+from stylegan_swap.methods.fslsd.landmark_encoder import LandmarkEncoder
+from stylegan_swap.methods.fslsd.point_maps import point_maps
+from stylegan_swap.methods.fslsd.target_encoder import TargetEncoder
+from stylegan_swap.nn.stylegan2.discriminator import Discriminator
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 SIZES = [256, pytest.param(1024, marks=pytest.mark.slow)]
 CHANNELS = {8: 6, 16: 5, 32: 4}

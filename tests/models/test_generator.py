@@ -4,7 +4,7 @@ import golden
 import pytest
 import torch
 
-from stylegan_swap.models.generator import Generator, channels_for
+from stylegan_swap.nn.stylegan2.generator import Generator, channels_for
 
 CHANNELS = {4: 8, 8: 8, 16: 6, 32: 4}
 

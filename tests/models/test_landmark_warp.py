@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan_swap.models.landmark_warp import warp_to_landmarks
+from stylegan_swap.faces.geometry.landmark_warp import warp_to_landmarks
 
 SIZE = 128
 

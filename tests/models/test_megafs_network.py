@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from inversion import Latents
-from stylegan_swap.methods.megafs import stretched
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.models.megafs import MegaFSConfig, MegaFSNetwork
+from stylegan_swap.methods.megafs.method import stretched
+from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 TINY = {"size": 64, "style_dim": 32, "n_mlp": 2, "max_channels": 16, "split": (3, 3, 4)}
 TINY |= {"blocks": (1, 1, 1, 1, 1), "planes": (4, 4, 8, 8, 8)}

@@ -11,8 +11,7 @@ import torch
 
 from inversion import Latents
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.identity import DlibIdentity
-from stylegan_swap.models.network import (
+from stylegan_swap.methods.default.network import (
     NETWORK_PRESETS,
     IdentityCodes,
     NetworkConfig,
@@ -20,6 +19,7 @@ from stylegan_swap.models.network import (
     parameter_count,
     stored_bytes,
 )
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 
 TINY = NetworkConfig.preset("tiny")
 

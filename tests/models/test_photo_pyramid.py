@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stylegan_swap.models.discriminator import Discriminator
-from stylegan_swap.models.network import NetworkConfig, SwapNetwork
-from stylegan_swap.models.photo_pyramid import pyramid_sides
+from stylegan_swap.methods.default.network import NetworkConfig, SwapNetwork
+from stylegan_swap.methods.default.start import start_from
+from stylegan_swap.nn.blocks.photo_pyramid import pyramid_sides
+from stylegan_swap.nn.stylegan2.discriminator import Discriminator
 from stylegan_swap.training.start_weights import StartWeights
-from stylegan_swap.training.swap_start import start_from
 
 SMALL = NetworkConfig(
     size=128, style_dim=32, n_mlp=1, base_channels=16, min_channels=8, encoder_size=64, encoder_width=8,

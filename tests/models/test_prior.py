@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylegan_swap.models.prior import CodePrior
+from stylegan_swap.nn.stylegan2.prior import CodePrior
 
 
 def codes(n: int = 500) -> torch.Tensor:

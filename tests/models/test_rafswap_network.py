@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inversion import RegionEncoder
-from inversion.region_tokens import RegionProjector, RegionTokenizer, TransformerBlock
-from stylegan_swap.models.discriminator import Discriminator
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.models.mask_predictor import MaskPredictor
-from stylegan_swap.models.rafswap import RAFSwapConfig, RAFSwapNetwork
+from stylegan_swap.methods.rafswap.encoder import RegionEncoder
+from stylegan_swap.methods.rafswap.mask_predictor import MaskPredictor
+from stylegan_swap.methods.rafswap.network import RAFSwapConfig, RAFSwapNetwork
+from stylegan_swap.methods.rafswap.region_tokens import RegionProjector, RegionTokenizer, TransformerBlock
+from stylegan_swap.nn.stylegan2.discriminator import Discriminator
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 TINY = RAFSwapConfig(64, 32, 2, 16, trunk_width=16, trunk_units=(1, 1, 1, 1))
 

@@ -6,8 +6,8 @@ import golden
 import pytest
 import torch
 
-from stylegan_swap.models.cells import EmbeddingCells, RowAffineEdit, TransferCell
-from stylegan_swap.models.swapper import PRESETS, CodeSwapper
+from stylegan_swap.nn.blocks.cells import EmbeddingCells, RowAffineEdit, TransferCell
+from stylegan_swap.nn.blocks.code_swapper import PRESETS, CodeSwapper
 
 D = 16
 

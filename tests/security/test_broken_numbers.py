@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from inversion import Inversion, Latents
-from stylegan_swap import Swapper, cli
-from stylegan_swap.codes import save_codes
+from stylegan_swap import Swapper
+from stylegan_swap.cli import main as cli
+from stylegan_swap.editing.codes import save_codes
 from stylegan_swap.errors import NonFiniteError
 
 BROKEN = (float("nan"), float("inf"))

@@ -60,8 +60,8 @@ def test_every_writer(tmp_path, name, before):
 
 def test_a_table_drops_the_row_that_was_cut(tmp_path):
     from stylegan_swap.batch.journal import Journal
-    from stylegan_swap.metrics.benchmark import _appending, read_rows
-    from stylegan_swap.training.history import History
+    from stylegan_swap.evaluation.benchmark import _appending, read_rows
+    from stylegan_swap.training.loop.history import History
 
     journal = Journal(tmp_path)
     journal.write([{"output": "0.png", "error": "a"}])
@@ -145,7 +145,9 @@ def test_a_batch(tmp_path, hopper_path, astronaut_path):
 def test_dev_full_is_an_unusable_output():
     """A device is refused before the work: it would be replaced by a file."""
     from stylegan_swap.errors import ImageWriteError
-    from stylegan_swap.images import check_writable
+    from stylegan_swap.provenance.photo_file import (
+        check_writable,
+    )
 
     with pytest.raises(ImageWriteError):
         check_writable("/dev/full", overwrite=True)

@@ -11,9 +11,9 @@ from video_clips import decoded, panned, write_clip
 
 from stylegan_swap import Swapper, swap_video
 from stylegan_swap.batch import Job, read_jobs, run, run_batch
-from stylegan_swap.codes import load_codes, save_codes
+from stylegan_swap.editing.codes import load_codes, save_codes
 from stylegan_swap.errors import StyleganSwapError
-from stylegan_swap.images import read_photo
+from stylegan_swap.images.photo import read_photo
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="other rules for names")
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan_swap import Swapper, cli
+from stylegan_swap import Swapper
+from stylegan_swap.cli import main as cli
 from stylegan_swap.errors import FallbackWarning, NotEnoughMemoryError
-from stylegan_swap.methods import less_memory
-from stylegan_swap.models.generator import Generator
+from stylegan_swap.methods.base import memory as less_memory
+from stylegan_swap.nn.stylegan2.generator import Generator
 
 GPU_WORDS = "CUDA out of memory. Tried to allocate 2.00 GiB"
 CPU_WORDS = "[enforce fail at alloc_cpu.cpp:114] . DefaultCPUAllocator: can't allocate memory"
@@ -32,7 +33,7 @@ def faces():
 
 @pytest.fixture
 def points(tiny, astronaut_face):
-    from stylegan_swap.faces.align import ffhq_alignment
+    from stylegan_swap.faces.geometry.align import ffhq_alignment
 
     one = ffhq_alignment(astronaut_face.landmarks, 64).to_crop(astronaut_face.landmarks)
     return torch.from_numpy(np.stack([one] * 4))

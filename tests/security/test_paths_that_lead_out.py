@@ -13,12 +13,12 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from stylegan_swap.batch import Job, run, run_batch
-from stylegan_swap.contained import contained
 from stylegan_swap.errors import BatchError, ImageReadError
-from stylegan_swap.images import read_photo
-from stylegan_swap.metrics.pairs import manifest_of
-from stylegan_swap.training.pack import read_pack
-from stylegan_swap.training.photo_folder import read_folder
+from stylegan_swap.evaluation.pairs import manifest_of
+from stylegan_swap.files.paths import contained
+from stylegan_swap.images.photo import read_photo
+from stylegan_swap.training.data.pack import read_pack
+from stylegan_swap.training.data.photo_folder import read_folder
 
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = [

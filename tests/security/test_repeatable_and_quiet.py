@@ -18,7 +18,9 @@ from PIL import Image
 from video_clips import panned, write_clip
 
 from stylegan_swap import Swapper
-from stylegan_swap.images import CREDIT
+from stylegan_swap.images.credit import (
+    CREDIT,
+)
 
 SWAP = """
 import sys
@@ -189,7 +191,7 @@ def test_a_cache_that_cannot_be_written_is_no_hindrance(tmp_path, small_paths):
     command = ["swap", *small_paths, "-o", tmp_path / "out.png"]
     environment = {key: value for key, value in os.environ.items() if key != "STYLEGAN_SWAP_QUIET"}
     done = subprocess.run(
-        [sys.executable, "-m", "stylegan_swap.cli", *map(str, command)],
+        [sys.executable, "-m", "stylegan_swap.cli.main", *map(str, command)],
         capture_output=True,
         text=True,
         check=False,

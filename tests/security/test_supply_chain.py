@@ -6,8 +6,8 @@ import configparser
 import re
 from pathlib import Path
 
-from stylegan_swap.cache import sha256_of
-from stylegan_swap.weights import published_weights, registered_weights, shipped_folder
+from stylegan_swap.weights.cache import sha256_of
+from stylegan_swap.weights.store import published_weights, registered_weights, shipped_folder
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from stylegan_swap.images import write_photo
+from stylegan_swap.provenance.photo_file import (
+    write_photo,
+)
 
 
 @functools.cache
@@ -32,7 +34,7 @@ def picture(folder: Path, suffix: str = ".png") -> None:
 
 def codes(folder: Path) -> None:
     from inversion import Latents
-    from stylegan_swap.codes import save_codes
+    from stylegan_swap.editing.codes import save_codes
 
     save_codes(folder / "out.safetensors", Latents(_numbers().view(1, 10, 2000)))
 
@@ -46,14 +48,14 @@ def directions(folder: Path) -> None:
 
 
 def weights(folder: Path) -> None:
-    from stylegan_swap.weights import save_weights
+    from stylegan_swap.weights.store import save_weights
 
     save_weights(folder, {"a": _numbers()}, {"size": 64}, dtype="float32")
 
 
 def foreign_weights(folder: Path) -> None:
     """What ``convert --to`` writes, without the network that it takes."""
-    from stylegan_swap.convert import write_foreign
+    from stylegan_swap.methods.base.published_files import write_foreign
 
     entry = type("Entry", (), {"back_files": None, "back": staticmethod(lambda _: {"g_ema": _numbers()})})
     keep = write_foreign.writable_format, write_foreign.load_converted
@@ -66,7 +68,7 @@ def foreign_weights(folder: Path) -> None:
 
 
 def identity(folder: Path) -> None:
-    from stylegan_swap.models.dlib_resnet import save_identity
+    from stylegan_swap.nn.recognisers.dlib_resnet import save_identity
 
     network: Any = _Stage(100, 200)
     save_identity(network, folder / "out.safetensors")
@@ -89,22 +91,22 @@ class _Stage(torch.nn.Linear):
 
 
 def checkpoint(folder: Path) -> None:
-    from stylegan_swap.training.checkpoint import save_checkpoint
+    from stylegan_swap.training.loop.checkpoint import save_checkpoint
 
     stage: Any = _Stage(100, 200)
     save_checkpoint(stage, folder / "out.ckpt", {"stage": "swap"})
 
 
 def portable(folder: Path) -> None:
-    from stylegan_swap.training.portable import portable_save
+    from stylegan_swap.training.loop.portable import portable_save
 
     stage: Any = _Stage(100, 200)
     portable_save(stage, folder / "out.safetensors", "swap")
 
 
 def pack(folder: Path) -> None:
-    from stylegan_swap.training.crops import FaceCrop
-    from stylegan_swap.training.pack import write_pack
+    from stylegan_swap.training.data.crops import FaceCrop
+    from stylegan_swap.training.data.pack import write_pack
 
     points = np.zeros((68, 2), np.float32)
     one = FaceCrop("a", "a", "", "", 96.0, False, 96, points, _noise().tobytes())
@@ -112,7 +114,7 @@ def pack(folder: Path) -> None:
 
 
 def history(folder: Path) -> None:
-    from stylegan_swap.training.history import History
+    from stylegan_swap.training.loop.history import History
 
     table = History(folder / "history.csv", 0)
     table.append(8, {f"column {number}": 0.1 * number for number in range(1000)})
@@ -131,7 +133,7 @@ def batch_row(folder: Path) -> None:
 
 
 def evaluation_row(folder: Path) -> None:
-    from stylegan_swap.metrics.benchmark import _appending
+    from stylegan_swap.evaluation.benchmark import _appending
 
     with _appending(folder / "pairs.csv", []) as append:
         append({"number": 1, "reason": "x" * 30_000})
@@ -144,13 +146,13 @@ def video_journal(folder: Path) -> None:
 
 
 def study(folder: Path) -> None:
-    from stylegan_swap.study.manifest import Study, save_study
+    from stylegan_swap.evaluation.study.manifest import Study, save_study
 
     save_study(folder, Study("2afc", 0, "x" * 30_000, "", (), False, (), 1, 0, 0, (), ()))
 
 
 def recorded_hash(folder: Path) -> None:
-    from stylegan_swap import cache
+    from stylegan_swap.weights import cache
 
     entry: Any = type("Entry", (), {"name": "some", "file": "f" * 200 + ".pt"})
     place = cache.cache_folder

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from stylegan_swap.study.build import Options, build_study
-from stylegan_swap.study.manifest import Study, load_study
-from stylegan_swap.study.server import StudyServer
+from stylegan_swap.evaluation.study.build import Options, build_study
+from stylegan_swap.evaluation.study.manifest import Study, load_study
+from stylegan_swap.evaluation.study.server import StudyServer
 
 
 def make_results(folder: Path, methods: tuple[str, ...], pairs: int, side: int = 40) -> Path:

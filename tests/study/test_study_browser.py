@@ -21,8 +21,8 @@ import pytest
 from PIL import Image
 from study.raters import make_study, serving
 
-from stylegan_swap.study.answers import ANSWERS_FILE, read_answers
-from stylegan_swap.study.manifest import load_study
+from stylegan_swap.evaluation.study.answers import ANSWERS_FILE, read_answers
+from stylegan_swap.evaluation.study.manifest import load_study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [

@@ -12,10 +12,10 @@ from PIL import Image
 from study.raters import make_results, make_study
 from typer.testing import CliRunner
 
-from stylegan_swap.cli_study import study_app
-from stylegan_swap.study.build import Options, build_study, destroyed
-from stylegan_swap.study.manifest import PICTURES, StudyError, load_study
-from stylegan_swap.study.plan import balanced_order, make_plan
+from stylegan_swap.cli.study import study_app
+from stylegan_swap.evaluation.study.build import Options, build_study, destroyed
+from stylegan_swap.evaluation.study.manifest import PICTURES, StudyError, load_study
+from stylegan_swap.evaluation.study.plan import balanced_order, make_plan
 
 METHODS = ("alpha", "beta", "gamma")
 

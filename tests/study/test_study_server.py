@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 from study.raters import Rater, fetch, make_study, serving
 
-from stylegan_swap.study.answers import ANSWERS_FILE, AnswerLog, read_answers
-from stylegan_swap.study.manifest import StudyError, load_study
-from stylegan_swap.study.server import MOST_BYTES, StudyServer
+from stylegan_swap.evaluation.study.answers import ANSWERS_FILE, AnswerLog, read_answers
+from stylegan_swap.evaluation.study.manifest import StudyError, load_study
+from stylegan_swap.evaluation.study.server import MOST_BYTES, StudyServer
 
 METHODS = ("unguessable-one", "unguessable-two")
 
@@ -149,7 +149,7 @@ def test_double_clicks_and_reloads(url, folder):
 def test_a_killed_server_keeps_every_answer(tmp_path):
     folder = make_study(tmp_path, METHODS, 6, items=6, checks=2)
     program = (
-        "import sys\nfrom pathlib import Path\nfrom stylegan_swap.study.server import StudyServer\n"
+        "import sys\nfrom pathlib import Path\nfrom stylegan_swap.evaluation.study.server import StudyServer\n"
         "with StudyServer(Path(sys.argv[1]), port=0) as server:\n"
         "    print(server.url, flush=True)\n    server.serve_forever()\n"
     )
@@ -216,7 +216,7 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr("stylegan_swap.study.answers.os.fsync", full)
+            patch.setattr("stylegan_swap.evaluation.study.answers.os.fsync", full)
             assert rater.answer(0, "left")[0] == 507
         assert (folder / ANSWERS_FILE).read_bytes() == before
         assert rater.plan()["answered"] == []

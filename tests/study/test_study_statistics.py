@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stylegan_swap.study.agreement import krippendorff_alpha
-from stylegan_swap.study.answers import Answer
-from stylegan_swap.study.manifest import Check, Item, Study, StudyError
-from stylegan_swap.study.preference import Choices, analyse_choices, bootstrap, bradley_terry, shares
-from stylegan_swap.study.screening import screen
+from stylegan_swap.evaluation.study.agreement import krippendorff_alpha
+from stylegan_swap.evaluation.study.answers import Answer
+from stylegan_swap.evaluation.study.manifest import Check, Item, Study, StudyError
+from stylegan_swap.evaluation.study.preference import (
+    Choices,
+    analyse_choices,
+    bootstrap,
+    bradley_terry,
+    shares,
+)
+from stylegan_swap.evaluation.study.screening import screen
 
 
 def choices(first, second, value, rater=None, pair=None, sign=None):

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap.training.crops import crop_face
-from stylegan_swap.training.head_turn import another_view, mirrored
-from stylegan_swap.training.morph import Portrait
-from stylegan_swap.training.photos import Photos
+from stylegan_swap.training.data.crops import crop_face
+from stylegan_swap.training.data.head_turn import another_view, mirrored
+from stylegan_swap.training.data.morph import Portrait
+from stylegan_swap.training.data.photos import Photos
 
 
 @pytest.fixture(scope="session")

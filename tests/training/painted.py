@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stylegan_swap.training.crops import FaceCrop
-from stylegan_swap.training.photos import Photos
+from stylegan_swap.training.data.crops import FaceCrop
+from stylegan_swap.training.data.photos import Photos
 
 
 def painted_photos(count: int = 6, side: int = 64, seed: int = 0) -> Photos:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from stylegan_swap.losses.gradient_penalty import r1_penalty
-from stylegan_swap.training import ada_colour, ada_corruption, ada_geometry
-from stylegan_swap.training.ada import ALL_ITEMS, PIPELINES, AdaptiveProbability, Augmentation
-from stylegan_swap.training.ada_draws import Draws
+from stylegan_swap.training.ada import ada_colour, ada_corruption, ada_geometry
+from stylegan_swap.training.ada.ada import ALL_ITEMS, PIPELINES, AdaptiveProbability, Augmentation
+from stylegan_swap.training.ada.ada_draws import Draws
 
 
 class Known(Draws):

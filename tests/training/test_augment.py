@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stylegan_swap.training.augment import Photometric, draw_photometric, draw_similarity
+from stylegan_swap.training.data.augment import Photometric, draw_photometric, draw_similarity
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.head_pose import head_pose
-from stylegan_swap.faces.landmarks import landmarks_of_crop, mouth_opening
-from stylegan_swap.training.head_turn import Expressions, another_view, in_pixels, mirrored, turned_landmarks
+from stylegan_swap.faces.detection.landmarks import landmarks_of_crop, mouth_opening
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.geometry.head_pose import head_pose
+from stylegan_swap.training.data.head_turn import (
+    Expressions,
+    another_view,
+    in_pixels,
+    mirrored,
+    turned_landmarks,
+)
 
 
 def test_no_turn_is_the_photo_itself(astronaut_portrait):

@@ -8,17 +8,17 @@ import torch.nn.functional as F
 
 from inversion.irse import IRSE50, IRSE50Trunk
 from stylegan_swap.errors import CheckpointError, ConfigError
-from stylegan_swap.models.dlib_resnet import DlibResNet
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.models.identity import DlibIdentity
-from stylegan_swap.models.network import SwapNetwork
-from stylegan_swap.models.network_config import NetworkConfig
-from stylegan_swap.training.checkpoint import load_checkpoint, save_checkpoint
+from stylegan_swap.methods.default.config import NetworkConfig
+from stylegan_swap.methods.default.network import SwapNetwork
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
+from stylegan_swap.nn.recognisers.dlib_resnet import DlibResNet
+from stylegan_swap.nn.stylegan2.generator import Generator
 from stylegan_swap.training.config import check_config
-from stylegan_swap.training.invert import InvertStage
-from stylegan_swap.training.ranger import Ranger
+from stylegan_swap.training.loop.checkpoint import load_checkpoint, save_checkpoint
+from stylegan_swap.training.loop.ranger import Ranger
+from stylegan_swap.training.stages.invert import InvertStage
 from stylegan_swap.training.start_weights import read_start
-from stylegan_swap.weights import load_weights, save_weights
+from stylegan_swap.weights.store import load_weights, save_weights
 from tests.training.painted import painted_photos
 
 NETWORK = {"preset": "tiny", "size": 32, "style_dim": 16, "base_channels": 16, "encoder_width": 8}

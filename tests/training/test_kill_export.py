@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from stylegan_swap.training import callbacks
-from stylegan_swap.training.run import train
+from stylegan_swap.training.loop import callbacks
+from stylegan_swap.training.loop.run import train
 from tests.training.toy import ToyStage, toy_config
 
 

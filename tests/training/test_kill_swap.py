@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylegan_swap.models.landmark_net import WIDTHS, LandmarkNet
-from stylegan_swap.training.pack import write_pack
-from stylegan_swap.weights import save_weights
+from stylegan_swap.nn.perception.landmark_net import WIDTHS, LandmarkNet
+from stylegan_swap.training.data.pack import write_pack
+from stylegan_swap.weights.store import save_weights
 from tests.training.test_kill_export import content_of
 from tests.training.test_shipped_configs import has_dlib
 from tests.training.toy import losses_of
@@ -71,7 +71,7 @@ def command(few_photos, tmp_path) -> Callable[[Path], list[str]]:
         save_weights(points, LandmarkNet().state_dict(), {"widths": list(WIDTHS)})
     changes = CHANGES | {"data.folder": photos, "options.landmark_net": points}
     settings = [text for name, value in changes.items() for text in ("--set", f"{name}={value}")]
-    program = "from stylegan_swap.cli import main; main()"
+    program = "from stylegan_swap.cli.main import main; main()"
     start = [sys.executable, "-c", program, "train", "swap", "--config", "swap-tiny"]
     return lambda out: [*start, "--out", str(out), *settings]
 

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.colour import is_gray
-from stylegan_swap.faces.landmarks import landmarks_of_crop, mouth_opening
-from stylegan_swap.faces.mask import hull_mask, reach_mask
+from stylegan_swap.faces.detection.landmarks import landmarks_of_crop, mouth_opening
+from stylegan_swap.faces.masks.mask import hull_mask, reach_mask
+from stylegan_swap.faces.pixels.colour import is_gray
 from stylegan_swap.metrics.expression import eye_opening
 from stylegan_swap.metrics.identity import DlibRecogniser
 from stylegan_swap.metrics.sample import View
-from stylegan_swap.training.morph import FALL_OFF, Portrait, blended_shape, morphed
+from stylegan_swap.training.data.morph import FALL_OFF, Portrait, blended_shape, morphed
 
 FULL = {"shape": 1.0, "texture": 1.0}
 
@@ -111,8 +111,8 @@ def test_it_is_somebody_else(astronaut_portrait, swapped):
 @pytest.mark.slow
 def test_most_morphs_are_other_people(faces_folder):
     """By dlib's own threshold of 0.6, on validation people of one studio."""
-    from stylegan_swap.training.likeness import Likeness
-    from stylegan_swap.training.photos import Photos
+    from stylegan_swap.training.data.likeness import Likeness
+    from stylegan_swap.training.data.photos import Photos
 
     photos = Photos.from_folder(faces_folder, split="val")
     likeness, recogniser, rng = Likeness(photos), DlibRecogniser(), np.random.default_rng(0)

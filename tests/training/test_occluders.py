@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.mask import hull_mask
-from stylegan_swap.training.occluders import draw_occluder
+from stylegan_swap.faces.masks.mask import hull_mask
+from stylegan_swap.training.data.occluders import draw_occluder
 
 
 @pytest.fixture(params=range(25))

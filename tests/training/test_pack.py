@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from stylegan_swap.errors import ImageReadError, ImageWriteError
-from stylegan_swap.training.pack import INDEX, VERSION
-from stylegan_swap.training.photos import Photos
+from stylegan_swap.training.data.pack import INDEX, VERSION
+from stylegan_swap.training.data.photos import Photos
 
 
 def test_round_trip(few_photos, tmp_path):
@@ -27,7 +27,7 @@ def test_round_trip(few_photos, tmp_path):
 
 
 def test_the_crops_lose_little(astronaut_crop, astronaut, astronaut_face):
-    from stylegan_swap.faces.align import ffhq_alignment
+    from stylegan_swap.faces.geometry.align import ffhq_alignment
 
     crop = ffhq_alignment(astronaut_face.landmarks, 256).crop(astronaut)
     assert np.abs(astronaut_crop.image() - crop).mean() < 2.5

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stylegan_swap.training.pairs import CROSS, REVERSE, SAME, Pairs, photo_weights
-from stylegan_swap.training.photos import Photos
+from stylegan_swap.training.data.pairs import CROSS, REVERSE, SAME, Pairs, photo_weights
+from stylegan_swap.training.data.photos import Photos
 
 SHARES = (0.45, 0.15, 0.40)
 

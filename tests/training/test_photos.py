@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from stylegan_swap.errors import ImageReadError, NoFaceError, StyleganSwapWarning
-from stylegan_swap.faces.align import ffhq_alignment, ffhq_side
-from stylegan_swap.training.photos import Photos
+from stylegan_swap.faces.geometry.align import ffhq_alignment, ffhq_side
+from stylegan_swap.training.data.photos import Photos
 
 
 def test_only_rows_of_the_split_are_read(photo_folder):
@@ -66,7 +66,7 @@ def test_a_plain_folder_is_detected_and_cached(tmp_path, astronaut, hopper, monk
     def refuse(*_, **__):
         raise AssertionError("detected again")
 
-    monkeypatch.setattr("stylegan_swap.training.photo_folder.detect_faces", refuse)
+    monkeypatch.setattr("stylegan_swap.training.data.photo_folder.detect_faces", refuse)
     again = Photos.from_folder(folder, cache=cache)
     np.testing.assert_array_equal(again.image(1), photos.image(1))
     Image.fromarray(astronaut[::2]).save(folder / "another.png")

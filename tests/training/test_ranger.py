@@ -6,7 +6,7 @@ import golden
 import pytest
 import torch
 
-from stylegan_swap.training.ranger import Ranger
+from stylegan_swap.training.loop.ranger import Ranger
 
 
 @golden.mark

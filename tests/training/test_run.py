@@ -17,8 +17,8 @@ import torch
 from typer.testing import CliRunner
 
 from stylegan_swap.errors import CheckpointError, TrainingError
-from stylegan_swap.training.portable import portable_load, portable_save
-from stylegan_swap.training.run import train
+from stylegan_swap.training.loop.portable import portable_load, portable_save
+from stylegan_swap.training.loop.run import train
 from stylegan_swap.training.stages import build_stage
 from tests.training.toy import ToyStage, losses_of, run_toy, toy_config
 
@@ -253,7 +253,7 @@ def test_checkpoints_that_do_not_fit_are_refused(reference, tmp_path):
 
 
 def test_weights_that_are_no_numbers_are_not_saved(reference, tmp_path):
-    from stylegan_swap.training.checkpoint import save_checkpoint
+    from stylegan_swap.training.loop.checkpoint import save_checkpoint
 
     stage = build_stage(toy_config())
     save_checkpoint(stage, tmp_path / "last.ckpt", toy_config().to_dict())
@@ -321,7 +321,7 @@ def test_a_missing_gpu_is_an_error(tmp_path):
 
 
 def test_the_command(tmp_path, monkeypatch):
-    from stylegan_swap import cli
+    from stylegan_swap.cli import main as cli
     from stylegan_swap.training import stages
 
     monkeypatch.setitem(stages.STAGES, "gan", "tests.training.toy:ToyStage")

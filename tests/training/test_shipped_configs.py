@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from stylegan_swap.models.dlib_resnet import find_dlib_weights
-from stylegan_swap.models.generator import Generator
-from stylegan_swap.models.landmark_net import WIDTHS, LandmarkNet
+from stylegan_swap.nn.perception.landmark_net import WIDTHS, LandmarkNet
+from stylegan_swap.nn.recognisers.dlib_resnet import find_dlib_weights
+from stylegan_swap.nn.stylegan2.generator import Generator
 from stylegan_swap.training.config import load_config, shipped_configs
 from stylegan_swap.training.stages import build_stage
-from stylegan_swap.weights import save_weights
+from stylegan_swap.weights.store import save_weights
 from tests.training.painted import painted_photos
 
 # One step takes longer than 10 s on a slow core, or more than 6 GB.
@@ -58,7 +58,7 @@ def test_one_step(name, tmp_path, monkeypatch):
     if config.start is not None:
         config = config.started_from(weights_to_start_from(config, tmp_path / "start"))
     photos = painted_photos(4, side=64)
-    monkeypatch.setattr("stylegan_swap.training.open_photos.open_photos", lambda data: photos)
+    monkeypatch.setattr("stylegan_swap.training.data.open_photos.open_photos", lambda data: photos)
     stage = build_stage(config)
     _ = stage.ema
     stage.train()

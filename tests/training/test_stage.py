@@ -10,12 +10,13 @@ from torch import nn
 
 from stylegan_swap.errors import TrainingError
 from stylegan_swap.training import stage as stage_module
-from stylegan_swap.training.ema import copy_of, decay_of, move_average
-from stylegan_swap.training.gradients import INFINITE, finish_gradients
-from stylegan_swap.training.history import Averages, History
-from stylegan_swap.training.stage import Stage, seed_everything
+from stylegan_swap.training.data.stream import Stretch, endless_loader
+from stylegan_swap.training.loop.ema import copy_of, decay_of, move_average
+from stylegan_swap.training.loop.gradients import INFINITE, finish_gradients
+from stylegan_swap.training.loop.history import Averages, History
+from stylegan_swap.training.seed import seed_everything
+from stylegan_swap.training.stage import Stage
 from stylegan_swap.training.stages import build_stage
-from stylegan_swap.training.stream import Stretch, endless_loader
 from tests.training.toy import ToyStage, toy_config
 
 

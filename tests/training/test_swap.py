@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.models.landmark_net import WIDTHS, LandmarkNet
-from stylegan_swap.models.network import IdentityCodes, SwapNetwork
-from stylegan_swap.models.network_config import NetworkConfig
-from stylegan_swap.training.checkpoint import load_checkpoint, save_checkpoint
+from stylegan_swap.methods.default.config import NetworkConfig
+from stylegan_swap.methods.default.network import IdentityCodes, SwapNetwork
+from stylegan_swap.methods.default.start import start_from
+from stylegan_swap.methods.default.training import SwapStage
+from stylegan_swap.nn.perception.landmark_net import WIDTHS, LandmarkNet
 from stylegan_swap.training.config import check_config
+from stylegan_swap.training.loop.checkpoint import load_checkpoint, save_checkpoint
 from stylegan_swap.training.start_weights import read_start
-from stylegan_swap.training.swap import SwapStage
-from stylegan_swap.training.swap_start import start_from
-from stylegan_swap.weights import load_weights, save_weights
+from stylegan_swap.weights.store import load_weights, save_weights
 
 BATCH = 4
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.align import similarity, transformed
-from stylegan_swap.training.thin_plate import ThinPlate, border_points, moved
+from stylegan_swap.faces.geometry.align import similarity, transformed
+from stylegan_swap.faces.geometry.thin_plate import ThinPlate, border_points, moved
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])

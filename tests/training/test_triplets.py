@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset, default_collate
 
-from stylegan_swap.faces.mask import hull_mask
-from stylegan_swap.training.draws import FaceDraws
-from stylegan_swap.training.likeness import Likeness
-from stylegan_swap.training.pairs import CROSS, REVERSE, SAME
-from stylegan_swap.training.photos import Photos
-from stylegan_swap.training.triplets import DrawOptions, SwapDraws
+from stylegan_swap.faces.masks.mask import hull_mask
+from stylegan_swap.methods.default.triplets import DrawOptions, SwapDraws
+from stylegan_swap.training.data.draws import FaceDraws
+from stylegan_swap.training.data.likeness import Likeness
+from stylegan_swap.training.data.pairs import CROSS, REVERSE, SAME
+from stylegan_swap.training.data.photos import Photos
 
 SIZE = 64
 PLAIN = DrawOptions(occluded=0.0, degraded=0.0, light=0.0)

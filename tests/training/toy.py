@@ -23,9 +23,9 @@ from torch.utils.data import Dataset
 
 from stylegan_swap.training import stages
 from stylegan_swap.training.config import Settings, TrainConfig, check_config
-from stylegan_swap.training.run import train
+from stylegan_swap.training.loop.run import train
 from stylegan_swap.training.stage import Stage
-from stylegan_swap.weights import save_weights
+from stylegan_swap.weights.store import save_weights
 
 WHERE = "tests.training.toy:ToyStage"
 
@@ -150,7 +150,7 @@ def losses_of(out: Path) -> list[dict[str, str]]:
 
 def _kill_in_the_middle_of_saving(images: int) -> None:
     """Let the checkpoint at so many images be cut in the middle by SIGKILL."""
-    from stylegan_swap.training import checkpoint
+    from stylegan_swap.training.loop import checkpoint
 
     save = torch.save
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from stylegan_swap.faces.landmarks import mouth_opening
+from stylegan_swap.faces.detection.landmarks import mouth_opening
 from stylegan_swap.video.smoothing import LandmarkSmoother
 
 RATE = 30

@@ -31,8 +31,8 @@ from stylegan_swap.errors import (
     VideoReadError,
     VideoWriteError,
 )
-from stylegan_swap.faces import detect
-from stylegan_swap.provenance import read_marks
+from stylegan_swap.faces.detection import detect
+from stylegan_swap.provenance.metadata import read_marks
 from stylegan_swap.verify import verify_file
 from stylegan_swap.video.mark import read_video_marks
 from stylegan_swap.video.memory import Memory

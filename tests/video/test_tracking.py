@@ -7,13 +7,13 @@ import pytest
 import torch
 from video_clips import astronaut_half, empty, hopper_half, pair
 
-from stylegan_swap.faces import detect
-from stylegan_swap.faces.align import ffhq_alignment
-from stylegan_swap.faces.detect import Face, detect_faces, largest_face
-from stylegan_swap.faces.landmarks import landmark_backend
-from stylegan_swap.faces.redetect import overlap, redetect
-from stylegan_swap.models.identity import DlibIdentity
-from stylegan_swap.result import IDENTITY_SIZE, describe_face
+from stylegan_swap.faces.detection import detect
+from stylegan_swap.faces.detection.detect import Face, detect_faces, largest_face
+from stylegan_swap.faces.detection.landmarks import landmark_backend
+from stylegan_swap.faces.detection.redetect import overlap, redetect
+from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
+from stylegan_swap.swapping.result import IDENTITY_SIZE, describe_face
 from stylegan_swap.video.frame import Frame
 from stylegan_swap.video.memory import Memory
 from stylegan_swap.video.tracking import Tracker

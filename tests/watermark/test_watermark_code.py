@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stylegan_swap.watermark.code import CODE_BITS, Kind, crc24, decode, encode
+from stylegan_swap.provenance.watermark.code import CODE_BITS, Kind, crc24, decode, encode
 
 
 def test_the_checksum_is_the_published_one():
@@ -36,7 +36,7 @@ def test_noise_and_silence_are_no_message():
 
 
 def test_another_version_and_an_unknown_kind_are_refused(monkeypatch):
-    from stylegan_swap.watermark import code
+    from stylegan_swap.provenance.watermark import code
 
     monkeypatch.setattr(code, "_VERSION", 2)
     other = encode(Kind.SWAP)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stylegan_swap.watermark import (
+from stylegan_swap.provenance.watermark import (
     FramesMark,
     Kind,
     embed_in_luma,

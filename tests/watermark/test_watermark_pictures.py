@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from stylegan_swap.errors import ImageReadError, ImageWriteError
-from stylegan_swap.watermark import SMALLEST_SIDE, Kind, embed_watermark, read_watermark
-from stylegan_swap.watermark.pattern import layout, reduced_luminance
+from stylegan_swap.provenance.watermark import SMALLEST_SIDE, Kind, embed_watermark, read_watermark
+from stylegan_swap.provenance.watermark.pattern import layout, reduced_luminance
 
 
 def jpeg(pixels, quality=75):
@@ -150,7 +150,7 @@ def test_the_format_stays_what_it_is():
 
 
 def test_blocks_of_a_large_picture_fit_together(monkeypatch, hopper):
-    from stylegan_swap.watermark import embed
+    from stylegan_swap.provenance.watermark import embed
 
     monkeypatch.setattr(embed, "_dither", lambda: np.full((256, 256), 0.5, np.float32))
     whole = embed_watermark(hopper)

@@ -1,0 +1,1 @@
+"""The command `stylegan-swap`: one file per verb."""

@@ -1,0 +1,136 @@
+"""Which photos are swapped into which: pair lists, folders, and who is on a photo. Read by ``benchmark``."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stylegan_swap.errors import ImageReadError
+from stylegan_swap.files.paths import contained
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One swap to be made.
+
+    Attributes:
+        number: position in the list, from 0; names the result's file.
+        identity: the identity photo.
+        attribute: the attribute photo.
+        identity_name: what tables call the identity photo.
+        attribute_name: what tables call the attribute photo.
+    """
+
+    number: int
+    identity: Path
+    attribute: Path
+    identity_name: str
+    attribute_name: str
+
+
+def read_pairs(file: Path, root: Path | None = None) -> list[Pair]:
+    """Read a CSV with the columns ``identity`` and ``attribute``.
+
+    Args:
+        file: the list.
+        root: what its paths are relative to; the list's own folder if not given.
+
+    Raises:
+        ImageReadError: the file is missing, empty, or lacks a column.
+    """
+    base = file.parent if root is None else root
+    try:
+        with open(file, newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ImageReadError(f"{file}: the list of pairs cannot be read ({error}): check the path") from error
+    if not rows or not {"identity", "attribute"} <= set(rows[0]):
+        raise ImageReadError(f"{file}: holds no pairs: give a CSV with the columns identity and attribute")
+    return [
+        Pair(number, base / row["identity"], base / row["attribute"], row["identity"], row["attribute"])
+        for number, row in enumerate(rows)
+    ]
+
+
+def cross_pairs(identities: Path, attributes: Path, limit: int | None = None, seed: int = 0) -> list[Pair]:
+    """Every identity photo with every attribute photo of two folders, or a seeded sample of that.
+
+    A photo is not paired with itself.
+
+    Raises:
+        ImageReadError: a folder is missing or holds no photo.
+    """
+    first, second = _photos(identities), _photos(attributes)
+    both = [(one, other) for one in first for other in second if one.resolve() != other.resolve()]
+    if limit is not None and limit < len(both):
+        both = random.Random(seed).sample(both, limit)
+    return [
+        Pair(number, one, other, str(one.relative_to(identities)), str(other.relative_to(attributes)))
+        for number, (one, other) in enumerate(both)
+    ]
+
+
+def faceforensics_pairs(
+    root: Path, entries: Path, cache: Path, frames_from: Literal["videos", "images"] = "videos"
+) -> tuple[list[Pair], dict[str, str]]:
+    """The protocol of FaceForensics++ as pairs, and who is on each frame; see ``faceforensics``.
+
+    Args:
+        root: the data set in its official layout.
+        entries: the train, val or test JSON file.
+        cache: folder for the extracted frames.
+        frames_from: the videos, or frames extracted before.
+
+    Raises:
+        ImageReadError: the folder or the file has another layout.
+    """
+    from stylegan_swap.evaluation.faceforensics import FaceForensics, read_entries
+
+    pairs: list[Pair] = []
+    people: dict[str, str] = {}
+    for found in FaceForensics(root, read_entries(entries), cache, frames_from=frames_from):
+        names = [
+            f"{video}/{path.name}"
+            for video, path in zip(found.videos, (found.identity, found.attribute), strict=True)
+        ]
+        people |= dict(zip(names, (found.identity_person, found.attribute_person), strict=True))
+        pairs.append(Pair(len(pairs), found.identity, found.attribute, *names))
+    return pairs, people
+
+
+def people_of(folder: Path) -> Mapping[str, str]:
+    """Photo name → person, from the folder's ``manifest.csv``, if there is one."""
+    return {row["file"]: row["person"] for row in manifest_of(folder)}
+
+
+def manifest_of(folder: Path) -> list[dict[str, str]]:
+    """The rows of a folder's ``manifest.csv``; empty where there is none.
+
+    Raises:
+        ImageReadError: the manifest lacks the columns ``file`` and ``person``, or names a file elsewhere.
+    """
+    path = folder / "manifest.csv"
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    if rows and not {"file", "person"} <= set(rows[0]):
+        raise ImageReadError(f"{path}: lacks the columns file and person: add them, or take the file away")
+    for row in rows:
+        contained(folder, row["file"] or "", path)
+    return rows
+
+
+def _photos(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ImageReadError(f"{folder}: there is no such folder: check the path")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+    if not found:
+        raise ImageReadError(f"{folder}: holds no photos ({', '.join(PHOTO_SUFFIXES)})")
+    return found

@@ -1,0 +1,261 @@
+"""An evaluation as one HTML page: counts, measures with intervals, plots, and the best and worst swaps.
+
+Last step of an evaluation: ``benchmark`` runs the measures and hands their numbers over; this file turns them
+into a page that carries everything it shows, so it can be mailed, archived and opened without a network.
+The page itself is the template ``report.html.j2`` beside this file.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from stylegan_swap.errors import ImageWriteError
+from stylegan_swap.evaluation import report_plots
+from stylegan_swap.files.atomic import replacing
+
+#: One swap of a method: number, identity, attribute, status, reason, and a value per column.
+Row: TypeAlias = Mapping[str, Any]
+
+#: Identity, attribute and result photo of a swap, each uint8 RGB ``[H, W, 3]``.
+Triple: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+#: What stands where there is no number.
+NOTHING = "–"
+
+_ARROWS = {"lower": "↓", "higher": "↑", "one": "→1"}
+_DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "one": "nearer to 1 is better"}
+_THUMBNAIL = 120
+_QUALITY = 82
+
+
+def write_report(
+    path: Path,
+    summary: Mapping[str, Any],
+    rows: Mapping[str, Sequence[Row]],
+    triple: Callable[[str, Row], Triple],
+    *,
+    shown: int = 12,
+) -> None:
+    """Writes one self-contained HTML page, completely or not at all.
+
+    Args:
+        path: the file; its folder must exist, an existing file is replaced.
+        summary: ``title``, ``command``, ``version``, ``pairs``, ``people``, ``sort_by`` (the column that
+            ranks the swaps), ``columns`` (name → ``better``, ``unit``, ``floor``, ``meaning``) and
+            ``methods`` (name → ``counts`` of ``ok``, ``miss`` and ``error``, ``seconds``, and ``measures``:
+            column → ``value``, ``low``, ``high``).
+        rows: method → one mapping per pair: ``number``, ``identity``, ``attribute``, ``status`` ("ok", "miss"
+            or "error"), ``reason``, and a number or None per column.
+        triple: method and row → identity, attribute and result photo; asked only for swaps that are shown,
+            and those have the status "ok".
+        shown: the most swaps at either end of the ranking of a method; no swap is shown at both.
+
+    Raises:
+        ImageWriteError: no such folder, no permission, or the disk is full.
+        ValueError: ``sort_by`` is no column, or a picture is not uint8 RGB.
+    """
+    columns = summary["columns"]
+    if summary["sort_by"] not in columns:
+        raise ValueError(f"sort_by {summary['sort_by']!r} is no column: use one of {', '.join(columns)}")
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise ImageWriteError(f"{target}: the folder {target.parent} does not exist; create it first")
+    page = _page(summary, rows, triple, shown)
+    try:
+        with replacing(target) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ImageWriteError(
+            f"{target}: could not be written ({error.strerror or error}); "
+            "free some space or choose another folder"
+        ) from error
+
+
+def ranked(rows: Sequence[Row], column: str, better: str) -> list[Row]:
+    """The successful swaps that have a finite value in a column, best first; ties by their number.
+
+    Args:
+        rows: of one method.
+        column: to rank by.
+        better: "lower", "higher" or "one".
+    """
+    graded = [row for row in rows if row["status"] == "ok" and finite(row.get(column)) is not None]
+    return sorted(graded, key=lambda row: (badness(row[column], better), row["number"]))
+
+
+def badness(value: float, better: str) -> float:
+    """A number that is the smaller, the better the value is."""
+    return {"lower": value, "higher": -value, "one": abs(value - 1)}[better]
+
+
+def finite(value: object) -> float | None:
+    """A number as float; None for None, NaN, infinity and whatever is no number."""
+    if isinstance(value, int | float | np.number) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _page(
+    summary: Mapping[str, Any],
+    rows: Mapping[str, Sequence[Row]],
+    triple: Callable[[str, Row], Triple],
+    shown: int,
+) -> str:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["sha256"] = _sha256
+    source = resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
+    methods = list(summary["methods"])
+    of_methods = {method: rows.get(method, ()) for method in methods}
+    return environment.from_string(source).render(
+        summary=summary,
+        methods=[_method(name, summary) for name in methods],
+        keys=report_plots.keys(methods),
+        failures=[failure for name in methods for failure in _failures(name, of_methods[name])],
+        measures=[_measure(name, column, summary) for name, column in summary["columns"].items()],
+        plots=report_plots.distributions(summary, of_methods),
+        intervals=report_plots.intervals(summary),
+        galleries=[_gallery(name, of_methods[name], summary, triple, shown) for name in methods],
+        nothing=NOTHING,
+    )
+
+
+def _method(name: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of the table of counts."""
+    method = summary["methods"][name]
+    counts = {state: int(method["counts"].get(state, 0)) for state in ("ok", "miss", "error")}
+    pairs = sum(counts.values())
+    seconds = finite(method.get("seconds"))
+    each = None if seconds is None or not pairs else seconds / pairs
+    return {
+        "name": name,
+        "pairs": pairs,
+        **counts,
+        "seconds": _text(seconds, 1),
+        "each": _text(each, 0 if each is None else _decimals([each])),
+        "seconds_value": seconds,
+        "each_value": each,
+    }
+
+
+def _failures(method: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Every pair of a method that gave no swap with a face, and why."""
+    return [
+        {
+            "method": method,
+            "number": row["number"],
+            "identity": row["identity"],
+            "attribute": row["attribute"],
+            "status": row["status"],
+            "reason": row.get("reason") or NOTHING,
+        }
+        for row in rows
+        if row["status"] != "ok"
+    ]
+
+
+def _measure(name: str, column: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of the table measure × method."""
+    measured = {method: entry["measures"].get(name) or {} for method, entry in summary["methods"].items()}
+    values = {method: finite(entry.get("value")) for method, entry in measured.items()}
+    known = [value for value in values.values() if value is not None]
+    best = min((badness(value, column["better"]) for value in known), default=None)
+    floor = finite(column.get("floor"))
+    decimals = _decimals(known or [floor or 0.0])
+    cells = []
+    for method, entry in measured.items():
+        value, low, high = values[method], finite(entry.get("low")), finite(entry.get("high"))
+        cells.append(
+            {
+                "method": method,
+                "sort": value,
+                "value": _text(value, decimals),
+                "interval": ""
+                if value is None or low is None or high is None
+                else f"{_text(low, decimals)} … {_text(high, decimals)}",
+                "best": value is not None and badness(value, column["better"]) == best,
+            }
+        )
+    return {
+        "name": name,
+        "meaning": column.get("meaning", ""),
+        "unit": column.get("unit", ""),
+        "arrow": _ARROWS[column["better"]],
+        "direction": _DIRECTIONS[column["better"]],
+        "floor": _text(floor, decimals if floor is None else max(decimals, _decimals([floor], digits=1))),
+        "floor_value": floor,
+        "cells": cells,
+    }
+
+
+def _gallery(
+    method: str,
+    rows: Sequence[Row],
+    summary: Mapping[str, Any],
+    triple: Callable[[str, Row], Triple],
+    shown: int,
+) -> dict[str, Any]:
+    """The two ends of a method's ranking with their pictures."""
+    name = summary["sort_by"]
+    order = ranked(rows, name, summary["columns"][name]["better"])
+    # The better half feeds the one end and the worse half the other: no swap stands at both.
+    half = (len(order) + 1) // 2
+    best, worst = order[:half][:shown], order[half:][::-1][:shown]
+    decimals = _decimals([float(row[name]) for row in order] or [0.0])
+
+    def card(row: Row) -> dict[str, Any]:
+        images = [_inline(picture, method, row) for picture in triple(method, row)]
+        return {
+            "number": row["number"],
+            "identity": row["identity"],
+            "attribute": row["attribute"],
+            "value": _text(finite(row[name]), decimals),
+            "pictures": list(zip(("identity", "attribute", "result"), images, strict=True)),
+        }
+
+    ends = [("Best", [card(row) for row in best]), ("Worst", [card(row) for row in worst])]
+    return {"method": method, "ends": ends, "graded": len(order)}
+
+
+def _inline(picture: np.ndarray, method: str, row: Row) -> str:
+    """A small JPEG as a data address."""
+    pixels = np.asarray(picture)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+        raise ValueError(
+            f"{method}, pair {row['number']}: a picture is {pixels.dtype} {list(pixels.shape)}; "
+            "give uint8 [H, W, 3] in RGB order"
+        )
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    # Twice the size on the page, so that faces stay sharp on a phone's dense screen.
+    image.thumbnail((2 * _THUMBNAIL, 2 * _THUMBNAIL), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _decimals(values: Sequence[float], digits: int = 3) -> int:
+    """Decimals that show the largest of the values with that many significant digits."""
+    largest = max(abs(value) for value in values)
+    return digits if largest == 0 else min(max(digits - 1 - math.floor(math.log10(largest)), 0), 6)
+
+
+def _text(value: float | None, decimals: int) -> str:
+    return NOTHING if value is None else f"{value:.{decimals}f}"
+
+
+def _sha256(script: Markup) -> str:
+    """What the page's security policy calls its one script by."""
+    return base64.b64encode(hashlib.sha256(str(script).encode()).digest()).decode("ascii")

@@ -1,0 +1,1 @@
+"""Faces of a photograph: detection, 68 landmarks, choice of one."""

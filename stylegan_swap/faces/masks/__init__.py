@@ -1,0 +1,1 @@
+"""Which pixels belong to a face: hull, regions, glasses, parsing, soft erosion."""

@@ -1,0 +1,1 @@
+"""Colour, blur and eyes of a face's pixels."""

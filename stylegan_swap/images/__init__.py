@@ -1,0 +1,1 @@
+"""Pictures: decoding, reading and writing of photographs."""

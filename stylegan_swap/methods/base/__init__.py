@@ -1,0 +1,1 @@
+"""What methods share: protocol, base class, memory ladder, finiteness."""

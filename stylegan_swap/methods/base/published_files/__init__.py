@@ -1,0 +1,1 @@
+"""Published files of the field: which belong together, how they are read and written."""

@@ -1,0 +1,70 @@
+"""Writes converted networks back as the file, or files, of another project.
+
+Road: beside it: for those who go on in the code that a file came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
+from stylegan_swap.files.atomic import replacing
+from stylegan_swap.methods.base.published_files.formats import FORMATS, Format
+from stylegan_swap.weights.stylegan_formats.converted import load_converted
+from stylegan_swap.weights.stylegan_formats.swap_system import load_system
+
+
+def writable_format(format_name: str) -> Format:
+    """The format, if it can be written.
+
+    Raises:
+        UnsupportedOptionError: it is unknown or only read.
+    """
+    entry = FORMATS.get(format_name)
+    if entry is None or (entry.back is None and entry.back_files is None):
+        known = [name for name, other in FORMATS.items() if other.back or other.back_files]
+        why = "" if entry is None else ", its own code would have to lie in the file"
+        raise UnsupportedOptionError(
+            f"{format_name!r} cannot be written{why}: choose one of {', '.join(known)}"
+        )
+    return entry
+
+
+def write_foreign(source: Path, target: Path, format_name: str) -> list[Path]:
+    """Write a foreign format; each file appears whole or not at all.
+
+    Args:
+        source: a folder of ``stylegan-swap convert``, or of a swap system that was trained here.
+        target: the file, for ``torch.load(weights_only=True)``; a folder for formats whose files have their
+            own names (MegaFS, FSLSD, RAFSwap).
+        format_name: a key of ``FORMATS`` that can be written.
+
+    Returns:
+        The files.
+
+    Raises:
+        CheckpointError: ``source`` does not hold what the format needs, or there is no space.
+        UnsupportedOptionError: the format is unknown or only read.
+    """
+    entry = writable_format(format_name)
+    if entry.back_files is None:
+        assert entry.back is not None
+        contents: Mapping[Path, Any] = {target: entry.back(load_converted(source))}
+    else:
+        files = entry.back_files(load_system(source, format_name))
+        contents = {target / name: content for name, content in files.items()}
+    for file, content in contents.items():
+        try:
+            file.parent.mkdir(parents=entry.back_files is not None, exist_ok=True)
+            with replacing(file) as temporary:
+                torch.save(content, temporary)
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"{file}: could not be written ({reason}); free some space or choose another"
+            ) from error
+    return list(contents)

@@ -1,0 +1,1 @@
+"""The project's own system: encoder into W+, code swapper, attribute encoder, generator."""

@@ -1,0 +1,1 @@
+"""A published generator or encoder: it inverts and generates, and does not swap."""

@@ -1,0 +1,1 @@
+"""RAFSwap (Xu et al., Region-Aware Face Swapping, CVPR 2022)."""

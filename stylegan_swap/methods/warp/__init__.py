@@ -1,0 +1,1 @@
+"""Landmark-driven warp and blend: the classical method, without weights."""

@@ -1,1 +1,0 @@
-"""The networks: generator, discriminator, swapper, attributes, identity."""

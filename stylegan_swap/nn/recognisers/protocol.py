@@ -1,0 +1,19 @@
+"""What a recogniser of faces offers to losses, training and measures."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class IdentityNetwork(Protocol):
+    """A recogniser of aligned faces ``[batch, 3, S, S]``, RGB in [-1, 1], for any S."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return embeddings ``[batch, dim]``."""
+        ...
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return how different two embeddings are, ``[batch]``; 0 = the same."""
+        ...

@@ -1,0 +1,1 @@
+"""StyleGAN2: generator, discriminator, styled convolution, prior of codes, published configurations."""

@@ -1,0 +1,1 @@
+"""What follows the network: detail, contrast and texture in the attribute photo's world."""

@@ -1,0 +1,169 @@
+"""What a swap takes and returns: ``Person``, ``SwappedFace``, ``SwapResult``. Made by ``api``."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stylegan_swap.faces.geometry.align import Alignment
+from stylegan_swap.faces.tensors import from_pixels
+from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
+from stylegan_swap.provenance.photo_file import (
+    write_photo,
+)
+from stylegan_swap.provenance.watermark import Kind
+from stylegan_swap.swapping.finish.detail import FinePhoto
+
+if TYPE_CHECKING:
+    from stylegan_swap.provenance.credentials import Credentials
+
+# Side of the crop that identity descriptors are computed on.
+IDENTITY_SIZE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """An identity, ready for any number of swaps. Made by ``Swapper.prepare``.
+
+    Attributes:
+        prepared: what the method keeps of the identity photos.
+        embedding: dlib's descriptor, ``[1, 128]``, mean over the photos.
+        method: fingerprint of the method that prepared it.
+        names: the photos it comes from.
+        notes: what a user should know about those photos.
+        photo: the most typical of them at its own resolution, for what is finer than the method's crops.
+    """
+
+    prepared: Any
+    embedding: Tensor
+    method: str
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    photo: FinePhoto | None = None
+
+
+@dataclass(eq=False)
+class SwappedFace:
+    """One swapped face of the result.
+
+    Attributes:
+        box: float32 ``[4]`` x0, y0, x1, y1 in photo pixels.
+        landmarks: float32 ``[68, 2]`` of the attribute face, in photo pixels.
+        aligned: the swapped crop as the method made it, ``[3, S, S]``, RGB in [-1, 1].
+        mask: mask of that crop, ``[1, S, S]`` in 0..1.
+        wplus: mixed codes ``[L, D]``, or None where the method has none.
+        alignment: the map between photo and crop.
+    """
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    aligned: Tensor
+    mask: Tensor
+    wplus: Tensor | None
+    alignment: Alignment
+    _pasted: np.ndarray = field(repr=False)
+    _identity: DlibIdentity = field(repr=False)
+    _wanted: Tensor = field(repr=False)
+
+    @functools.cached_property
+    def distance(self) -> float:
+        """L2 distance of dlib's descriptors of result and identity; below 0.6 they pass for one person."""
+        return float(self._identity.distance(self._embedding, self._wanted))
+
+    @functools.cached_property
+    def similarity(self) -> float:
+        """Cosine of both descriptors about the mean person: 1 the same, 0 unrelated."""
+        return float(self._identity.centred_cosine(self._embedding, self._wanted))
+
+    @functools.cached_property
+    def _embedding(self) -> Tensor:
+        return describe_face(self._identity, self._pasted, self.alignment)
+
+
+@dataclass(eq=False)
+class SwapResult:
+    """What a swap returns.
+
+    Attributes:
+        image: the attribute photo with the swapped faces; its size, its transparency.
+        faces: one per swapped face, from left to right.
+        mask: where pixels were changed, float32 ``[H, W]`` in 0..1; exactly 0 elsewhere.
+        method: the method that made it.
+        seed: the seed of the noise maps, or None.
+        notes: what a user should know, one line each.
+    """
+
+    image: Image.Image
+    faces: list[SwappedFace]
+    mask: np.ndarray
+    method: str
+    seed: int | None
+    notes: list[str]
+    _credit: dict[str, str] = field(default_factory=dict, repr=False)
+    _sources: tuple[str, ...] = field(default=(), repr=False)
+    _kind: Kind = field(default=Kind.SWAP, repr=False)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        quality: int = 95,
+        mark: bool = True,
+        credentials: Credentials | None = None,
+    ) -> None:
+        """Write the picture; the suffix chooses the format. Written completely or not at all.
+
+        Args:
+            path: .png, .jpg, .webp or .tif.
+            overwrite: replace an existing file (never one of the input photos).
+            quality: of JPEG and WebP, 1 to 100.
+            mark: say that it was made with AI: in the metadata (IPTC digital source type), by an invisible
+                watermark in the pixels of the file (`image` stays as it is), and in a signed C2PA manifest
+                where there are credentials.
+            credentials: certificate and key that sign the manifest; None asks the environment variables of
+                ``content_credentials``, and without them nothing is signed.
+
+        Raises:
+            ImageWriteError: the file exists, the folder is missing or read-only, the disk is full, or the
+                credentials are no usable ones.
+            MissingDependencyError: there are credentials, but c2pa-python is not installed.
+        """
+        pixels = np.asarray(self.image)
+        notes = write_photo(
+            path,
+            np.ascontiguousarray(pixels[..., :3]),
+            alpha=np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
+            credit=self._credit,
+            mark=mark,
+            result=self._kind,
+            parent=self._photo(),
+            credentials=credentials,
+            overwrite=overwrite,
+            inputs=self._sources,
+            quality=quality,
+        )
+        self.notes += [note for note in notes if note not in self.notes]
+
+    def _photo(self) -> Path | None:
+        """The file of the attribute photo, where it came from one that is still there."""
+        photo = Path(self._sources[0]) if self._sources else None
+        with contextlib.suppress(OSError, ValueError):
+            return photo if photo is not None and photo.is_file() else None
+        return None
+
+
+def describe_face(identity: DlibIdentity, pixels: np.ndarray, alignment: Alignment) -> Tensor:
+    """Dlib's descriptor ``[1, 128]`` of the face an alignment shows in a photo's pixels."""
+    with torch.no_grad():
+        crop = from_pixels(alignment.resized(IDENTITY_SIZE).crop(pixels))
+        return identity.embed(crop.to(identity.mean.device)).cpu()

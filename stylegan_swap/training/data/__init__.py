@@ -1,0 +1,1 @@
+"""Photographs on their way into training: folders, crops, packs, augmentation, pairs, morphs."""

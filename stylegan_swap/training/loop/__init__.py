@@ -1,0 +1,1 @@
+"""What a training run shares: callbacks, checkpoints, averages, history, processes."""

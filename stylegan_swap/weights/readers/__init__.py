@@ -1,0 +1,1 @@
+"""Readers of foreign files; none executes what it reads."""

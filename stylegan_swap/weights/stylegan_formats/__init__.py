@@ -1,0 +1,1 @@
+"""Weights of StyleGAN projects in this library's layout and back: one file per format."""
