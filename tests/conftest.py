@@ -19,6 +19,9 @@ from stylegan_swap.methods.default.network import NetworkConfig, SwapNetwork
 from stylegan_swap.weights import store as weights
 from stylegan_swap.weights.store import save_weights
 
+# Fixtures of one room that tests of several rooms use.
+pytest_plugins = ["tests.metrics.fixtures", "tests.training.fixtures"]
+
 # The notice of a first use has tests of its own; elsewhere it would be written into the user's cache.
 os.environ["STYLEGAN_SWAP_QUIET"] = "1"
 

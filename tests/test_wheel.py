@@ -116,7 +116,8 @@ def test_wheel_holds_the_library_and_nothing_else(wheel):
 def test_shipped_folder_is_found_inside_the_wheel(installed, tmp_path):
     script = (
         "import json, stylegan_swap, inversion, cuda_ops\n"
-        "from stylegan_swap.weights.store import default_weights_available, registered_weights, shipped_folder\n"
+        "from stylegan_swap.weights.store import default_weights_available\n"
+        "from stylegan_swap.weights.store import registered_weights, shipped_folder\n"
         "print(json.dumps([stylegan_swap.__file__, inversion.__file__, cuda_ops.__file__,\n"
         "    str(shipped_folder()), sorted(registered_weights()), default_weights_available()]))"
     )

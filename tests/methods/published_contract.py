@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from method_contract import MethodContract
+from methods.method_contract import MethodContract
 
 from inversion import Latents
 from stylegan_swap import Swapper, swap

@@ -133,7 +133,7 @@ print(json.dumps([changed, events]))
 
 @pytest.mark.exhaustive
 def test_nothing_global_changes_and_nobody_is_called(tmp_path, astronaut, small_paths, tiny_checkpoint):
-    """Beside ``tests/test_api_effects.py``: refining, editing, projection, tuning, saving and clips."""
+    """Beside ``tests/api/test_api_effects.py``: refining, editing, projection, tuning, saving and clips."""
     clip = write_clip(tmp_path / "in.mp4", panned(astronaut, 3))
     paths = (*small_paths, tiny_checkpoint, clip, tmp_path)
     done = subprocess.run(

@@ -55,8 +55,8 @@ def read_watermark(pixels: npt.NDArray[np.uint8]) -> Watermark | None:
     """The watermark of a picture, or None where there is none.
 
     Found after scaling, JPEG compression, cropping to half the area, mirroring, and combinations. False
-    alarms: about one in ten million pictures, see :mod:`stylegan_swap.provenance.watermark`. About 0.3 s on one core
-    where nothing is found, whatever the size.
+    alarms: about one in ten million pictures, see :mod:`stylegan_swap.provenance.watermark`. About
+    0.3 s on one core where nothing is found, whatever the size.
 
     Args:
         pixels: uint8 ``[H, W, 3]``, RGB.
