@@ -40,10 +40,10 @@ FULL = tuple((size, batch) for batch in (1, 4, 8) for size in (256, 512, 1024))
 _MEMORY = """
 import sys, torch
 sys.path.insert(0, sys.argv[4])
-from stylegan_swap.bench.network import random_generator
+from stylegan_swap.evaluation.bench.network import random_generator
 size, dtype = int(sys.argv[2]), getattr(torch, sys.argv[3])
 if sys.argv[1] == "ours, memory kept":
-    from stylegan_swap.allocator import keep_freed_memory
+    from stylegan_swap.files.allocator import keep_freed_memory
     keep_freed_memory()
 network = random_generator(size, dtype)
 wplus = torch.randn(1, network.n_latent, 512)

@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SNAPSHOT = Path(__file__).with_name("public_api.json")
 MODULES = (
     *("stylegan_swap", "stylegan_swap.errors", "stylegan_swap.methods.registry", "stylegan_swap.editing"),
@@ -122,6 +124,14 @@ def test_public_api_is_as_recorded():
         + "\n  ".join(changes)
         + "\nIf this is meant, run `python -m tests.test_public_api --write` and say it in CHANGELOG.md."
     )
+
+
+def test_names_are_resolved_on_first_use():
+    import stylegan_swap
+
+    assert set(stylegan_swap.__all__) <= set(dir(stylegan_swap))
+    with pytest.raises(AttributeError, match="Swaper"):
+        _ = stylegan_swap.Swaper
 
 
 def test_a_change_is_reported():

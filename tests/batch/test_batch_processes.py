@@ -145,7 +145,7 @@ def test_workers_that_cannot_be_built(tmp_path, monkeypatch, method, error):
 CONDUCT = """
 import sys
 from batch_workers import Scripted
-from stylegan_swap import cli
+from stylegan_swap.cli import main as cli
 from stylegan_swap.batch import run
 if __name__ == "__main__":
     run.SwapWorker = Scripted

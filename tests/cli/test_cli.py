@@ -320,7 +320,8 @@ def test_interrupting_the_real_process(tmp_path, astronaut_path, hopper_path):
     """Ctrl-C in the middle of the work, at a moment that is known."""
     code = (
         "import os, signal\n"
-        "from stylegan_swap import cli, result\n"
+        "from stylegan_swap.cli import main as cli\n"
+        "from stylegan_swap.swapping import result\n"
         "def interrupted(*_, **__):\n"
         f"    os.kill(os.getpid(), {int(signal.SIGINT)})\n"
         "result.write_photo = interrupted\n"

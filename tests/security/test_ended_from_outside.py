@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 # system gives to another thread wakes nobody, and Python's handler runs when the main thread goes on.
 WAITING = """
 import sys, time, pathlib
-from stylegan_swap import cli
+from stylegan_swap.cli import main as cli
 write = pathlib.Path.write_bytes
 def half(self, content):
     write(self, bytes(content)[: len(content) // 2])
@@ -59,7 +59,7 @@ def test_a_picture(tmp_path, astronaut_path, hopper_path):
 
 CLIP = """
 import sys, time
-from stylegan_swap import cli, cli_video
+from stylegan_swap.cli import main as cli, video as cli_video
 def show(self, done, total):
     if done == 3:
         print("half", flush=True)
@@ -85,7 +85,7 @@ def test_a_clip(tmp_path, astronaut, hopper_path):
 
 BATCH = """
 import os, sys, time
-from stylegan_swap import cli
+from stylegan_swap.cli import main as cli
 from stylegan_swap.batch import run
 class Slow:
     def __init__(self, settings):

@@ -47,7 +47,7 @@ moment, (identity, clip, output) = sys.argv[1], sys.argv[2:]
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 if moment == "before it has its name":
-    from stylegan_swap import atomic
+    from stylegan_swap.files import atomic
     replace = os.replace
     def choosy(source, target):
         if str(target).endswith(".mp4"):

@@ -41,17 +41,17 @@ def lap(name):
     now = time.perf_counter()
     laps[name] = laps.get(name, 0.0) + now - last
     last = now
-import stylegan_swap.cli
+import stylegan_swap.cli.main
 lap("command line")
 import torch
 lap("import torch")
 import stylegan_swap.api
 lap("import the rest")
-from stylegan_swap.allocator import keep_freed_memory
+from stylegan_swap.files.allocator import keep_freed_memory
 keep_freed_memory()
 swapper = stylegan_swap.api.Swapper.from_pretrained(sys.argv[4], device=sys.argv[5])
 lap("weights")
-from stylegan_swap.bench.stages import timed_stages
+from stylegan_swap.evaluation.bench.stages import timed_stages
 with timed_stages() as stages:
     person = swapper.prepare(sys.argv[1])
     result = swapper(person, sys.argv[2])

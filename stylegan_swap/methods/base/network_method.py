@@ -75,7 +75,7 @@ class PublishedMethod(ABC, Generic[Network, Prepared]):
         """Rebuild the network from ``config.json`` beside converted weights and fill it, strictly.
 
         Args:
-            weights: what ``stylegan_swap.convert`` wrote, or holds in memory.
+            weights: what ``stylegan-swap convert`` wrote, or holds in memory.
             device: where it runs.
             dtype: the precision it runs in.
             **options: further arguments of the class.

@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import sys
 from download_server import entry, network
-from stylegan_swap.download import download_published
-from stylegan_swap.download.job import Network
+from stylegan_swap.weights.download import download_published
+from stylegan_swap.weights.download.job import Network
 from dataclasses import replace
 import time
 
@@ -48,7 +48,7 @@ def start(server):
     started: list[subprocess.Popen[str]] = []
 
     def begin() -> subprocess.Popen[str]:
-        path = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "download")))
+        path = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
         started.append(
             subprocess.Popen(
                 [sys.executable, "-c", SCRIPT, f"{server.url}/net.pt"],
