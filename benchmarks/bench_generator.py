@@ -23,11 +23,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 from textbook.generator import TextbookGenerator
 from textbook.megafs import TextbookMegaFS
 
-from stylegan_swap.evaluation.bench.clock import Call, Timing, in_turn
-from stylegan_swap.evaluation.bench.floor import floor_call
-from stylegan_swap.evaluation.bench.machine import copy_bandwidth, describe_machine, memory_of
-from stylegan_swap.evaluation.bench.network import random_generator
-from stylegan_swap.evaluation.bench.table import Row, lines_of, write_csv
+from stylegan_swap.evaluation.bench.clock import (
+    Call,
+    Timing,
+    copy_bandwidth,
+    describe_machine,
+    in_turn,
+    memory_of,
+)
+from stylegan_swap.evaluation.bench.generator import floor_call, random_generator
+from stylegan_swap.evaluation.table import Row, lines_of, write_csv
 from stylegan_swap.files.allocator import keep_freed_memory
 from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
 
@@ -40,7 +45,7 @@ FULL = tuple((size, batch) for batch in (1, 4, 8) for size in (256, 512, 1024))
 _MEMORY = """
 import sys, torch
 sys.path.insert(0, sys.argv[4])
-from stylegan_swap.evaluation.bench.network import random_generator
+from stylegan_swap.evaluation.bench.generator import random_generator
 size, dtype = int(sys.argv[2]), getattr(torch, sys.argv[3])
 if sys.argv[1] == "ours, memory kept":
     from stylegan_swap.files.allocator import keep_freed_memory

@@ -22,9 +22,8 @@ from torch import Tensor
 from cuda_ops import modulated_conv2d, setup_filter, square_sum, upfirdn2d
 from cuda_ops.finish import add_noise_and_activate
 from cuda_ops.upfirdn2d import fir
-from stylegan_swap.evaluation.bench.clock import Call, in_turn
-from stylegan_swap.evaluation.bench.machine import copy_bandwidth, describe_machine
-from stylegan_swap.evaluation.bench.table import Row, lines_of, write_csv
+from stylegan_swap.evaluation.bench.clock import Call, copy_bandwidth, describe_machine, in_turn
+from stylegan_swap.evaluation.table import Row, lines_of, write_csv
 from stylegan_swap.files.allocator import keep_freed_memory
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

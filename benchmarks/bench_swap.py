@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from stylegan_swap.evaluation.bench.swap import SwapTimes, time_swaps
-from stylegan_swap.evaluation.bench.table import Row, lines_of, write_csv
+from stylegan_swap.evaluation.table import Row, lines_of, write_csv
 from stylegan_swap.files.allocator import keep_freed_memory
 
 

@@ -17,9 +17,8 @@ import onnxruntime
 import torch
 
 from stylegan_swap.api import Swapper
-from stylegan_swap.evaluation.bench.clock import in_turn
-from stylegan_swap.evaluation.bench.machine import describe_machine
-from stylegan_swap.evaluation.bench.table import Row, lines_of, write_csv
+from stylegan_swap.evaluation.bench.clock import describe_machine, in_turn
+from stylegan_swap.evaluation.table import Row, lines_of, write_csv
 from stylegan_swap.export import INPUTS, export_onnx, feed_of
 from stylegan_swap.faces.detection.detect import detect_faces, largest_face
 from stylegan_swap.faces.geometry.align import ffhq_alignment

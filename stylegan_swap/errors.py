@@ -1,9 +1,13 @@
-"""Everything the library raises on purpose, and the warnings it gives.
+"""Errors and warnings of the library.
 
-Each message names the thing (file, key, option), the cause and the remedy in one
-line, so the command line can print it as it is. The packages below
-(``inversion``, ``cuda_ops``) raise ValueError and RuntimeError instead.
+Each message names the file, key or option, the cause and the remedy in one line, so that the command line can
+print it as it is. The packages below (``inversion``, ``cuda_ops``) raise ValueError and RuntimeError instead.
 """
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
 
 
 class StyleganSwapError(Exception):
@@ -88,3 +92,19 @@ class StyleganSwapWarning(UserWarning):
 
 class FallbackWarning(StyleganSwapWarning):
     """The work goes on, but in another way than asked for: slower, or a little less exact."""
+
+
+@contextlib.contextmanager
+def os_errors_as(kind: type[StyleganSwapError], path: object, cause: str, remedy: str) -> Iterator[None]:
+    """Raise an OSError of the block as an error of this library: ``PATH: CAUSE (system's reason); REMEDY``.
+
+    Args:
+        kind: the class to raise.
+        path: the file or folder the block works on.
+        cause: what failed, e.g. "cannot be written".
+        remedy: what the user can do.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{path}: {cause} ({error.strerror or error}); {remedy}") from error

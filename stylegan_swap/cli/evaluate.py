@@ -80,7 +80,7 @@ def evaluate(
         two_sample_of_method,
     )
     from stylegan_swap.evaluation.report import write_report
-    from stylegan_swap.evaluation.summary import add_measure, as_table, summarise
+    from stylegan_swap.evaluation.table import add_measure, as_table, summarise
     from stylegan_swap.files.atomic import replacing
     from stylegan_swap.images.photo import (
         read_photo,

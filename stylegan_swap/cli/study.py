@@ -57,7 +57,7 @@ def build(
 ) -> None:
     """Make a study from the results of several methods on the same photo pairs."""
     from stylegan_swap.evaluation.study.build import Options, build_study
-    from stylegan_swap.evaluation.study.questions import CONSENT
+    from stylegan_swap.evaluation.study.manifest import CONSENT
 
     asked = tuple(each.value for each in (question or list(Question)))
     options = Options(
@@ -121,7 +121,7 @@ def analyse(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier files.")] = False,
 ) -> None:
     """Strengths or mean opinions with intervals: a table, analysis.json and analysis.png."""
-    from stylegan_swap.evaluation.study.report import analyse_study, table, write_analysis
+    from stylegan_swap.evaluation.study.analysis import analyse_study, table, write_analysis
 
     analysis = analyse_study(study, bootstrap, seed, least_checks, least_agreement)
     paths = write_analysis(output or study, analysis, overwrite)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylegan_swap.evaluation.bench.network import random_generator
+from stylegan_swap.evaluation.bench.generator import random_generator
 from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
 
 BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")

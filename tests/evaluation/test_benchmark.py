@@ -23,7 +23,7 @@ from stylegan_swap.evaluation.benchmark import (
     start_run,
 )
 from stylegan_swap.evaluation.pairs import cross_pairs, faceforensics_pairs, people_of, read_pairs
-from stylegan_swap.evaluation.summary import summarise
+from stylegan_swap.evaluation.table import summarise
 from stylegan_swap.metrics.sample import look
 
 

@@ -15,7 +15,7 @@ from stylegan_swap.errors import ImageReadError
 from stylegan_swap.evaluation import realism
 from stylegan_swap.evaluation.pairs import Pair, manifest_of
 from stylegan_swap.evaluation.realism import COLUMN, training_pairs, two_sample_of_method
-from stylegan_swap.evaluation.summary import add_measure, as_table, summarise
+from stylegan_swap.evaluation.table import add_measure, as_table, summarise
 from stylegan_swap.metrics.sample import Column
 from stylegan_swap.metrics.two_sample import TwoSampleConfig
 

@@ -9,7 +9,7 @@ import torch
 
 from stylegan_swap.api import Swapper
 from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.evaluation.bench.network import random_generator
+from stylegan_swap.evaluation.bench.generator import random_generator
 from stylegan_swap.methods.registry import generator_side
 from stylegan_swap.nn import device as device_module
 from stylegan_swap.nn.device import choose_dtype, has_fast_bfloat16

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import torch
 
-from stylegan_swap.errors import ImageWriteError, UnsupportedOptionError
-from stylegan_swap.evaluation.bench.clock import Call, in_turn
-from stylegan_swap.evaluation.bench.floor import floor_call
-from stylegan_swap.evaluation.bench.machine import copy_bandwidth, describe_machine
-from stylegan_swap.evaluation.bench.network import random_generator
+from stylegan_swap.errors import ImageWriteError, UnsupportedOptionError, os_errors_as
+from stylegan_swap.evaluation.bench.clock import Call, copy_bandwidth, describe_machine, in_turn
+from stylegan_swap.evaluation.bench.generator import floor_call, random_generator
 from stylegan_swap.evaluation.bench.swap import SwapTimes, time_swaps
-from stylegan_swap.evaluation.bench.table import Row, lines_of, write_csv
+from stylegan_swap.evaluation.table import Row, lines_of, write_csv
 from stylegan_swap.nn.device import choose_device
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -32,7 +30,7 @@ def run_short(
     with_swap: bool = True,
     csv: Path | None = None,
 ) -> Iterator[str]:
-    """Measure, and give the lines to print as they come.
+    """Measure, and yield the lines to print as they come.
 
     Args:
         size: side of the generator, a power of two from 8.
@@ -41,36 +39,41 @@ def run_short(
         method: whose swap is timed.
         threads: of torch for the time of the run; 0 leaves them.
         with_swap: whether whole swaps are timed.
-        csv: where the numbers go as well.
+        csv: file for the numbers.
 
     Raises:
-        UnsupportedOptionError: a size or device that is not to be had.
+        UnsupportedOptionError: a size or device that does not exist.
         ImageWriteError: the CSV file cannot be written.
     """
-    where = choose_device(device)
+    torch_device = choose_device(device)
     if size < 8 or size & (size - 1):
         raise UnsupportedOptionError(f"a generator's size is a power of two from 8 on, got {size}: use 256")
     if csv is not None and not csv.resolve().parent.is_dir():
         raise ImageWriteError(f"{csv}: the folder does not exist; create it first")
-    before = torch.get_num_threads()
+    threads_before = torch.get_num_threads()
     if threads:
         torch.set_num_threads(threads)
     try:
-        machine = describe_machine(where)
+        machine = describe_machine(torch_device)
         yield ", ".join(f"{name}: {value}" for name, value in machine.items())
-        yield f"copy: {copy_bandwidth(where) / 1e9:.1f} GB/s read and written"
-        rows = generator_rows(size, rounds, where)
+        yield f"copy: {copy_bandwidth(torch_device) / 1e9:.1f} GB/s read and written"
+        rows = generator_rows(size, rounds, torch_device)
         yield from ("", f"generator of {size} pixels, random weights, one image at a time:", *lines_of(rows))
         if with_swap:
             times = time_swaps(method, device=device, rounds=rounds, cold_rounds=1)
-            more = swap_rows(times)
-            rows += more
-            yield from ("", f"a swap with method {method}, JPEG photos of 2 megapixels:", *lines_of(more))
+            stage_rows = swap_rows(times)
+            rows += stage_rows
+            yield from (
+                "",
+                f"a swap with method {method}, JPEG photos of 2 megapixels:",
+                *lines_of(stage_rows),
+            )
         if csv is not None:
-            _write(csv, [{**row, **machine} for row in rows])
+            with os_errors_as(ImageWriteError, csv, "could not be written", "choose another"):
+                write_csv(csv, [{**row, **machine} for row in rows])
             yield f"\n{csv}"
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads_before)
 
 
 def generator_rows(size: int, rounds: int, device: torch.device) -> list[Row]:
@@ -104,10 +107,3 @@ def swap_rows(times: SwapTimes) -> list[Row]:
         for name in names
     ]
     return [*rows, {"stage": "whole", "warm_s": times.warm, "cold_s": times.cold}]
-
-
-def _write(path: Path, rows: list[Row]) -> None:
-    try:
-        write_csv(path, rows)
-    except OSError as error:
-        raise ImageWriteError(f"{path}: could not be written ({error.strerror}); choose another") from error

@@ -1,7 +1,7 @@
-"""The log of answers: one JSON line each, on the disk before the page is told it is saved.
+"""The log of answers: one JSON line each, on the disk before the page is told that it is saved.
 
-Where it sits on the road: plan → server → **answers** → screening → analysis. Killing the server at any
-moment loses no acknowledged answer; reading the file again restores raters and what they have answered.
+Killing the server at any moment loses no acknowledged answer; reading the file again restores raters and
+their answers.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from stylegan_swap.errors import os_errors_as
 from stylegan_swap.evaluation.study.manifest import Study, StudyError
 from stylegan_swap.evaluation.study.plan import Step, make_plan
 
 ANSWERS_FILE = "answers.jsonl"
 MOST_RATERS = 10_000
 
-#: The page draws 128 random bits; whoever has them is the rater.
+#: Token of a rater: 128 random bits drawn by the page.
 TOKEN = re.compile(r"[0-9a-f]{32}")
 
 _SIDES = {"left": 1.0, "tie": 0.5, "right": 0.0}
@@ -34,7 +35,7 @@ class Answer:
 
     Attributes:
         rater: number of the rater.
-        step: place in the rater's plan.
+        step: position in the rater's plan.
         source: id of the item or check.
         role: ``item``, ``duplicate`` or ``check``.
         question: key of the question.
@@ -52,18 +53,14 @@ class Answer:
 
 
 def allowed(study: Study) -> tuple[str, ...]:
-    """What may be answered: sides, or the numbers of the scale."""
+    """Answers the study accepts: sides, or the numbers of the scale."""
     if study.kind == "mos":
         return ("1", "2", "3", "4", "5")
     return ("left", "tie", "right") if study.ties else ("left", "right")
 
 
 def read_answers(folder: Path, study: Study) -> list[Answer]:
-    """All answers of a study, in the order of their arrival.
-
-    Args:
-        folder: the study's folder.
-        study: its contents.
+    """All answers of the study in a folder, in the order of their arrival.
 
     Raises:
         StudyError: no answers yet, a damaged line, or answers to another study.
@@ -75,8 +72,8 @@ def read_answers(folder: Path, study: Study) -> list[Answer]:
     plans = {rater: make_plan(study, rater) for rater in answers}
     return [
         _as_answer(study, rater, number, plans[rater][number], text)
-        for rater, given in answers.items()
-        for number, text in given.items()
+        for rater, by_step in answers.items()
+        for number, text in by_step.items()
     ]
 
 
@@ -103,13 +100,9 @@ class AnswerLog:
         """
         self.path, self.study = folder / ANSWERS_FILE, study
         self._lock = threading.Lock()
-        try:
+        with os_errors_as(StudyError, self.path, "cannot be written", "check the folder"):
             # Unbuffered: a line is one write, and its end is where the file ends.
             self._file: BinaryIO = open(self.path, "ab", buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise StudyError(
-                f"{self.path}: cannot be written ({error.strerror}); check the folder"
-            ) from error
         try:
             _claim(self._file, self.path)
             self.raters, self.answers, complete = _restore(self.path, study)
@@ -149,12 +142,12 @@ class AnswerLog:
             OSError: the disk did not take it; nothing is remembered, the page tries again.
         """
         with self._lock:
-            given = self.answers[rater]
-            if step not in given:
+            by_step = self.answers[rater]
+            if step not in by_step:
                 line = {"event": "answer", "rater": rater, "step": step, "answer": answer, "ms": milliseconds}
                 self._append(line)
-                given[step] = answer
-            return given[step]
+                by_step[step] = answer
+            return by_step[step]
 
     def _append(self, record: dict[str, Any]) -> None:
         line = json.dumps({**record, "time": round(time.time(), 3)}).encode() + b"\n"
@@ -175,10 +168,8 @@ def _claim(file: BinaryIO, path: Path) -> None:
         import fcntl
     except ImportError:  # Windows
         return
-    try:
+    with os_errors_as(StudyError, path, "another server writes here", "stop it first"):
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise StudyError(f"{path}: another server writes here; stop it first") from error
 
 
 def _restore(path: Path, study: Study) -> tuple[dict[str, int], dict[int, dict[int, str]], int]:
@@ -186,10 +177,8 @@ def _restore(path: Path, study: Study) -> tuple[dict[str, int], dict[int, dict[i
     raters: dict[str, int] = {}
     answers: dict[int, dict[int, str]] = {}
     lengths: dict[int, int] = {}
-    try:
+    with os_errors_as(StudyError, path, "cannot be read", "check the file"):
         content = path.read_bytes() if path.exists() else b""
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read ({error.strerror}); check the file") from error
     complete = content.rfind(b"\n") + 1
     for number, line in enumerate(content[:complete].splitlines(), 1):
         try:

@@ -1,7 +1,4 @@
-"""From folders of results to a study: reads ``pairs.csv``, shrinks the pictures, makes the checks.
-
-Where it sits on the road: **build** → plan → server → answers → analysis.
-"""
+"""Building a study from folders of results: reads ``pairs.csv``, shrinks the pictures, makes the checks."""
 
 from __future__ import annotations
 
@@ -16,14 +13,25 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stylegan_swap.evaluation.study.manifest import PICTURES, Check, Item, Study, StudyError, save_study
+from stylegan_swap.errors import os_errors_as
+from stylegan_swap.evaluation.study.manifest import (
+    CONSENT,
+    KINDS,
+    PICTURES,
+    REFERENCE,
+    TEXTS,
+    Check,
+    Item,
+    Study,
+    StudyError,
+    save_study,
+)
 from stylegan_swap.evaluation.study.plan import balanced_order
-from stylegan_swap.evaluation.study.questions import CONSENT, KINDS, REFERENCE, TEXTS
 from stylegan_swap.images.photo import read_photo
 
 COLUMNS = ("number", "identity", "attribute", "status", "result")
-_TILES = 8
-_LEAST_SIDE = 32
+_TILES = 8  # per side of a destroyed picture
+_LEAST_SIDE_PX = 32
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Options:
 
     Attributes:
         kind: ``2afc`` (two results side by side) or ``mos`` (one result, 1 to 5).
-        questions: keys of ``questions.TEXTS``.
+        questions: keys of ``TEXTS``.
         items: items per rater; each has all questions.
         checks: attention checks per rater. Eight stop 96 % of those who guess between two.
         duplicates: items shown twice.
@@ -73,25 +81,27 @@ def build_study(
         identities: root of the identity photos in ``pairs.csv``.
         attributes: root of the attribute photos.
         methods: names of folders; all that have a ``pairs.csv`` if empty.
-        options: how much of what.
+        options: how the study is made.
 
     Raises:
         StudyError: options, lists or folders that do not fit.
         ImageReadError: a picture cannot be read.
     """
-    chosen = _checked(options or Options())
+    options = _checked(options or Options())
     names = list(methods) or sorted(path.parent.name for path in results.glob("*/pairs.csv"))
-    least = 2 if chosen.kind == "2afc" else 1
+    least = 2 if options.kind == "2afc" else 1
     if len(set(names)) < max(least, len(names)):
         raise StudyError(
-            f"{results}: a {chosen.kind} study needs {least} or more different methods, got {names}; "
+            f"{results}: a {options.kind} study needs {least} or more different methods, got {names}; "
             "give folders that hold a pairs.csv"
         )
+    # Pairs that every method has a result for.
     lists = {name: _read_pairs(results, name) for name in names}
     numbers = _common_pairs(lists, results)
     _make_empty(output)
-    rng = np.random.default_rng([chosen.seed, 0x5EED])
-    shrink = _Shrinker(output / PICTURES, chosen.size, rng)
+    rng = np.random.default_rng([options.seed, 0x5EED])
+    shrink = _Shrinker(output / PICTURES, options.size, rng)
+    # Shrunken pictures under random names.
     photos: dict[str, tuple[str, str]] = {}
     pictures: dict[tuple[str, str], str] = {}
     for number in numbers:
@@ -102,27 +112,34 @@ def build_study(
         )
         for name in names:
             pictures[name, number] = shrink.file(_inside(results, lists[name][number]["result"]))
-    groups = list(combinations(names, 2)) if chosen.kind == "2afc" else [(name,) for name in names]
+    # Items in balanced order: groups of methods × photo pairs.
+    groups = list(combinations(names, 2)) if options.kind == "2afc" else [(name,) for name in names]
     shuffled = [numbers[index] for index in rng.permutation(len(numbers))]
     items = tuple(
-        Item(f"i{place:05d}", number, group, tuple(pictures[name, number] for name in group), *photos[number])
-        for place, (group, number) in enumerate(
+        Item(
+            f"i{position:05d}",
+            number,
+            group,
+            tuple(pictures[name, number] for name in group),
+            *photos[number],
+        )
+        for position, (group, number) in enumerate(
             (groups[group], shuffled[pair]) for group, pair in balanced_order(len(groups), len(numbers))
         )
     )
     study = Study(
-        kind=chosen.kind,
-        seed=chosen.seed,
-        title=chosen.title,
-        consent=chosen.consent,
-        questions=chosen.questions,
-        ties=chosen.ties and chosen.kind == "2afc",
+        kind=options.kind,
+        seed=options.seed,
+        title=options.title,
+        consent=options.consent,
+        questions=options.questions,
+        ties=options.ties and options.kind == "2afc",
         methods=tuple(names),
-        items_per_rater=min(chosen.items, len(items)),
-        checks_per_rater=chosen.checks,
-        duplicates_per_rater=min(chosen.duplicates, len(items) // 2, chosen.items // 2),
+        items_per_rater=min(options.items, len(items)),
+        checks_per_rater=options.checks,
+        duplicates_per_rater=min(options.duplicates, len(items) // 2, options.items // 2),
         items=items,
-        checks=tuple(_checks(chosen, [photos[number] for number in shuffled], shrink, rng)),
+        checks=tuple(_checks(options, [photos[number] for number in shuffled], shrink, rng)),
     )
     save_study(output, study)
     return study
@@ -145,22 +162,21 @@ def _checked(options: Options) -> Options:
 def _read_pairs(results: Path, method: str) -> dict[str, dict[str, str]]:
     """Rows of a method that have a result, by number."""
     path = results / method / "pairs.csv"
+    problem = os_errors_as(StudyError, path, "cannot be read", "check the method's name")
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with problem, path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             if missing := set(COLUMNS) - set(reader.fieldnames or ()):
                 raise StudyError(
                     f"{path}: lacks the columns {sorted(missing)}; it needs {', '.join(COLUMNS)}"
                 )
             rows = [{key: row[key] or "" for key in COLUMNS} for row in reader]
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be read ({error.strerror}); check the method's name") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise StudyError(f"{path}: is no CSV in UTF-8 ({error}); write it again") from error
-    found = {row["number"]: row for row in rows if row["result"]}
-    if len(found) < sum(bool(row["result"]) for row in rows):
+    by_number = {row["number"]: row for row in rows if row["result"]}
+    if len(by_number) < sum(bool(row["result"]) for row in rows):
         raise StudyError(f"{path}: a number comes twice; number the pairs")
-    return found
+    return by_number
 
 
 def _common_pairs(lists: dict[str, dict[str, dict[str, str]]], results: Path) -> list[str]:
@@ -190,13 +206,11 @@ def _inside(root: Path, name: str) -> Path:
 
 
 def _make_empty(output: Path) -> None:
-    try:
+    with os_errors_as(StudyError, output, "cannot be made", "choose another folder"):
         output.mkdir(parents=True, exist_ok=True)
         if any(output.iterdir()):
             raise StudyError(f"{output}: is not empty; choose a new folder, so that no answers are lost")
         (output / PICTURES).mkdir()
-    except OSError as error:
-        raise StudyError(f"{output}: cannot be made ({error.strerror}); choose another folder") from error
 
 
 class _Shrinker:
@@ -210,8 +224,8 @@ class _Shrinker:
         """The name of a shrunk file; the same for the same file."""
         if path not in self.names:
             pixels = read_photo(path).pixels
-            if min(pixels.shape[:2]) < _LEAST_SIDE:
-                raise StudyError(f"{path}: has a side under {_LEAST_SIDE} pixels; leave that pair out")
+            if min(pixels.shape[:2]) < _LEAST_SIDE_PX:
+                raise StudyError(f"{path}: has a side under {_LEAST_SIDE_PX} pixels; leave that pair out")
             self.names[path] = self.pixels(pixels)
         return self.names[path]
 
@@ -220,15 +234,11 @@ class _Shrinker:
         name = f"{self.rng.bytes(8).hex()}.jpg"
         image = Image.fromarray(pixels)
         image.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)
-        try:
-            # Pillow itself would not notice that only a part of it fits on the disk.
-            encoded = io.BytesIO()
-            image.save(encoded, "JPEG", quality=90, subsampling=0)
+        # In memory first: Pillow itself would not notice that only a part of it fits on the disk.
+        encoded = io.BytesIO()
+        image.save(encoded, "JPEG", quality=90, subsampling=0)
+        with os_errors_as(StudyError, self.folder / name, "cannot be written", "make room"):
             (self.folder / name).write_bytes(encoded.getbuffer())
-        except OSError as error:
-            raise StudyError(
-                f"{self.folder / name}: cannot be written ({error.strerror}); make room"
-            ) from error
         return name
 
 
@@ -237,20 +247,21 @@ def _checks(
 ) -> list[Check]:
     """Twice as many as a rater sees: an untouched photo against (or, for MOS, or) a destroyed one."""
     checks = []
-    for place in range(2 * options.checks):
+    for position in range(2 * options.checks):
         # Consecutive checks take all questions in turn and, for MOS, good and bad pictures in turn.
-        question = options.questions[place % len(options.questions)]
-        identity, attribute = photos[place % len(photos)]
+        question = options.questions[position % len(options.questions)]
+        identity, attribute = photos[position % len(photos)]
         good = identity if REFERENCE[question] == "identity" else attribute
         with Image.open(shrink.folder / good) as image:
             bad = shrink.pixels(destroyed(np.asarray(image), rng))
-        pictures, expected = (good, bad), "first"
+        pictures: tuple[str, ...] = (good, bad)
+        expected = "first"
         if options.kind == "mos":
-            turns = place // len(options.questions) if len(options.questions) % 2 == 0 else 0
-            high = (place + turns) % 2 == 0
-            shown, expected = (good, "high") if high else (bad, "low")
-            pictures = (shown,)  # type: ignore[assignment]
-        checks.append(Check(f"c{place:03d}", question, pictures, expected, identity, attribute))
+            turns = position // len(options.questions) if len(options.questions) % 2 == 0 else 0
+            high = (position + turns) % 2 == 0
+            picture, expected = (good, "high") if high else (bad, "low")
+            pictures = (picture,)
+        checks.append(Check(f"c{position:03d}", question, pictures, expected, identity, attribute))
     return checks
 
 

@@ -1,7 +1,7 @@
-"""The file ``study.json``: what is compared, with which questions, and how much of it one rater sees.
+"""The file ``study.json``: methods compared, questions and their texts, and how much of it one rater sees.
 
-Where it sits on the road: **build** writes it, the server and the analysis read it. It holds the names of the
-methods and is therefore never sent to the page; pictures have random names.
+``build`` writes it, ``server`` and ``analysis`` read it. It names the methods and is therefore never sent to
+the page; pictures have random names.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from stylegan_swap.errors import StyleganSwapError
-from stylegan_swap.evaluation.study.questions import KINDS, TEXTS
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from stylegan_swap.errors import StyleganSwapError, os_errors_as
 from stylegan_swap.files.atomic import replacing
 
 FORMAT = "stylegan-swap-study"
@@ -24,6 +25,41 @@ PICTURES = "pictures"
 
 #: Names of pictures tell nothing and can hold no path.
 PICTURE_NAME = re.compile(r"[0-9a-f]{16}\.jpg")
+
+#: Two results side by side, or one result rated from 1 to 5.
+KINDS = ("2afc", "mos")
+
+#: Question → the photo shown with it; realism is judged without one.
+REFERENCE: dict[str, str | None] = {"identity": "identity", "attribute": "attribute", "natural": None}
+
+#: Kind → question → what the rater reads.
+TEXTS = {
+    "2afc": {
+        "identity": "Which face looks more like this person?",
+        "attribute": "Which keeps more of this photo: pose, expression, light, background?",
+        "natural": "Which looks more like an untouched photograph?",
+    },
+    "mos": {
+        "identity": "How much does the face look like this person?",
+        "attribute": "How well are pose, expression, light and background of this photo kept?",
+        "natural": "How natural does the picture look?",
+    },
+}
+
+#: Question → the words at both ends of the scale from 1 to 5.
+SCALE = {
+    "identity": ("someone else", "the same person"),
+    "attribute": ("not at all", "fully"),
+    "natural": ("clearly fake", "like a real photo"),
+}
+
+CONSENT = (
+    "You will see portraits, many of them changed by computer programs, and answer short questions. "
+    "There are no wrong opinions; a few questions only check that you are looking. "
+    "Taking part is voluntary: you may stop at any time by closing the page. "
+    "Your answers and the time each one took are stored under a random number, without your name or address, "
+    "and are used to compare the programs. Please do not copy or share the pictures."
+)
 
 
 class StudyError(StyleganSwapError):
@@ -119,44 +155,28 @@ class Study:
 
 
 def save_study(folder: Path, study: Study) -> Path:
-    """Writes ``study.json`` whole or not at all.
-
-    Args:
-        folder: the study's folder; must exist.
-        study: what to write.
-
-    Returns:
-        The file.
+    """Writes ``study.json`` into an existing folder, whole or not at all; returns its path.
 
     Raises:
         StudyError: the disk is full.
     """
     path = folder / STUDY_FILE
     content = {"format": FORMAT, "version": VERSION, "id": study.id, **asdict(study)}
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StudyError(f"{path}: cannot be written ({error.strerror}); make room") from error
+    with os_errors_as(StudyError, path, "cannot be written", "make room"), replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
 
 
 def load_study(folder: Path) -> Study:
-    """Reads and checks ``study.json``.
-
-    Args:
-        folder: the study's folder.
+    """Reads and checks the ``study.json`` of a folder.
 
     Raises:
         StudyError: missing, damaged, of a later version, or with pictures of impossible names.
     """
     path = folder / STUDY_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StudyError(
-            f"{path}: cannot be read ({error.strerror}); make the study first with 'study build'"
-        ) from error
+        with os_errors_as(StudyError, path, "cannot be read", "make the study first with 'study build'"):
+            content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StudyError(f"{path}: is no JSON ({error}); build the study again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -167,28 +187,15 @@ def load_study(folder: Path) -> Study:
             "use the library that built it or build it again"
         )
     try:
-        study = _study(content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise StudyError(f"{path}: is damaged ({error!r}); build the study again") from error
+        fields = {name: content[name] for name in Study.__dataclass_fields__}
+        study = TypeAdapter(Study).validate_python(fields)
+        if not set(study.questions) <= set(TEXTS[study.kind]) or not study.items:
+            raise ValueError("questions or items")
+        if invalid := [name for name in study.pictures if not PICTURE_NAME.fullmatch(name)]:
+            raise ValueError(f"picture {invalid[0]!r}")
+    except (KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise StudyError(f"{path}: is damaged ({reason}); build the study again") from error
     if study.id != content.get("id"):
         raise StudyError(f"{path}: was changed after it was built; build the study again")
     return study
-
-
-def _study(content: dict[str, Any]) -> Study:
-    """The dataclasses of a parsed file; raises what a wrong type or value raises."""
-    fields = {key: content[key] for key in Study.__dataclass_fields__}
-    for key in ("questions", "methods"):
-        fields[key] = tuple(str(name) for name in fields[key])
-    fields["items"] = tuple(Item(**_with_tuples(item)) for item in fields["items"])
-    fields["checks"] = tuple(Check(**_with_tuples(check)) for check in fields["checks"])
-    study = Study(**fields)
-    if study.kind not in KINDS or not set(study.questions) <= set(TEXTS[study.kind]) or not study.items:
-        raise ValueError("kind, questions or items")
-    if bad := [name for name in study.pictures if not PICTURE_NAME.fullmatch(name)]:
-        raise ValueError(f"picture {bad[0]!r}")
-    return study
-
-
-def _with_tuples(part: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in part.items()}

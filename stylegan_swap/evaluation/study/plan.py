@@ -1,7 +1,6 @@
-"""What one rater sees, in which order and on which side: a function of the study and the rater's number.
+"""The steps of one rater, their order and sides: a pure function of the study and the rater's number.
 
-Where it sits on the road: build → **plan** → server → answers → analysis. Nothing has to be stored: after a
-reload or a restart of the server the same number gives the same plan.
+Nothing has to be stored: after a reload or a restart of the server the same number gives the same plan.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from stylegan_swap.evaluation.study.manifest import Check, Item, Study
-from stylegan_swap.evaluation.study.questions import REFERENCE
+from stylegan_swap.evaluation.study.manifest import REFERENCE, Check, Item, Study
 
 T = TypeVar("T")
 
@@ -68,25 +66,26 @@ def make_plan(study: Study, rater: int) -> list[Step]:
         study: the study.
         rater: number of the rater, from 0 in the order of joining.
     """
+    # Items in random order, with a side each.
     rng = np.random.default_rng([study.seed, rater])
     questions = [study.questions[index] for index in rng.permutation(len(study.questions))]
     items = _stretch(study.items, rater, study.items_per_rater)
     sides = _sides(items, rater, rng)
     trials = [("item", items[index], bool(sides[index])) for index in rng.permutation(len(items))]
-    # Again only much later: from the first half, put among the last third.
+    # Repeat late: items of the first half, inserted into the last third.
     early = rng.permutation(max(1, len(trials) // 2))[: study.duplicates_per_rater]
-    again = [("duplicate", trials[index][1], not trials[index][2]) for index in early]
-    shown: list[tuple[str, Item | Check, bool]] = list(trials)
-    for trial in again:
-        shown.insert(int(rng.integers(-(-2 * len(trials) // 3), len(shown) + 1)), trial)
+    repeated = [("duplicate", trials[index][1], not trials[index][2]) for index in early]
+    sequence: list[tuple[str, Item | Check, bool]] = list(trials)
+    for trial in repeated:
+        sequence.insert(int(rng.integers(-(-2 * len(trials) // 3), len(sequence) + 1)), trial)
     checks = _stretch(study.checks, rater, study.checks_per_rater)
     check_sides = rng.permutation(np.arange(len(checks)) % 2 == 1)
     # One check in each of equally long stretches, so that attention is watched to the end.
-    bounds = np.linspace(0, len(shown), len(checks) + 1).astype(int)
+    bounds = np.linspace(0, len(sequence), len(checks) + 1).astype(int)
     for number in reversed(range(len(checks))):
-        place = int(rng.integers(bounds[number], max(bounds[number] + 1, bounds[number + 1])))
-        shown.insert(place, ("check", checks[number], bool(check_sides[number])))
-    return [step for trial in shown for step in _steps(*trial, questions)]
+        position = int(rng.integers(bounds[number], max(bounds[number] + 1, bounds[number + 1])))
+        sequence.insert(position, ("check", checks[number], bool(check_sides[number])))
+    return [step for trial in sequence for step in _steps(*trial, questions)]
 
 
 def _stretch(parts: Sequence[T], rater: int, length: int) -> list[T]:
@@ -106,11 +105,11 @@ def _sides(items: list[Item], rater: int, rng: np.random.Generator) -> np.ndarra
 
 
 def _steps(role: str, part: Item | Check, swapped: bool, questions: list[str]) -> list[Step]:
-    asked = [part.question] if isinstance(part, Check) else questions
+    questions = [part.question] if isinstance(part, Check) else questions
     pictures = part.pictures[::-1] if swapped else part.pictures
     references = {"identity": part.identity, "attribute": part.attribute}
     swapped = bool(swapped) and len(pictures) > 1
     return [
         Step(part.id, role, question, pictures, references.get(REFERENCE[question] or ""), swapped)
-        for question in asked
+        for question in questions
     ]

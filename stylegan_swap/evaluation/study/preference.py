@@ -1,8 +1,7 @@
-"""From choices to strengths: Bradley–Terry with bootstrap intervals, and shares of each two methods.
+"""Strengths of methods from pairwise choices: Bradley–Terry with bootstrap intervals, and pairwise shares.
 
-Where it sits on the road: screening → **preference** → report. Bradley and Terry, Biometrika 39 (1952):
-P(i beats j) = p_i / (p_i + p_j); with log strengths this is a logistic regression on which two methods
-were shown. A tie is half a win for each.
+Bradley and Terry, Biometrika 39 (1952): P(i beats j) = p_i / (p_i + p_j); with log strengths this is a
+logistic regression on which two methods were shown. A tie is half a win for each.
 """
 
 from __future__ import annotations
@@ -54,14 +53,14 @@ def collect(study: Study, answers: Sequence[Answer]) -> Choices:
     """The answers to items (not to checks, nor the repeated ones) as arrays."""
     items = {item.id: item for item in study.items}
     index = {name: number for number, name in enumerate(study.methods)}
-    used = [answer for answer in answers if answer.role == "item"]
+    choices = [answer for answer in answers if answer.role == "item"]
     return Choices(
-        np.array([index[items[answer.source].methods[0]] for answer in used], np.intp),
-        np.array([index[items[answer.source].methods[1]] for answer in used], np.intp),
-        np.array([answer.value for answer in used], np.float64),
-        np.array([-1.0 if answer.swapped else 1.0 for answer in used]),
-        np.unique([answer.rater for answer in used], return_inverse=True)[1],
-        np.unique([items[answer.source].pair for answer in used], return_inverse=True)[1],
+        np.array([index[items[answer.source].methods[0]] for answer in choices], np.intp),
+        np.array([index[items[answer.source].methods[1]] for answer in choices], np.intp),
+        np.array([answer.value for answer in choices], np.float64),
+        np.array([-1.0 if answer.swapped else 1.0 for answer in choices]),
+        np.unique([answer.rater for answer in choices], return_inverse=True)[1],
+        np.unique([items[answer.source].pair for answer in choices], return_inverse=True)[1],
     )
 
 
@@ -100,9 +99,9 @@ def _distinct(choices: Choices, methods: int, weights: Array | None) -> tuple[Ar
     wins = np.bincount(kinds, weight * choices.value)
     present = np.flatnonzero(count)
     rows = np.zeros((len(present), methods + 1))
-    where = np.arange(len(present))
-    rows[where, present // 2 // methods] += 1.0
-    rows[where, present // 2 % methods] -= 1.0
+    numbers = np.arange(len(present))
+    rows[numbers, present // 2 // methods] += 1.0
+    rows[numbers, present // 2 % methods] -= 1.0
     rows[:, methods] = np.where(present % 2 == 1, 1.0, -1.0)
     return rows, wins[present].astype(np.float64), count[present].astype(np.float64)
 
@@ -115,14 +114,13 @@ def bootstrap(choices: Choices, methods: int, draws: int, seed: int) -> Array:
     """
     rng = np.random.default_rng(seed)
     raters, pairs = choices.rater.max() + 1, choices.pair.max() + 1
-    found = np.empty((draws, methods + 1))
+    strengths = np.empty((draws, methods + 1))
     for draw in range(draws):
         by_rater = np.bincount(rng.integers(raters, size=raters), minlength=raters)
         by_pair = np.bincount(rng.integers(pairs, size=pairs), minlength=pairs)
-        found[draw] = bradley_terry(
-            choices, methods, (by_rater[choices.rater] * by_pair[choices.pair]).astype(np.float64)
-        )
-    return found
+        weights = (by_rater[choices.rater] * by_pair[choices.pair]).astype(np.float64)
+        strengths[draw] = bradley_terry(choices, methods, weights)
+    return strengths
 
 
 def shares(choices: Choices, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -134,16 +132,15 @@ def shares(choices: Choices, names: Sequence[str]) -> list[dict[str, Any]]:
         Per two methods ``first``, ``second``, ``wins``, ``losses``, ``ties``, ``share``, ``interval``, ``p``;
         the last three None without a decided answer.
     """
-    found = []
-    for one, other in combinations(range(len(names)), 2):
-        here = ((choices.first == one) & (choices.second == other)) | (
-            (choices.first == other) & (choices.second == one)
-        )
-        value = np.where(choices.first[here] == one, choices.value[here], 1.0 - choices.value[here])
+    rows = []
+    for first, second in combinations(range(len(names)), 2):
+        forward = (choices.first == first) & (choices.second == second)
+        backward = (choices.first == second) & (choices.second == first)
+        value = np.concatenate([choices.value[forward], 1.0 - choices.value[backward]])
         wins, losses = int((value == 1.0).sum()), int((value == 0.0).sum())
         row: dict[str, Any] = {
-            "first": names[one],
-            "second": names[other],
+            "first": names[first],
+            "second": names[second],
             "wins": wins,
             "losses": losses,
             "ties": len(value) - wins - losses,
@@ -156,20 +153,14 @@ def shares(choices: Choices, names: Sequence[str]) -> list[dict[str, Any]]:
             interval = test.proportion_ci(0.95, method="wilson")
             row["share"], row["p"] = wins / (wins + losses), float(test.pvalue)
             row["interval"] = [float(interval.low), float(interval.high)]
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def analyse_choices(
     study: Study, answers: Sequence[Answer], draws: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """Strengths, intervals and shares of one question.
-
-    Args:
-        study: a 2afc study.
-        answers: kept answers to one question.
-        draws: bootstrap samples.
-        seed: of the bootstrap.
+    """Strengths, intervals and shares of one question of a 2afc study, with ``draws`` bootstrap samples.
 
     Raises:
         StudyError: some methods were never compared, not even by way of others.
@@ -179,26 +170,29 @@ def analyse_choices(
     graph = csr_array((np.ones(len(choices.first)), (choices.first, choices.second)), shape=(size, size))
     parts, label = connected_components(graph, directed=False)
     if parts > 1:
-        apart = [names[int(np.flatnonzero(label == part)[0])] for part in (0, 1)]
+        first, second = (names[int(np.flatnonzero(label == part)[0])] for part in (0, 1))
         raise StudyError(
-            f"{apart[0]} and {apart[1]}: were not compared, not even by way of others; collect more answers"
+            f"{first} and {second}: were not compared, not even by way of others; collect more answers"
         )
-    found = bradley_terry(choices, size)
+    fit = bradley_terry(choices, size)
     low, high = np.percentile(bootstrap(choices, size, draws, seed), [2.5, 97.5], axis=0)
-    portion = np.exp(found[:size]) / np.exp(found[:size]).sum()
-    order = np.argsort(-found[:size])
-    left = 1.0 / (1.0 + np.exp(-np.array([found[size], low[size], high[size]])))
+    portion = np.exp(fit[:size]) / np.exp(fit[:size]).sum()
+    order = np.argsort(-fit[:size])
+    left_share = 1.0 / (1.0 + np.exp(-np.array([fit[size], low[size], high[size]])))
     return {
         "comparisons": len(choices.value),
         "strengths": [
             {
                 "method": names[index],
-                "log_strength": float(found[index]),
+                "log_strength": float(fit[index]),
                 "interval": [float(low[index]), float(high[index])],
                 "share_of_strength": float(portion[index]),
             }
             for index in order
         ],
-        "left_side": {"share": float(left[0]), "interval": [float(left[1]), float(left[2])]},
+        "left_side": {
+            "share": float(left_share[0]),
+            "interval": [float(left_share[1]), float(left_share[2])],
+        },
         "shares": shares(choices, names),
     }

@@ -1,7 +1,8 @@
-"""The study on a web page: a small HTTP server, by default for this computer only.
+"""HTTP server of a study, by default for this computer only.
 
-Where it sits on the road: plan → page ⇄ **server** → answers. It sends only the page, pictures of the study
-under their random names, and plans without methods; it takes two kinds of short JSON: joining and answering.
+It sends the page (``page.html.j2``, ``page.css``, ``page.js``), pictures of the study under their random
+names and plans without methods; it takes two kinds of short JSON: joining and answering. The page knows
+steps, pictures and texts, but neither methods, sides nor checks.
 """
 
 from __future__ import annotations
@@ -12,23 +13,25 @@ import socket
 import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
 from ipaddress import ip_address
 from pathlib import Path
 from socketserver import TCPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from stylegan_swap.evaluation.study.answers import TOKEN, AnswerLog, allowed
-from stylegan_swap.evaluation.study.manifest import PICTURES, Study, StudyError, load_study
-from stylegan_swap.evaluation.study.page import CSS, SCRIPT, render
-from stylegan_swap.evaluation.study.plan import Step, make_plan
-from stylegan_swap.evaluation.study.questions import SCALE, TEXTS
+import jinja2
 
-#: An answer has some hundred bytes; nothing longer is read.
+from stylegan_swap.evaluation.study.answers import TOKEN, AnswerLog, allowed
+from stylegan_swap.evaluation.study.manifest import PICTURES, SCALE, TEXTS, Study, StudyError, load_study
+from stylegan_swap.evaluation.study.plan import Step, make_plan
+
+#: Largest request body; an answer has some hundred bytes.
 MOST_BYTES = 4096
 
+_STATIC = {"/page.css": "text/css; charset=utf-8", "/page.js": "text/javascript; charset=utf-8"}
 _LABELS = {"left": "A", "tie": "no difference", "right": "B"}
-_ONE_DAY = 86_400_000
+_ONE_DAY_MS = 86_400_000
 _POLICY = "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'"
 
 
@@ -36,8 +39,9 @@ class StudyServer(ThreadingHTTPServer):
     """Serves one study.
 
     Attributes:
-        study: what is served.
-        log: where answers go.
+        study: the study served.
+        page: its HTML document, UTF-8.
+        log: the log of answers.
     """
 
     daemon_threads = True
@@ -61,6 +65,9 @@ class StudyServer(ThreadingHTTPServer):
             raise StudyError(
                 f"{self.folder / missing[0]}: is missing; copy the whole study or build it again"
             )
+        template = jinja2.Environment(autoescape=True).from_string(_page_file("page.html.j2"))
+        consent = [line for line in self.study.consent.split("\n") if line.strip()]
+        self.page = template.render(title=self.study.title, consent=consent).encode()
         self.log = AnswerLog(folder, self.study)
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -123,10 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Addresses of raters are written nowhere."""
 
-    def _answer(self, road: Any) -> None:
+    def _answer(self, respond: Any) -> None:
         try:
             self._check_host()
-            self._reply(HTTPStatus.OK, *road())
+            self._reply(HTTPStatus.OK, *respond())
         except _Refused as refusal:
             # The body may be unread: what follows on this connection would be taken for a request.
             self.close_connection = True
@@ -155,14 +162,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get(self) -> tuple[str, bytes]:
         address = urlsplit(self.path)
-        fixed = {
-            "/": ("text/html; charset=utf-8", lambda: render(self.server.study)),
-            "/page.css": ("text/css; charset=utf-8", lambda: CSS),
-            "/page.js": ("text/javascript; charset=utf-8", lambda: SCRIPT),
-        }
-        if address.path in fixed:
-            kind, text = fixed[address.path]
-            return kind, text().encode()
+        if address.path == "/":
+            return "text/html; charset=utf-8", self.server.page
+        if address.path in _STATIC:
+            return _STATIC[address.path], _page_file(address.path[1:]).encode()
         if address.path == "/api/plan":
             return self._json(self._plan(parse_qs(address.query).get("rater", [""])[0]))
         name = address.path.removeprefix("/picture/")
@@ -172,13 +175,13 @@ class _Handler(BaseHTTPRequestHandler):
         raise _Refused(HTTPStatus.NOT_FOUND, "no such page")
 
     def _post(self) -> tuple[str, bytes]:
-        roads = {"/api/join": self._join, "/api/answer": self._record}
-        road = roads.get(urlsplit(self.path).path)
-        if road is None:
+        actions = {"/api/join": self._join, "/api/answer": self._record}
+        action = actions.get(urlsplit(self.path).path)
+        if action is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "no such page")
         body = self._body()
         try:
-            return self._json(road(body))
+            return self._json(action(body))
         except OSError as error:
             # 5xx: the page keeps the answer and tries again.
             print(f"an answer could not be stored: {error}", file=sys.stderr)
@@ -213,15 +216,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _record(self, body: dict[str, Any]) -> dict[str, Any]:
         rater = self._rater(body.get("rater"))
-        step, answer, spent = body.get("step"), body.get("answer"), body.get("ms", 0)
+        step, answer, milliseconds = body.get("step"), body.get("answer"), body.get("ms", 0)
         steps = make_plan(self.server.study, rater)
         if type(step) is not int or not 0 <= step < len(steps):
             raise _Refused(HTTPStatus.BAD_REQUEST, "no such step")
         if not isinstance(answer, str) or answer not in allowed(self.server.study):
             raise _Refused(HTTPStatus.BAD_REQUEST, "no such answer")
-        if type(spent) is not int or spent < 0:
+        if type(milliseconds) is not int or milliseconds < 0:
             raise _Refused(HTTPStatus.BAD_REQUEST, "ms: a number of milliseconds")
-        return {"answer": self.server.log.record(rater, step, answer, min(spent, _ONE_DAY))}
+        return {"answer": self.server.log.record(rater, step, answer, min(milliseconds, _ONE_DAY_MS))}
 
     def _rater(self, token: object) -> int:
         number = self.server.log.raters.get(token) if isinstance(token, str) else None
@@ -239,6 +242,10 @@ class _Handler(BaseHTTPRequestHandler):
     @staticmethod
     def _json(content: dict[str, Any]) -> tuple[str, bytes]:
         return "application/json", json.dumps(content).encode()
+
+
+def _page_file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _as_json(study: Study, step: Step) -> dict[str, Any]:

@@ -12,14 +12,11 @@ import torch
 from typer.testing import CliRunner
 
 from stylegan_swap.cli.main import app
-from stylegan_swap.evaluation.bench import machine as machine_module
-from stylegan_swap.evaluation.bench import short, stages
-from stylegan_swap.evaluation.bench.clock import in_turn
-from stylegan_swap.evaluation.bench.floor import floor_calls, layers_of
-from stylegan_swap.evaluation.bench.machine import copy_bandwidth, describe_machine, memory_of
-from stylegan_swap.evaluation.bench.network import random_generator
+from stylegan_swap.evaluation.bench import clock, short, swap
+from stylegan_swap.evaluation.bench.clock import copy_bandwidth, describe_machine, in_turn, memory_of
+from stylegan_swap.evaluation.bench.generator import floor_calls, layers_of, random_generator
 from stylegan_swap.evaluation.bench.swap import SwapTimes, time_swaps, write_photos
-from stylegan_swap.evaluation.bench.table import lines_of, shown, write_csv
+from stylegan_swap.evaluation.table import lines_of, shown, write_csv
 from stylegan_swap.images.photo import read_photo
 
 CPU = torch.device("cpu")
@@ -88,7 +85,7 @@ def test_tables(tmp_path):
 
 
 def test_the_machine(monkeypatch):
-    monkeypatch.setattr(machine_module, "_COPY_MIB", 2)
+    monkeypatch.setattr(clock, "_COPY_MIB", 2)
     machine = describe_machine("cpu")
     assert machine["device"].startswith("cpu (") and machine["torch"] == torch.__version__
     assert int(machine["threads"]) >= 1
@@ -130,10 +127,8 @@ def test_nested_calls_count_once(monkeypatch):
         now[0] += 1
 
     module.outer = outer
-    monkeypatch.setattr(stages.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(stages, "_STAGES", (("m", "outer", "outer"), ("m", "inner", "inner")))
-    monkeypatch.setattr(stages, "_owner", lambda home: module)
-    with stages.timed_stages() as seconds:
+    monkeypatch.setattr(swap.time, "perf_counter", lambda: now[0])
+    with swap.timed_stages([(module, "outer", "outer"), (module, "inner", "inner")]) as seconds:
         module.outer()
         module.inner()
     assert seconds == {"inner": 15.0, "outer": 3.0}
@@ -149,11 +144,11 @@ def test_photos_of_two_megapixels(tmp_path):
 def test_a_cold_swap(tiny_checkpoint, tmp_path):
     """One fresh interpreter: the measured command and its stages are one program."""
     identity, attribute = write_photos(tmp_path, 0.3)
-    laps = stages.cold_stages(identity, attribute, method=str(tiny_checkpoint), device="cpu")
+    laps = swap.cold_stages(identity, attribute, method=str(tiny_checkpoint), device="cpu")
     assert {"import torch", "weights", "network", "encode"} <= set(laps)
     assert sum(value for name, value in laps.items() if name != "sum") == pytest.approx(laps["sum"], rel=0.01)
     with pytest.raises(RuntimeError, match="no such"):
-        stages.cold_command(tmp_path / "no such.jpg", attribute, method="warp")
+        swap.cold_command(tmp_path / "no such.jpg", attribute, method="warp")
 
 
 def test_the_command(monkeypatch, tmp_path):

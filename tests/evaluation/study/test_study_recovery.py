@@ -9,8 +9,8 @@ import pytest
 from evaluation.study.raters import Rater, careful, careless, knowing, make_study, serving
 from PIL import Image
 
+from stylegan_swap.evaluation.study.analysis import analyse_study, table, write_analysis
 from stylegan_swap.evaluation.study.manifest import load_study
-from stylegan_swap.evaluation.study.report import analyse_study, table, write_analysis
 
 STRENGTHS = {"azure": 1.1, "brick": 0.1, "coral": -1.2}
 

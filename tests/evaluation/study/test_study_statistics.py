@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stylegan_swap.evaluation.study.agreement import krippendorff_alpha
+from stylegan_swap.evaluation.study.analysis import krippendorff_alpha, screen
 from stylegan_swap.evaluation.study.answers import Answer
 from stylegan_swap.evaluation.study.manifest import Check, Item, Study, StudyError
 from stylegan_swap.evaluation.study.preference import (
@@ -15,7 +15,6 @@ from stylegan_swap.evaluation.study.preference import (
     bradley_terry,
     shares,
 )
-from stylegan_swap.evaluation.study.screening import screen
 
 
 def choices(first, second, value, rater=None, pair=None, sign=None):

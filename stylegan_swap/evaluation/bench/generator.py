@@ -1,20 +1,19 @@
-"""The floor under the generator: its convolutions alone, with nothing between them.
+"""Generators with random weights to time, and the lower bound of their time: the convolutions alone.
 
-Used by `stylegan-swap bench` and `benchmarks/bench_generator.py`. One ordinary convolution per layer (a
-transposed one of stride 2 where the layer doubles the size) on tensors made beforehand, each in the layout
-that was fastest on this machine. Modulation, filters, noise and activations come on top of it.
+The bound has one ordinary convolution per layer (a transposed one of stride 2 where the layer doubles the
+size) on tensors made beforehand, each in the layout that was fastest on this machine. Modulation, filters,
+noise and activations come on top of it. Speed does not depend on what a network has learned.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import functools
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import nn
 
-from stylegan_swap.evaluation.bench.clock import Call, wait_for
+from stylegan_swap.evaluation.bench.clock import Call, in_turn
 from stylegan_swap.nn.stylegan2.generator import Generator
 
 Layer = tuple[str, int, int, int]
@@ -53,14 +52,15 @@ def floor_calls(network: Generator, batch: int, dtype: torch.dtype, device: torc
     Returns:
         The calls, in the order of the layers. Every layer's layout is chosen here, by timing.
     """
-    where = torch.device(device)
+    device = torch.device(device)
     return [
-        min(_layouts(layer, batch, dtype, where), key=lambda call: _seconds(call, where))
+        min(_layouts(layer, batch, dtype, device), key=lambda call: _seconds(call, device))
         for layer in layers_of(network)
     ]
 
 
 def _layouts(layer: Layer, batch: int, dtype: torch.dtype, device: torch.device) -> list[Call]:
+    """The layer's convolution in both memory layouts; a 1 × 1 one also as a matrix product."""
     kind, side, inner, out = layer
     kernel = 1 if kind == "rgb" else 3
     shape = (inner, out, 3, 3) if kind == "up" else (out, inner, kernel, kernel)
@@ -68,31 +68,38 @@ def _layouts(layer: Layer, batch: int, dtype: torch.dtype, device: torch.device)
     for layout in (torch.channels_last, torch.contiguous_format):
         x = torch.randn(batch, inner, side, side, device=device, dtype=dtype).contiguous(memory_format=layout)
         weight = torch.randn(shape, device=device, dtype=dtype).contiguous(memory_format=layout)
-        calls.append(_convolution(kind, x, weight))
+        if kind == "up":
+            calls.append(functools.partial(F.conv_transpose2d, x, weight, stride=2))
+        else:
+            calls.append(functools.partial(F.conv2d, x, weight, padding=kernel // 2))
         if kind == "rgb" and layout == torch.channels_last:
-            calls.append(_product(x, weight))
+            calls.append(functools.partial(F.linear, x.permute(0, 2, 3, 1).flatten(0, 2), weight.flatten(1)))
     return calls
 
 
-def _convolution(kind: str, x: Tensor, weight: Tensor) -> Call:
-    if kind == "up":
-        return lambda: F.conv_transpose2d(x, weight, stride=2)
-    return lambda: F.conv2d(x, weight, padding=weight.shape[2] // 2)
+def _seconds(call: Call, device: torch.device) -> float:
+    timing = in_turn({"layer": call}, device=device, rounds=_TRIES)["layer"]
+    return timing.cpu_best if device.type == "cpu" else timing.best
 
 
-def _product(x: Tensor, weight: Tensor) -> Call:
-    pixels, matrix = x.permute(0, 2, 3, 1).flatten(0, 2), weight.flatten(1)
-    return lambda: F.linear(pixels, matrix)
+_NOISE_STRENGTH = 0.1
 
 
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    call()
-    best = float("inf")
-    for _ in range(_TRIES):
-        wait_for(device)
-        start = time.process_time() if device.type == "cpu" else time.perf_counter()
-        call()
-        wait_for(device)
-        end = time.process_time() if device.type == "cpu" else time.perf_counter()
-        best = min(best, end - start)
-    return best
+def random_generator(
+    size: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu", seed: int = 0
+) -> Generator:
+    """A StyleGAN2 generator (config F) in inference, its noise weights away from the zero they start at.
+
+    Args:
+        size: side of the image.
+        dtype: of all weights.
+        device: where it lies.
+        seed: the same seed gives the same weights; the caller's random numbers stay theirs.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Generator(size)
+        for name, parameter in network.named_parameters():
+            if name.endswith("noise.weight"):
+                nn.init.constant_(parameter, _NOISE_STRENGTH)
+    return network.to(device, dtype).eval().requires_grad_(False)
