@@ -1,6 +1,6 @@
-"""Argument lists of the compiled kernels: the structures of `csrc`, field by field.
+"""Argument lists of the CUDA kernels: the structures of `csrc`, field by field.
 
-Road: beside it. `csrc/library.cu` tells the size of each, which `library` compares when it loads.
+`csrc/library.cu` tells the size of each, which `library` compares when it loads.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _SUMS = [("channel_sum", c_void_p), ("channel_product", c_void_p), ("pixel_sum",
 
 def wants_gradient(*operands: Tensor | None) -> bool:
     """Whether autograd would want to differentiate in one of these."""
-    return torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in operands)
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in operands)
 
 
-class Place(ctypes.Structure):
+class Launch(ctypes.Structure):
     """Where and how a call runs: device, number type, layout, 16-byte access, stream."""
 
     _fields_ = (
@@ -47,14 +47,14 @@ class Ending(ctypes.Structure):
 class Epilogue(ctypes.Structure):
     """Of `cuda_ops_epilogue`."""
 
-    _fields_ = (("place", Place), *_SHAPE, ("x", c_void_p), ("y", c_void_p), ("ending", Ending))
+    _fields_ = (("launch", Launch), *_SHAPE, ("x", c_void_p), ("y", c_void_p), ("ending", Ending))
 
 
 class EpilogueBackward(ctypes.Structure):
     """Of `cuda_ops_epilogue_backward`."""
 
     _fields_ = (
-        ("place", Place),
+        ("launch", Launch),
         *_SHAPE,
         *((name, c_void_p) for name in ("g", "x", "y", "scale", "gx")),
         *_SUMS,
@@ -66,7 +66,7 @@ class EpilogueDouble(ctypes.Structure):
     """Of `cuda_ops_epilogue_double`."""
 
     _fields_ = (
-        ("place", Place),
+        ("launch", Launch),
         *_SHAPE,
         *((name, c_void_p) for name in ("u", "sum_u", "product_u", "pixel_u", "g", "x", "y", "scale")),
         *((name, c_void_p) for name in ("of_g", "of_x")),
@@ -79,7 +79,7 @@ class Fir(ctypes.Structure):
     """Of `cuda_ops_fir`."""
 
     _fields_ = (
-        ("place", Place),
+        ("launch", Launch),
         *_SHAPE,
         ("out_h", c_int64),
         ("out_w", c_int64),
@@ -97,7 +97,7 @@ class ToRgb(ctypes.Structure):
     """Of `cuda_ops_to_rgb`."""
 
     _fields_ = (
-        ("place", Place),
+        ("launch", Launch),
         *_SHAPE,
         ("skip_h", c_int64),
         ("skip_w", c_int64),
@@ -114,7 +114,7 @@ class MaskBlend(ctypes.Structure):
     """Of `cuda_ops_mask_blend`."""
 
     _fields_ = (
-        ("place", Place),
+        ("launch", Launch),
         *_SHAPE,
         *((name, c_void_p) for name in ("x", "other", "mask", "y")),
         ("mask_batch", c_int64),
@@ -126,7 +126,7 @@ class MaskBlendBackward(ctypes.Structure):
     """Of `cuda_ops_mask_blend_backward`."""
 
     _fields_ = (
-        ("place", Place),
+        ("launch", Launch),
         *_SHAPE,
         *((name, c_void_p) for name in ("g", "x", "other", "mask", "of_x", "of_other")),
         *_SUMS,
@@ -136,7 +136,7 @@ class MaskBlendBackward(ctypes.Structure):
 
 
 STRUCTURES = (
-    *(Place, Epilogue, EpilogueBackward, EpilogueDouble),
+    *(Launch, Epilogue, EpilogueBackward, EpilogueDouble),
     *(Fir, ToRgb, MaskBlend, MaskBlendBackward),
 )
 """In the order of `cuda_ops_size`."""
@@ -157,21 +157,21 @@ def memory_format(x: Tensor) -> torch.memory_format:
     return torch.channels_last if channels_last(x) else torch.contiguous_format
 
 
-def place_of(x: Tensor, last: bool, packed: bool) -> Place:
+def launch_of(x: Tensor, last: bool, packed: bool) -> Launch:
     """Device, current stream, number type and layout of a call on `x`."""
     on_gpu = x.device.type == "cuda"
     stream = torch.cuda.current_stream(x.device).cuda_stream if on_gpu else None
-    return Place(x.device.index if on_gpu else 0, DTYPES[x.dtype], last, packed, stream)
+    return Launch(x.device.index if on_gpu else 0, DTYPES[x.dtype], last, packed, stream)
 
 
-def dense_place(tensors: list[Tensor | None]) -> Place:
-    """The place of a call on dense tensors of one shape and layout; packs where all of them allow it."""
+def dense_launch(tensors: list[Tensor | None]) -> Launch:
+    """`launch_of` dense tensors of one shape and layout; packs where all of them allow it."""
     present = [t for t in tensors if t is not None]
     x = present[0]
     last = channels_last(x)
     length = x.shape[1] if last else x.shape[2] * x.shape[3]
     packed = (length * x.element_size()) % 16 == 0 and all(t.data_ptr() % 16 == 0 for t in present)
-    return place_of(x, last, packed)
+    return launch_of(x, last, packed)
 
 
 def address(x: Tensor | None) -> int | None:

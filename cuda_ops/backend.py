@@ -1,8 +1,7 @@
 """Which implementation of the operations is in use, and why.
 
-Road: beside it; the command `stylegan-swap doctor` prints what is found here. Importing this
-package never compiles and never needs CUDA: the plain torch path runs on every device that
-torch runs on, and the compiled kernels of `csrc` only replace it on CUDA tensors.
+`stylegan-swap doctor` prints it. Importing this package never compiles and never needs CUDA: the plain torch
+path runs on every device that torch runs on, and the kernels of `csrc` replace it on CUDA tensors only.
 """
 
 from __future__ import annotations
@@ -12,9 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from cuda_ops import dispatch
-from cuda_ops.build import cuda_recipe, find_built
-from cuda_ops.dispatch import ENVIRONMENT, requested
+from cuda_ops.build import cuda_recipe
+from cuda_ops.dispatch import ENVIRONMENT, build_state, failure, requested
 from cuda_ops.toolchain import BuildError
 
 
@@ -52,18 +50,18 @@ def ops_backend(environ: Mapping[str, str] | None = None) -> OpsBackend:
         ValueError: STYLEGAN_SWAP_OPS is none of auto, torch, cuda.
         RuntimeError: "cuda" was asked for, and the kernels cannot be had here.
     """
-    wanted = requested(environ)
-    if wanted == "torch":
-        return OpsBackend(wanted, "torch", "chosen by the user", _device())
+    choice = requested(environ)
+    if choice == "torch":
+        return OpsBackend(choice, "torch", "chosen by the user", _device())
     try:
-        return OpsBackend(wanted, "cuda", _kernels(environ), _device())
+        return OpsBackend(choice, "cuda", _kernels(environ), _device())
     except BuildError as error:
-        if wanted == "cuda":
+        if choice == "cuda":
             raise RuntimeError(
                 f"{ENVIRONMENT}=cuda asks for the CUDA kernels, but they cannot be had: {error}. "
                 "Set it to 'auto' or 'torch', which run everywhere."
             ) from None
-        return OpsBackend(wanted, "torch", str(error), _device())
+        return OpsBackend(choice, "torch", str(error), _device())
 
 
 def _kernels(environ: Mapping[str, str] | None) -> str:
@@ -72,13 +70,9 @@ def _kernels(environ: Mapping[str, str] | None) -> str:
         raise BuildError("torch sees no CUDA GPU here")
     if torch.version.cuda is None:
         raise BuildError("this torch is not built for CUDA")
-    if (why := dispatch.failure()) is not None:
-        raise BuildError(why)
-    recipe = cuda_recipe(environ=environ)
-    if (path := find_built(recipe)) is not None:
-        return f"compiled kernels in {path.parent}"
-    dispatch.refuse_known_failure(recipe)
-    return f"not compiled yet; the first use does it with {recipe.compiler}, or `python -m cuda_ops build`"
+    if (reason := failure()) is not None:
+        raise BuildError(reason)
+    return build_state(cuda_recipe(environ=environ), "first use, or `python -m cuda_ops build`")
 
 
 def _device() -> str:

@@ -1,27 +1,39 @@
 """What follows a convolution, on a CPU and where no gradient is wanted: compiled, one pass through memory.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. `csrc_cpu/finish.cpp` does the work,
-compiled once within seconds where there is a C++ compiler; without one, plain torch gives the same results
-in four to six passes. At 1024 pixels these passes took as long as half the convolutions.
+`csrc_cpu/finish.cpp` does the work, compiled once within seconds where there is a C++ compiler; without one,
+plain torch gives the same results in four to six passes. At 1024 pixels these passes took as long as half the
+convolutions.
 """
 
 from __future__ import annotations
 
 import ctypes
 from ctypes import c_float
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from cuda_ops import arguments
-from cuda_ops.arguments import DTYPES, address, wants_gradient
-from cuda_ops.cpu_library import MOST_TAPS, Finish, call, cpu_ending, cpu_library, openmp
+from cuda_ops.arguments import DTYPES, address
+from cuda_ops.cpu_library import (
+    CPU_DTYPES,
+    MOST_TAPS,
+    Finish,
+    call,
+    cpu_ending,
+    cpu_library,
+    openmp,
+    refuse_unserved,
+)
 from cuda_ops.dispatch import requested
-from cuda_ops.fused_epilogue import check_ending
+from cuda_ops.fused_epilogue import Ending
 
-_DTYPES = (torch.float32, torch.bfloat16)
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 # Smaller results are not worth a compiler; never by what ran before, so that results do not depend on it.
-_WORTH = 1 << 17
+SMALLEST_RESULT = 1 << 17  # numbers
 
 
 def cpu_kernels_serve(x: Tensor, numel: int) -> bool:
@@ -34,13 +46,13 @@ def cpu_kernels_serve(x: Tensor, numel: int) -> bool:
     Raises:
         ValueError: STYLEGAN_SWAP_OPS has a value that it must not have.
     """
-    if x.device.type != "cpu" or numel < _WORTH or torch.is_grad_enabled() or type(x) is not Tensor:
+    if x.device.type != "cpu" or numel < SMALLEST_RESULT or torch.is_grad_enabled() or type(x) is not Tensor:
         return False
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
         return False
     # Under autocast the convolution's result has another type than what goes into it.
-    mixed = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") not in _DTYPES
-    if mixed or x.dtype not in _DTYPES or not arguments.channels_last(x):
+    mixed = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") not in CPU_DTYPES
+    if mixed or x.dtype not in CPU_DTYPES or not arguments.channels_last(x):
         return False
     return requested() != "torch" and isinstance(cpu_library(), ctypes.CDLL)
 
@@ -51,13 +63,7 @@ def finish(
     odd: Tensor | None = None,
     taps: tuple[list[float], list[float]] | None = None,
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
-    scale: Tensor | None = None,
-    noise: Tensor | None = None,
-    strength: Tensor | None = None,
-    bias: Tensor | None = None,
-    slope: float = 1.0,
-    gain: float = 1.0,
-    clamp: float | None = None,
+    **ending: Unpack[Ending],
 ) -> Tensor:
     """Compute `clamp(gain · lrelu(scale · fir(x) + strength · noise + bias), ±clamp)`.
 
@@ -69,27 +75,18 @@ def finish(
             with `taps`. None where `x` is the whole image.
         taps: of a separable filter along y and along x, applied as they stand; None for no filter.
         padding: `(x0, x1, y0, y1)` zeros around `x`, none negative.
-        scale: `[batch, channels]`.
-        noise: `[batch or 1, 1, h', w']`; goes with `strength`.
-        strength: `[1]`.
-        bias: `[channels]`.
-        slope: of the leaky ReLU below zero.
-        gain: above 0.
-        clamp: largest absolute value of the result; None for no limit.
+        ending: see `fused_epilogue.Ending`; sizes are those of the result.
 
     Returns:
         `[batch, channels, h', w']`, channels last; `x` itself where there is no filter.
 
     Raises:
-        ValueError: operands that do not fit, another number type, or a gradient is wanted.
+        ValueError: operands that do not fit, another number type, or a gradient is needed.
         RuntimeError: the kernels cannot be had.
         MemoryError: there is no memory for a row.
     """
-    if x.dtype not in _DTYPES or wants_gradient(x, odd, scale, noise, strength, bias):
-        raise ValueError(
-            f"cuda_ops: the CPU kernels take float32 and bfloat16 and give no gradients, got {x.dtype}; "
-            "plain torch serves the rest, ask `cpu_kernels_serve` first."
-        )
+    operands = (ending.get("scale"), ending.get("noise"), ending.get("strength"), ending.get("bias"))
+    refuse_unserved(x, odd, *operands)
     batch, channels, height, width = x.shape
     if odd is not None:
         rows = odd.shape[2]
@@ -106,24 +103,22 @@ def finish(
     x0, x1, y0, y1 = padding
     if taps is not None:
         height, width = height + y0 + y1 - len(along_y) + 1, width + x0 + x1 - len(along_x) + 1
-    check_ending(batch, channels, torch.Size((height, width)), scale, noise, strength, bias, gain, clamp)
-    x = x.contiguous(memory_format=torch.channels_last)
-    y = x
+    shape = (batch, channels, height, width)
+    epilogue = cpu_ending(x, shape, **ending)
+    y = x = x.contiguous(memory_format=torch.channels_last)
     if taps is not None:
-        size = (batch, channels, height, width)
-        y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    ending = cpu_ending(x, channels, scale, noise, strength, bias, gain, clamp)
-    given = Finish(
-        *(batch, channels, height, width, in_height, in_width, y0, x0),
-        *map(address, (x, odd, y, *ending[:3])),
-        ending.noise_batch,
+        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    argument_list = Finish(
+        *(*shape, in_height, in_width, y0, x0),
+        *map(address, (x, odd, y, *epilogue[:3])),
+        epilogue.noise_batch,
         openmp(),
         *(torch.get_num_threads(), DTYPES[x.dtype], len(along_y), len(along_x)),
         (c_float * MOST_TAPS)(*along_y),
         (c_float * MOST_TAPS)(*along_x),
-        *(ending.strength, slope, ending.limit),
+        *epilogue[4:],
     )
-    call("cpu_ops_finish", given)
+    call("cpu_ops_finish", argument_list)
     return y
 
 

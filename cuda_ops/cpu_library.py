@@ -1,7 +1,6 @@
 """The CPU kernels as Python calls them: compiled once where there is a compiler, loaded, tried, trusted.
 
-Road: beside it. `cpu_finish`, `cpu_to_rgb` and `winograd` call what is found here; `library` is its like
-for CUDA.
+`cpu_finish`, `cpu_to_rgb` and `winograd` call them through `call`; `library` is the counterpart for CUDA.
 """
 
 from __future__ import annotations
@@ -9,21 +8,26 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
-import warnings
 from ctypes import c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuda_ops.build import cpu_recipe, find_built
-from cuda_ops.dispatch import ENVIRONMENT, refuse_known_failure, requested
-from cuda_ops.library import loaded
+from cuda_ops.arguments import wants_gradient
+from cuda_ops.build import cpu_recipe
+from cuda_ops.dispatch import build_state, refuse_known_failure, requested, warn_of_plain_torch
+from cuda_ops.fused_epilogue import Ending, checked_ending
+from cuda_ops.library import load_with, open_library
 from cuda_ops.toolchain import BuildError
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 MOST_TAPS = 4
+CPU_DTYPES = (torch.float32, torch.bfloat16)
 _lock = threading.Lock()
 
 
@@ -76,33 +80,40 @@ class CpuEnding(NamedTuple):
     noise: Tensor | None
     noise_batch: int
     strength: float
+    slope: float
     limit: float
 
 
-def cpu_ending(
-    x: Tensor,
-    out: int,
-    scale: Tensor | None,
-    noise: Tensor | None,
-    strength: Tensor | None,
-    bias: Tensor | None,
-    gain: float,
-    clamp: float | None,
-) -> CpuEnding:
-    """The operands of an epilogue for a result of `out` channels; they live as long as this does."""
+def cpu_ending(x: Tensor, shape: tuple[int, int, int, int], **ending: Unpack[Ending]) -> CpuEnding:
+    """The operands of an epilogue for a result `[batch, channels, h, w]`; they live as long as this does.
+
+    Raises:
+        ValueError: operands that do not fit.
+    """
+    scale, noise, strength, bias, slope, gain, limit = checked_ending(shape, x.dtype, **ending)
     # Whatever the program's default type and device are.
     like: dict[str, Any] = {"dtype": torch.float32, "device": x.device}
     return CpuEnding(
-        torch.full((x.shape[0], out), gain, **like) if scale is None else (scale.float() * gain).contiguous(),
-        torch.zeros(out, **like) if bias is None else (bias.float() * gain).contiguous(),
+        torch.full(shape[:2], gain, **like) if scale is None else (scale.float() * gain).contiguous(),
+        torch.zeros(shape[1], **like) if bias is None else (bias.float() * gain).contiguous(),
         None if noise is None else noise.to(x.dtype).contiguous(),
         1 if noise is None else noise.shape[0],
         0.0 if strength is None else float(strength) * gain,
-        -1.0 if clamp is None else clamp,
+        slope,
+        limit,
     )
 
 
-def call(name: str, given: ctypes.Structure) -> None:
+def refuse_unserved(x: Tensor, *operands: Tensor | None) -> None:
+    """Raise ValueError for a number type without kernels, or where autograd would differentiate."""
+    if x.dtype not in CPU_DTYPES or wants_gradient(x, *operands):
+        raise ValueError(
+            f"cuda_ops: the CPU kernels take float32 and bfloat16 and give no gradients, got {x.dtype}; "
+            "plain torch serves the rest, ask `cpu_kernels_serve` first."
+        )
+
+
+def call(name: str, argument_list: ctypes.Structure) -> None:
     """Run a kernel.
 
     Raises:
@@ -112,7 +123,7 @@ def call(name: str, given: ctypes.Structure) -> None:
     library = cpu_library()
     if not isinstance(library, ctypes.CDLL):
         raise RuntimeError(f"cuda_ops: the CPU kernels cannot be had: {library}.")
-    if getattr(library, name)(ctypes.byref(given)):
+    if getattr(library, name)(ctypes.byref(argument_list)):
         raise MemoryError(f"{name}: no memory for its scratch space")
 
 
@@ -123,13 +134,9 @@ def cpu_kernels() -> str:
     if _loaded and isinstance(_loaded[0], str):
         return f"off: {_loaded[0]}"
     try:
-        recipe = cpu_recipe()
-        if (path := find_built(recipe)) is not None:
-            return f"compiled, in {path.parent}"
-        refuse_known_failure(recipe)
+        return build_state(cpu_recipe(), "first large image")
     except BuildError as error:
         return f"off: {error}"
-    return f"not compiled yet; the first large image does it with {recipe.compiler}, in seconds"
 
 
 _loaded: list[ctypes.CDLL | str] = []
@@ -152,14 +159,9 @@ def _load() -> ctypes.CDLL | str:
         return str(error)
     try:
         refuse_known_failure(recipe)
-        return loaded(recipe, checked_cpu_library)
+        return load_with(checked_cpu_library, recipe)
     except BuildError as error:
-        warnings.warn(
-            f"the CPU kernels are not in use, plain torch is (slower, same results): {error}. "
-            f"{ENVIRONMENT}=torch silences this.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        warn_of_plain_torch("CPU", error)
         return str(error)
 
 
@@ -173,20 +175,12 @@ def checked_cpu_library(path: Path, key: str) -> ctypes.CDLL:
     Raises:
         BuildError: it is another library, does not load, or is wrong.
     """
-    try:
-        library = ctypes.CDLL(str(path))
-        library.cpu_ops_key.restype = ctypes.c_char_p
-        asked = library.cpu_ops_size, library.cpu_ops_winograd_size, library.cpu_ops_to_rgb_size
-        for size in asked:
-            size.restype = c_int64
-        sizes = tuple(size() for size in asked)
-        fits = library.cpu_ops_key().decode() == key
-        for run in (library.cpu_ops_finish, library.cpu_ops_winograd, library.cpu_ops_to_rgb):
-            run.argtypes = (c_void_p,)
-    except (OSError, AttributeError) as error:
-        raise BuildError(f"{path}: cannot be loaded ({error}); delete it and build again") from None
-    if not fits or sizes != tuple(map(ctypes.sizeof, (Finish, Winograd, ToRgb))):
-        raise BuildError(f"{path}: was built from other sources; delete it and build again")
+
+    def sizes_of(library: ctypes.CDLL) -> list[int]:
+        return [library.cpu_ops_size(), library.cpu_ops_winograd_size(), library.cpu_ops_to_rgb_size()]
+
+    functions = ("cpu_ops_finish", "cpu_ops_winograd", "cpu_ops_to_rgb")
+    library = open_library(path, key, "cpu_ops", functions, sizes_of, (Finish, Winograd, ToRgb))
     # The first call may come from anywhere: under autocast, torch's own answers would be rounded.
     with torch.autocast("cpu", enabled=False):
         works = _finishes(library) and _convolves(library) and _projects(library)
@@ -202,10 +196,10 @@ _LIKE: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 def _finishes(library: ctypes.CDLL) -> bool:
     x = torch.arange(-10.0, 10.0, **_LIKE)
     y, ones, zeros = x.clone(), torch.ones_like(x), torch.zeros_like(x)
-    given = Finish(*(1, 20, 1, 1, 1, 1), x=y.data_ptr(), y=y.data_ptr())
-    given.scale, given.bias = ones.data_ptr(), zeros.data_ptr()
-    given.threads, given.slope, given.limit = 1, 0.5, 4.0
-    library.cpu_ops_finish(ctypes.byref(given))
+    trial = Finish(*(1, 20, 1, 1, 1, 1), x=y.data_ptr(), y=y.data_ptr())
+    trial.scale, trial.bias = ones.data_ptr(), zeros.data_ptr()
+    trial.threads, trial.slope, trial.limit = 1, 0.5, 4.0
+    library.cpu_ops_finish(ctypes.byref(trial))
     return torch.equal(y, torch.where(x > 0, x, x * 0.5).clamp(-4, 4))
 
 
@@ -217,9 +211,9 @@ def _convolves(library: ctypes.CDLL) -> bool:
     along = torch.tensor([0, -1 / 6, 1 / 6, 1 / 12, -1 / 12, 0], **_LIKE)
     weight = torch.zeros(1, 36, 16, 32, **_LIKE)
     weight[0, :, range(16), range(16)] = torch.outer(along, along).reshape(36, 1)
-    given = Winograd(*(1, 16, 32, 5, 6), x.data_ptr(), y.data_ptr(), weight.data_ptr(), threads=1)
-    given.scale, given.bias, given.slope, given.limit = ones.data_ptr(), zeros.data_ptr(), 1.0, -1.0
-    library.cpu_ops_winograd(ctypes.byref(given))
+    trial = Winograd(*(1, 16, 32, 5, 6), x.data_ptr(), y.data_ptr(), weight.data_ptr(), threads=1)
+    trial.scale, trial.bias, trial.slope, trial.limit = ones.data_ptr(), zeros.data_ptr(), 1.0, -1.0
+    library.cpu_ops_winograd(ctypes.byref(trial))
     return torch.allclose(y, F.pad(x, (0, 16)), atol=1e-5)
 
 
@@ -227,18 +221,15 @@ def _projects(library: ctypes.CDLL) -> bool:
     x = torch.linspace(-1, 1, 120, **_LIKE).reshape(2, 3, 20)
     y = torch.full((2, 3, 3), torch.nan, **_LIKE)
     weight, bias = torch.linspace(0, 1, 60, **_LIKE).reshape(3, 20), torch.ones(3, **_LIKE)
-    given = ToRgb(1, 20, 2, 3, x.data_ptr(), y.data_ptr(), weight.data_ptr(), bias.data_ptr(), threads=1)
-    given.limit = 8.0
-    library.cpu_ops_to_rgb(ctypes.byref(given))
+    trial = ToRgb(1, 20, 2, 3, x.data_ptr(), y.data_ptr(), weight.data_ptr(), bias.data_ptr(), threads=1)
+    trial.limit = 8.0
+    library.cpu_ops_to_rgb(ctypes.byref(trial))
     return torch.allclose(y, (x @ weight.t() + 1).clamp(-8, 8), atol=1e-4)
 
 
 @functools.cache
 def openmp() -> int | None:
-    """The address of GOMP_parallel in the OpenMP runtime that torch uses, None if there is none.
-
-    LLVM's and Intel's runtimes have it too.
-    """
+    """The address of GOMP_parallel in the OpenMP runtime (GNU's, LLVM's, Intel's) of torch, or None."""
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

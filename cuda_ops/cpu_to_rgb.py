@@ -1,8 +1,8 @@
 """The step to RGB, on a CPU and where no gradient is wanted: compiled, one pass through memory.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. `csrc_cpu/to_rgb.cpp` does the work,
-reading the hidden tensor once, in float32 or bfloat16; sums and image are float32. `fused_to_rgb` is its like
-for CUDA; plain torch takes a convolution, a conversion, an up-sampling and a sum.
+`csrc_cpu/to_rgb.cpp` does the work, reading the hidden tensor once, in float32 or bfloat16; sums and image
+are float32. `fused_to_rgb` is the counterpart for CUDA; plain torch takes a convolution, a conversion, an
+up-sampling and a sum.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from ctypes import c_float
 import torch
 from torch import Tensor
 
-from cuda_ops.arguments import DTYPES, address, wants_gradient
-from cuda_ops.cpu_library import MOST_TAPS, ToRgb, call, openmp
+from cuda_ops.arguments import DTYPES, address
+from cuda_ops.cpu_library import MOST_TAPS, ToRgb, call, openmp, refuse_unserved
 from cuda_ops.fused_to_rgb import check_to_rgb
-
-_DTYPES = (torch.float32, torch.bfloat16)
 
 
 def cpu_to_rgb(
@@ -45,19 +43,13 @@ def cpu_to_rgb(
         `[batch, 3, h, w]`, float32, channels last.
 
     Raises:
-        ValueError: operands that do not fit, another number type, or a gradient is wanted.
+        ValueError: operands that do not fit, another number type, or a gradient is needed.
         RuntimeError: the kernels cannot be had.
         MemoryError: there is no memory for a row.
     """
-    if x.dtype not in _DTYPES or wants_gradient(x, weight, bias, skip):
-        raise ValueError(
-            f"cuda_ops: the CPU kernels take float32 and bfloat16 and give no gradients, got {x.dtype}; "
-            "plain torch serves the rest, ask `cpu_kernels_serve` first."
-        )
-    check_to_rgb(x, weight, bias, skip, clamp)
+    refuse_unserved(x, weight, bias, skip)
+    check_to_rgb(x, weight, bias, skip, taps is not None, clamp)
     batch, _, height, width = x.shape
-    if (skip is None) != (taps is None):
-        raise ValueError("to_rgb: skip and taps go together; pass both or none.")
     if skip is not None and (height % 2 or width % 2):
         raise ValueError(f"to_rgb: a skip doubles to even sides, got {height}x{width}.")
     last = torch.channels_last
@@ -66,7 +58,7 @@ def cpu_to_rgb(
     skip = None if skip is None else skip.float().contiguous(memory_format=last)
     y = torch.empty((batch, 3, height, width), dtype=torch.float32, device=x.device, memory_format=last)
     along_y, along_x = taps or ([], [])
-    given = ToRgb(
+    argument_list = ToRgb(
         *x.shape,
         *map(address, (x, y, weight, bias, skip)),
         openmp(),
@@ -75,7 +67,7 @@ def cpu_to_rgb(
         _centred(along_x),
         -1.0 if clamp is None else clamp,
     )
-    call("cpu_ops_to_rgb", given)
+    call("cpu_ops_to_rgb", argument_list)
     return y
 
 

@@ -1,7 +1,7 @@
 """Decides for every call whether compiled kernels or plain torch run.
 
-Road: beside it. Kernels run on CUDA tensors of 16 or 32 bits where a library can be had; everything else is
-plain torch, as it would be without this file. What goes wrong on the way is told once, with cause and remedy.
+Kernels run on CUDA tensors of 16 or 32 bits where a library can be had; everything else is plain torch, as it
+would be without this file. What goes wrong on the way is told once, with cause and remedy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cuda_ops.build import Recipe, cuda_recipe, recorded_failure
+from cuda_ops.build import Recipe, cuda_recipe, find_built, recorded_failure
 from cuda_ops.library import Library, load_built, use_library
 from cuda_ops.toolchain import BuildError
 
@@ -70,8 +70,8 @@ def kernels_ready(index: int | None = None) -> bool:
         ValueError: as `use_kernels`.
         RuntimeError: as `use_kernels`.
     """
-    wanted = requested()
-    if wanted == "torch":
+    choice = requested()
+    if choice == "torch":
         return False
     index = torch.cuda.current_device() if index is None else index
     if index in _checked:
@@ -81,19 +81,14 @@ def kernels_ready(index: int | None = None) -> bool:
             return True
         if not _failure:
             try:
-                _prepare(index, wanted)
+                _prepare(index, choice)
             except BuildError as error:
                 _failure.append(str(error))
-                if wanted == "auto":
-                    warnings.warn(
-                        f"the CUDA kernels are not in use, plain torch is (slower, same results): {error}. "
-                        f"{ENVIRONMENT}=torch silences this.",
-                        RuntimeWarning,
-                        stacklevel=2,
-                    )
+                if choice == "auto":
+                    warn_of_plain_torch("CUDA", error)
             else:
                 return True
-    if wanted == "cuda":
+    if choice == "cuda":
         raise RuntimeError(
             f"{ENVIRONMENT}=cuda asks for the CUDA kernels, but they cannot be had: {_failure[0]}. "
             "Set it to 'auto' or 'torch' to go on with plain torch."
@@ -105,12 +100,12 @@ def kernels_ready(index: int | None = None) -> bool:
 vars(kernels_ready)["_dynamo_marked_constant"] = True
 
 
-def _prepare(index: int, wanted: str) -> None:
+def _prepare(index: int, choice: str) -> None:
     """Load the library and try it on a GPU; raises BuildError."""
     if torch.version.cuda is None:
         raise BuildError("this torch is not built for CUDA; install one that is, see pytorch.org")
     recipe = cuda_recipe()
-    if wanted == "auto":
+    if choice == "auto":
         refuse_known_failure(recipe)
     library = load_built(recipe)
     # A comparison waits for the GPU, which a graph that is being captured cannot.
@@ -129,6 +124,24 @@ def refuse_known_failure(recipe: Recipe, folder: Path | None = None) -> None:
         )
 
 
+def build_state(recipe: Recipe, occasion: str) -> str:
+    """Whether a recipe's library is compiled, or on which occasion it will be; BuildError where never."""
+    if (path := find_built(recipe)) is not None:
+        return f"compiled, in {path.parent}"
+    refuse_known_failure(recipe)
+    return f"not compiled yet; the {occasion} does it with {recipe.compiler}"
+
+
+def warn_of_plain_torch(kernels: str, error: BuildError) -> None:
+    """Say why the kernels for "CUDA" or "CPU" tensors are not in use."""
+    warnings.warn(
+        f"the {kernels} kernels are not in use, plain torch is (slower, same results): {error}. "
+        f"{ENVIRONMENT}=torch silences this.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
 def failure() -> str | None:
     """Why this process gave the kernels up, None if it did not."""
     return _failure[0] if _failure else None
@@ -144,9 +157,9 @@ def host_kernels(library: Library) -> Iterator[None]:
     if library.device_type != "cpu":
         raise ValueError("host_kernels: this library is built for GPUs; pass load_built(host_recipe()).")
     use_library(library)
-    before = _on_cpu[0]
+    previous = _on_cpu[0]
     _on_cpu[0] = True
     try:
         yield
     finally:
-        _on_cpu[0] = before
+        _on_cpu[0] = previous

@@ -1,46 +1,73 @@
 """What follows a convolution as one operation: demodulation, noise, bias, leaky ReLU, gain, clamp.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. The torch.library operations
 `cuda_ops::epilogue`, its derivative and the derivative of that, so that R1 and path length go through kernels
-as well. All are one pass over the image. For tensors that the kernels serve, see `dispatch`.
+as well. Each is one pass over the image. `dispatch` says which tensors the kernels serve.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from cuda_ops import arguments
 from cuda_ops.arguments import address, memory_format, wide
-from cuda_ops.library import library_for
+from cuda_ops.library import library_for, operation
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 NO_LIMIT = -1.0
-
-torch.library.define(
-    "cuda_ops::epilogue",
-    "(Tensor x, Tensor? scale, Tensor? noise, Tensor? strength, Tensor? bias, float slope, float gain, "
-    "float limit) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
-torch.library.define(
-    "cuda_ops::epilogue_backward",
-    "(Tensor g, Tensor? x, Tensor? y, Tensor? scale, float slope, float gain, float limit, bool channel_sum, "
-    "bool channel_product, bool pixel_sum) -> (Tensor, Tensor, Tensor, Tensor)",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
-torch.library.define(
-    "cuda_ops::epilogue_double",
-    "(Tensor? u, Tensor? sum_u, Tensor? product_u, Tensor? pixel_u, Tensor g, Tensor? x, Tensor? y, "
-    "Tensor? scale, float slope, float gain, float limit, bool of_x, bool of_scale) "
-    "-> (Tensor, Tensor, Tensor)",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
+# Scale, noise, strength, bias, slope, gain and limit, in the order in which the operations take them.
+Operands = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, float, float, float]
 
 
-def fused_epilogue(
-    x: Tensor,
+class Ending(TypedDict, total=False):
+    """What follows a convolution: `clamp(gain · lrelu(scale · x + strength · noise + bias), ±clamp)`.
+
+    Attributes:
+        scale: `[batch, channels]`, float32: demodulation; None for 1.
+        noise: `[batch or 1, 1, h, w]`, dtype of `x` or float32; goes with `strength`.
+        strength: `[1]`, factor of the noise.
+        bias: `[channels]`.
+        slope: of the leaky ReLU below zero; 1, the default, for none.
+        gain: above 0; 1 by default.
+        clamp: largest absolute value of the result; None for no limit.
+    """
+
+    scale: Tensor | None
+    noise: Tensor | None
+    strength: Tensor | None
+    bias: Tensor | None
+    slope: float
+    gain: float
+    clamp: float | None
+
+
+def fused_epilogue(x: Tensor, **ending: Unpack[Ending]) -> Tensor:
+    """Compute `clamp(gain · lrelu(scale · x + strength · noise + bias), ±clamp)` in one pass.
+
+    Computed in float32 (float64 for float64) and rounded once. Differentiable twice in all tensors; where the
+    clamp holds, or in the negative branch at 0, the derivatives are those of the branch.
+
+    Args:
+        x: `[batch, channels, h, w]`.
+        ending: see `Ending`.
+
+    Returns:
+        A tensor like `x`, dense, in the layout nearest to that of `x`.
+
+    Raises:
+        ValueError: shapes that do not fit, or a gain not above 0.
+    """
+    return torch.ops.cuda_ops.epilogue(x, *checked_ending(x.shape, x.dtype, **ending))
+
+
+def checked_ending(
+    shape: Sequence[int],
+    dtype: torch.dtype,
     *,
     scale: Tensor | None = None,
     noise: Tensor | None = None,
@@ -49,48 +76,9 @@ def fused_epilogue(
     slope: float = 1.0,
     gain: float = 1.0,
     clamp: float | None = None,
-) -> Tensor:
-    """Compute `clamp(gain · lrelu(scale · x + strength · noise + bias), ±clamp)` in one pass.
-
-    Computed in float32 (float64 for float64) and rounded once. Differentiable twice in all tensors; where the
-    clamp holds, or in the negative branch at 0, the derivatives are those of the branch.
-
-    Args:
-        x: `[batch, channels, h, w]`.
-        scale: `[batch, channels]`, float32: demodulation.
-        noise: `[batch or 1, 1, h, w]`, dtype of `x` or float32; goes with `strength`.
-        strength: `[1]`.
-        bias: `[channels]`.
-        slope: of the leaky ReLU below zero; 1 for none.
-        gain: above 0.
-        clamp: largest absolute value of the result; None for no limit.
-
-    Returns:
-        A tensor like `x`, dense, in the layout nearest to that of `x`.
-
-    Raises:
-        ValueError: shapes that do not fit, or a gain not above 0.
-    """
-    check_ending(x.shape[0], x.shape[1], x.shape[2:], scale, noise, strength, bias, gain, clamp)
-    limit = NO_LIMIT if clamp is None else float(clamp)
-    return torch.ops.cuda_ops.epilogue(
-        x, _wide_scale(scale, x), noise, strength, bias, float(slope), float(gain), limit
-    )
-
-
-def check_ending(
-    batch: int,
-    channels: int,
-    size: torch.Size,
-    scale: Tensor | None,
-    noise: Tensor | None,
-    strength: Tensor | None,
-    bias: Tensor | None,
-    gain: float,
-    clamp: float | None,
-) -> None:
-    """Raise ValueError where the operands of an epilogue do not fit the result `[batch, channels, *size]`."""
-    height, width = size
+) -> Operands:
+    """The operands of an epilogue for a result `[batch, channels, h, w]`; ValueError where they misfit."""
+    batch, channels, height, width = shape
     if scale is not None and scale.shape != (batch, channels):
         raise ValueError(f"epilogue: scale {list(scale.shape)} must be [{batch}, {channels}].")
     if bias is not None and bias.shape != (channels,):
@@ -107,10 +95,9 @@ def check_ending(
         raise ValueError(f"epilogue: gain must be above 0, got {gain}.")
     if clamp is not None and clamp < 0:
         raise ValueError(f"epilogue: clamp must not be negative, got {clamp}; pass None for no limit.")
-
-
-def _wide_scale(scale: Tensor | None, x: Tensor) -> Tensor | None:
-    return None if scale is None else scale.to(wide(x.dtype))
+    scale = None if scale is None else scale.to(wide(dtype))
+    limit = NO_LIMIT if clamp is None else float(clamp)
+    return scale, noise, strength, bias, float(slope), float(gain), limit
 
 
 def ending_of(
@@ -119,45 +106,36 @@ def ending_of(
     noise: Tensor | None,
     strength: Tensor | None,
     bias: Tensor | None,
-    slope: float,
-    gain: float,
-    limit: float,
+    *constants: float,
 ) -> tuple[arguments.Ending, list[Tensor | None]]:
-    """The argument list of an epilogue, and the tensors that must outlive the call."""
-    kept: list[Tensor | None] = [None if scale is None else scale.contiguous()]
+    """The argument list of an epilogue from its `Operands`, and the tensors that must outlive the call."""
+    operands: list[Tensor | None] = [None if scale is None else scale.contiguous()]
     narrow = []
     for operand in (noise, strength, bias):
         if operand is not None and operand.dtype != x.dtype:
             operand = operand.to(wide(x.dtype))
         narrow.append(operand is not None and operand.dtype == x.dtype)
-        kept.append(None if operand is None else operand.contiguous())
+        operands.append(None if operand is None else operand.contiguous())
     batch = 1 if noise is None else noise.shape[0]
-    ending = arguments.Ending(*map(address, kept), batch, *narrow, 0, slope, gain, limit)
-    return ending, kept
+    return arguments.Ending(*map(address, operands), batch, *narrow, 0, *constants), operands
 
 
-def _dense(like: Tensor, *tensors: Tensor | None) -> list[Tensor | None]:
-    """All of them dense in the layout of `like`."""
+def dense(like: Tensor, *tensors: Tensor | None) -> list[Any]:
+    """All of them dense in the layout of `like`; None stays None."""
     layout = memory_format(like)
     return [None if t is None else t.contiguous(memory_format=layout) for t in tensors]
 
 
-@torch.library.impl("cuda_ops::epilogue", ("cpu", "cuda"))
-def _epilogue(
-    x: Tensor,
-    scale: Tensor | None,
-    noise: Tensor | None,
-    strength: Tensor | None,
-    bias: Tensor | None,
-    slope: float,
-    gain: float,
-    limit: float,
-) -> Tensor:
+@operation(
+    "epilogue(Tensor x, Tensor? scale, Tensor? noise, Tensor? strength, Tensor? bias, float slope, "
+    "float gain, float limit) -> Tensor"
+)
+def _epilogue(x: Tensor, *operands: Any) -> Tensor:
     x = x.contiguous(memory_format=memory_format(x))
     y = torch.empty_like(x)
-    ending, _kept = ending_of(x, scale, noise, strength, bias, slope, gain, limit)
-    place = arguments.dense_place([x, y])
-    library_for(x).call(arguments.Epilogue(place, *x.shape, x.data_ptr(), y.data_ptr(), ending))
+    ending, _alive = ending_of(x, *operands)
+    launch = arguments.dense_launch([x, y])
+    library_for(x).call(arguments.Epilogue(launch, *x.shape, x.data_ptr(), y.data_ptr(), ending))
     return y
 
 
@@ -167,8 +145,7 @@ def _epilogue_fake(x: Tensor, *_: Any) -> Tensor:
 
 
 def _epilogue_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, scale, noise, strength, bias, *constants = inputs
-    ctx.constants = constants
+    x, scale, noise, strength, bias, *ctx.constants = inputs
     ctx.bias_dtype = None if bias is None else bias.dtype
     # x is as large as the result; only the derivative by the scale needs it.
     needed = x if scale is not None and scale.requires_grad else None
@@ -211,101 +188,77 @@ def noise_and_bias_grads(
 torch.library.register_autograd("cuda_ops::epilogue", _epilogue_grad, setup_context=_epilogue_setup)
 
 
-@torch.library.impl("cuda_ops::epilogue_backward", ("cpu", "cuda"))
+@operation(
+    "epilogue_backward(Tensor g, Tensor? x, Tensor? y, Tensor? scale, float slope, float gain, float limit, "
+    "bool channel_sum, bool channel_product, bool pixel_sum) -> (Tensor, Tensor, Tensor, Tensor)"
+)
 def _backward(
-    g: Tensor,
-    x: Tensor | None,
-    y: Tensor | None,
-    scale: Tensor | None,
-    slope: float,
-    gain: float,
-    limit: float,
-    channel_sum: bool,
-    channel_product: bool,
-    pixel_sum: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    like = g if y is None else y
-    g, x, y = _dense(like, g, x if channel_product else None, y)  # type: ignore[assignment]
+    g: Tensor, x: Tensor | None, y: Tensor | None, scale: Tensor | None, *options: Any
+) -> tuple[Tensor, ...]:
+    *constants, channel_sum, channel_product, pixel_sum = options
+    g, x, y = dense(g if y is None else y, g, x if channel_product else None, y)
     scale = None if scale is None else scale.contiguous()
     gx = torch.empty_like(g)
-    place = arguments.dense_place([g, x, y, gx])
-    sums = _Sums(g, place, channel_sum, channel_product, pixel_sum)
-    given = arguments.EpilogueBackward(
-        place, *g.shape, *map(address, (g, x, y, scale, gx)), *sums.addresses(), slope, gain, limit
+    launch = arguments.dense_launch([g, x, y, gx])
+    sums = PartialSums(g, launch, channel_sum, channel_product, pixel_sum)
+    pointers = map(address, (g, x, y, scale, gx))
+    library_for(g).call(
+        arguments.EpilogueBackward(launch, *g.shape, *pointers, *sums.addresses(), *constants)
     )
-    library_for(g).call(given)
     return gx, *sums.totals()
 
 
-class _Sums:
-    """Room for the partial sums of a tiled kernel, and their totals; empty tensors for what is not wanted."""
+class PartialSums:
+    """Room for the partial sums of a tiled kernel, and their totals; empty tensors where not requested."""
 
     def __init__(
-        self, g: Tensor, place: arguments.Place, channel_sum: bool, product: bool, pixel_sum: bool
+        self, g: Tensor, launch: arguments.Launch, channel_sum: bool, product: bool, pixel_sum: bool
     ) -> None:
         batch, channels, height, width = g.shape
-        tiles_c, tiles_p = library_for(g).tiles(place, channels, height * width)
+        tiles_c, tiles_p = library_for(g).tiles(launch, channels, height * width)
         per_channel, per_pixel = (batch, tiles_c, channels), (batch, tiles_p, height, width)
-        shapes = ((channel_sum, per_channel), (product, per_channel), (pixel_sum, per_pixel))
-        dtype = wide(g.dtype)
-        self.parts = [
-            torch.empty(shape, dtype=dtype, device=g.device) if wanted else None for wanted, shape in shapes
-        ]
-        self.nothing = g.new_empty(0, dtype=dtype)
+        requests = ((channel_sum, per_channel), (product, per_channel), (pixel_sum, per_pixel))
+        self.like = g.new_empty(0, dtype=wide(g.dtype))
+        self.parts = [self.like.new_empty(shape) if requested else None for requested, shape in requests]
 
     def addresses(self) -> list[int | None]:
-        return [address(part) for part in self.parts]
+        """Of the partial sums, None for those not requested."""
+        return list(map(address, self.parts))
 
     def totals(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums per channel `[batch, channels]`, products likewise, and sums per pixel `[batch, 1, h, w]`."""
         first, second, third = (
-            None if part is None else part.sum(1, keepdim=part.ndim == 4) for part in self.parts
+            self.like.new_empty(0) if part is None else part.sum(1, keepdim=part.ndim == 4)
+            for part in self.parts
         )
-        empty = self.nothing
-        return (
-            empty if first is None else first,
-            empty.clone() if second is None else second,
-            empty.clone() if third is None else third,
-        )
+        return first, second, third
 
 
 @torch.library.register_fake("cuda_ops::epilogue_backward")
-def _backward_fake(
-    g: Tensor,
-    x: Tensor | None,
-    y: Tensor | None,
-    scale: Tensor | None,
-    slope: float,
-    gain: float,
-    limit: float,
-    channel_sum: bool,
-    channel_product: bool,
-    pixel_sum: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _backward_fake(g: Tensor, x: Tensor | None, y: Tensor | None, *options: Any) -> tuple[Tensor, ...]:
+    channel_sum, channel_product, pixel_sum = options[-3:]
     batch, channels, height, width = g.shape
-    dtype = wide(g.dtype)
-    per_channel = (batch, channels)
+    sums = g.new_empty(0, dtype=wide(g.dtype))
     return (
         torch.empty_like(g, memory_format=memory_format(g if y is None else y)),
-        g.new_empty(per_channel if channel_sum else (0,), dtype=dtype),
-        g.new_empty(per_channel if channel_product else (0,), dtype=dtype),
-        g.new_empty((batch, 1, height, width) if pixel_sum else (0,), dtype=dtype),
+        sums.new_empty((batch, channels) if channel_sum else (0,)),
+        sums.new_empty((batch, channels) if channel_product else (0,)),
+        sums.new_empty((batch, 1, height, width) if pixel_sum else (0,)),
     )
 
 
 def _backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    g, x, y, scale, *constants = inputs
+    g, x, y, scale, *options = inputs
     ctx.set_materialize_grads(False)
-    ctx.constants, ctx.wanted = constants[:3], constants[3:]
+    ctx.constants, ctx.requested = options[:3], options[3:]
     ctx.save_for_backward(g, x, y, scale)
 
 
-def _backward_grad(
-    ctx: Any, u: Tensor | None, sum_u: Tensor | None, product_u: Tensor | None, pixel_u: Tensor | None
-) -> tuple[Tensor | None, ...]:
+def _backward_grad(ctx: Any, u: Tensor | None, *sums: Tensor | None) -> tuple[Tensor | None, ...]:
     g, x, y, scale = ctx.saved_tensors
-    # Of sums that were not wanted there is only an empty tensor.
+    # Of sums that were not requested there is only an empty tensor.
     sum_u, product_u, pixel_u = (
-        u_of if wanted else None for u_of, wanted in zip((sum_u, product_u, pixel_u), ctx.wanted, strict=True)
+        gradient if requested else None for gradient, requested in zip(sums, ctx.requested, strict=True)
     )
     of_x = ctx.needs_input_grad[1] and product_u is not None
     of_scale = ctx.needs_input_grad[3] and u is not None
@@ -315,72 +268,37 @@ def _backward_grad(
         u, sum_u, product_u, pixel_u, g, x, y, scale, *ctx.constants, of_x, of_scale
     )
     # The derivative by y is that of a step, 0.
-    return (
-        of_g,
-        grad_x if of_x else None,
-        None,
-        grad_scale if of_scale else None,
-        *(None,) * 6,
-    )
+    return of_g, grad_x if of_x else None, None, grad_scale if of_scale else None, *(None,) * 6
 
 
 torch.library.register_autograd("cuda_ops::epilogue_backward", _backward_grad, setup_context=_backward_setup)
 
 
-@torch.library.impl("cuda_ops::epilogue_double", ("cpu", "cuda"))
-def _double(
-    u: Tensor | None,
-    sum_u: Tensor | None,
-    product_u: Tensor | None,
-    pixel_u: Tensor | None,
-    g: Tensor,
-    x: Tensor | None,
-    y: Tensor | None,
-    scale: Tensor | None,
-    slope: float,
-    gain: float,
-    limit: float,
-    of_x: bool,
-    of_scale: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    like = g if y is None else y
-    u, g, x, y = _dense(like, u, g, None if product_u is None else x, y)  # type: ignore[assignment]
+@operation(
+    "epilogue_double(Tensor? u, Tensor? sum_u, Tensor? product_u, Tensor? pixel_u, Tensor g, Tensor? x, "
+    "Tensor? y, Tensor? scale, float slope, float gain, float limit, bool of_x, bool of_scale) "
+    "-> (Tensor, Tensor, Tensor)"
+)
+def _double(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    u, sum_u, product_u, pixel_u, g, x, y, scale, *constants, of_x, of_scale = inputs
+    u, g, x, y = dense(g if y is None else y, u, g, None if product_u is None else x, y)
     small = [None if t is None else t.contiguous() for t in (sum_u, product_u, pixel_u, scale)]
     of_g = torch.empty_like(g)
     grad_x = torch.empty_like(g) if of_x else None
-    place = arguments.dense_place([g, u, x, y, of_g, grad_x])
-    sums = _Sums(g, place, False, of_scale, False)
-    given = arguments.EpilogueDouble(
-        place,
-        *g.shape,
-        *map(address, (u, *small[:3], g, x, y, small[3], of_g, grad_x)),
-        *sums.addresses(),
-        *(slope, gain, limit),
-    )
-    library_for(g).call(given)
+    launch = arguments.dense_launch([g, u, x, y, of_g, grad_x])
+    sums = PartialSums(g, launch, False, of_scale, False)
+    pointers = map(address, (u, *small[:3], g, x, y, small[3], of_g, grad_x))
+    library_for(g).call(arguments.EpilogueDouble(launch, *g.shape, *pointers, *sums.addresses(), *constants))
     return of_g, g.new_empty(0) if grad_x is None else grad_x, sums.totals()[1]
 
 
 @torch.library.register_fake("cuda_ops::epilogue_double")
-def _double_fake(
-    u: Tensor | None,
-    sum_u: Tensor | None,
-    product_u: Tensor | None,
-    pixel_u: Tensor | None,
-    g: Tensor,
-    x: Tensor | None,
-    y: Tensor | None,
-    scale: Tensor | None,
-    slope: float,
-    gain: float,
-    limit: float,
-    of_x: bool,
-    of_scale: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    layout = memory_format(g if y is None else y)
+def _double_fake(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    g, y, of_x, of_scale = inputs[4], inputs[6], *inputs[-2:]
+    of_g = torch.empty_like(g, memory_format=memory_format(g if y is None else y))
     return (
-        torch.empty_like(g, memory_format=layout),
-        torch.empty_like(g, memory_format=layout) if of_x else g.new_empty(0),
+        of_g,
+        torch.empty_like(of_g) if of_x else g.new_empty(0),
         g.new_empty(tuple(g.shape[:2]) if of_scale else (0,), dtype=wide(g.dtype)),
     )
 

@@ -1,7 +1,7 @@
 """Blend of two tensors by a mask as one operation.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. `cuda_ops::mask_blend` puts what is
-outside the face into the generator's hidden tensors. Its derivative is one pass as well.
+`cuda_ops::mask_blend` puts what is outside the face into the generator's hidden tensors. Its derivative is
+one pass as well.
 """
 
 from __future__ import annotations
@@ -14,19 +14,8 @@ from torch import Tensor
 from cuda_ops import arguments
 from cuda_ops.arguments import address, memory_format, wide
 from cuda_ops.dispatch import use_kernels
-from cuda_ops.fused_epilogue import _dense, _Sums
-from cuda_ops.library import library_for
-
-torch.library.define(
-    "cuda_ops::mask_blend",
-    "(Tensor x, Tensor other, Tensor mask) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
-torch.library.define(
-    "cuda_ops::mask_blend_backward",
-    "(Tensor g, Tensor? x, Tensor? other, Tensor mask) -> (Tensor, Tensor, Tensor)",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
+from cuda_ops.fused_epilogue import PartialSums, dense
+from cuda_ops.library import library_for, operation
 
 
 def mask_blend(x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
@@ -40,8 +29,8 @@ def mask_blend(x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
     Returns:
         A tensor like `x`.
     """
-    fits = x.ndim == 4 and other.shape == x.shape and mask.shape[1:] == (1, *x.shape[2:])
-    if fits and mask.shape[0] in (1, x.shape[0]) and use_kernels(x):
+    alike = x.ndim == 4 and other.shape == x.shape and mask.shape[1:] == (1, *x.shape[2:])
+    if alike and mask.shape[0] in (1, x.shape[0]) and use_kernels(x):
         return torch.ops.cuda_ops.mask_blend(x, other.to(x.dtype), mask)
     mask = mask.to(x.dtype)
     # The wide tensors first: a one-channel factor in front would lose the channels-last layout.
@@ -54,14 +43,14 @@ def _mask_operand(mask: Tensor, x: Tensor) -> tuple[Tensor, int, bool]:
     return mask.contiguous(), mask.shape[0], mask.dtype == x.dtype
 
 
-@torch.library.impl("cuda_ops::mask_blend", ("cpu", "cuda"))
+@operation("mask_blend(Tensor x, Tensor other, Tensor mask) -> Tensor")
 def _blend(x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
-    x, other = _dense(x, x, other)  # type: ignore[assignment]
+    x, other = dense(x, x, other)
     y = torch.empty_like(x)
     mask, batch, narrow = _mask_operand(mask, x)
-    place = arguments.dense_place([x, other, y])
+    launch = arguments.dense_launch([x, other, y])
     pointers = map(address, (x, other, mask, y))
-    library_for(x).call(arguments.MaskBlend(place, *x.shape, *pointers, batch, narrow, 0))
+    library_for(x).call(arguments.MaskBlend(launch, *x.shape, *pointers, batch, narrow, 0))
     return y
 
 
@@ -72,8 +61,7 @@ def _blend_fake(x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
 
 def _blend_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, other, mask = inputs
-    kept = (x, other) if mask.requires_grad else (None, None)
-    ctx.save_for_backward(*kept, mask)
+    ctx.save_for_backward(*((x, other) if mask.requires_grad else (None, None)), mask)
 
 
 def _blend_grad(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -89,18 +77,19 @@ def _blend_grad(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
 torch.library.register_autograd("cuda_ops::mask_blend", _blend_grad, setup_context=_blend_setup)
 
 
-@torch.library.impl("cuda_ops::mask_blend_backward", ("cpu", "cuda"))
+@operation("mask_blend_backward(Tensor g, Tensor? x, Tensor? other, Tensor mask) -> (Tensor, Tensor, Tensor)")
 def _backward(
     g: Tensor, x: Tensor | None, other: Tensor | None, mask: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    g, x, other = _dense(g if x is None else x, g, x, other)  # type: ignore[assignment]
+    g, x, other = dense(g if x is None else x, g, x, other)
     of_x, of_other = torch.empty_like(g), torch.empty_like(g)
     mask, batch, narrow = _mask_operand(mask, g)
-    place = arguments.dense_place([g, x, other, of_x, of_other])
-    sums = _Sums(g, place, False, False, x is not None)
+    launch = arguments.dense_launch([g, x, other, of_x, of_other])
+    sums = PartialSums(g, launch, False, False, x is not None)
     pointers = map(address, (g, x, other, mask, of_x, of_other))
-    given = arguments.MaskBlendBackward(place, *g.shape, *pointers, *sums.addresses(), batch, narrow, 0)
-    library_for(g).call(given)
+    library_for(g).call(
+        arguments.MaskBlendBackward(launch, *g.shape, *pointers, *sums.addresses(), batch, narrow, 0)
+    )
     return of_x, of_other, sums.totals()[2]
 
 
@@ -108,14 +97,9 @@ def _backward(
 def _backward_fake(
     g: Tensor, x: Tensor | None, other: Tensor | None, mask: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    layout = memory_format(g if x is None else x)
+    of_x = torch.empty_like(g, memory_format=memory_format(g if x is None else x))
     shape = (0,) if x is None else (g.shape[0], 1, *g.shape[2:])
-    total = g.new_empty(shape, dtype=wide(g.dtype))
-    return (
-        torch.empty_like(g, memory_format=layout),
-        torch.empty_like(g, memory_format=layout),
-        total,
-    )
+    return of_x, torch.empty_like(of_x), g.new_empty(shape, dtype=wide(g.dtype))
 
 
 def _backward_setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -1,8 +1,7 @@
 """The step to RGB as one operation: 1×1 convolution to three channels, bias, limit, enlarged skip image.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. `cuda_ops::to_rgb` reads the hidden
-tensor once, in whatever precision, and puts the image out in float32. Its derivative is made of matrix
-products and `cuda_ops::fir`.
+`cuda_ops::to_rgb` reads the hidden tensor once, in whatever precision, and puts the image out in float32. Its
+derivative is made of matrix products and `cuda_ops::fir`.
 """
 
 from __future__ import annotations
@@ -15,16 +14,10 @@ from torch import Tensor
 from cuda_ops import arguments
 from cuda_ops.arguments import address, channels_last, memory_format, wide
 from cuda_ops.fused_epilogue import NO_LIMIT
-from cuda_ops.fused_fir import MOST_TAPS
-from cuda_ops.library import library_for
+from cuda_ops.fused_fir import MOST_TAPS, NO_ENDING
+from cuda_ops.library import library_for, operation
 
 COLOURS = 3
-
-torch.library.define(
-    "cuda_ops::to_rgb",
-    "(Tensor x, Tensor weight, Tensor? bias, Tensor? skip, Tensor? taps, float limit) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
 
 
 def fused_to_rgb(
@@ -52,9 +45,7 @@ def fused_to_rgb(
     Raises:
         ValueError: shapes that do not fit.
     """
-    check_to_rgb(x, weight, bias, skip, clamp)
-    if (skip is None) != (taps is None):
-        raise ValueError("to_rgb: skip and taps go together; pass both or none.")
+    check_to_rgb(x, weight, bias, skip, taps is not None, clamp)
     if taps is not None and (taps.ndim != 2 or max(taps.shape) > MOST_TAPS):
         raise ValueError(f"to_rgb: taps {list(taps.shape)} must be [t, t] of up to 4x4.")
     exact = wide(x.dtype)
@@ -69,7 +60,7 @@ def fused_to_rgb(
 
 
 def check_to_rgb(
-    x: Tensor, weight: Tensor, bias: Tensor | None, skip: Tensor | None, clamp: float | None
+    x: Tensor, weight: Tensor, bias: Tensor | None, skip: Tensor | None, filtered: bool, clamp: float | None
 ) -> None:
     """Raise ValueError where the operands of a step to RGB do not fit; see `fused_to_rgb`."""
     batch, channels, height, width = x.shape
@@ -77,6 +68,8 @@ def check_to_rgb(
         raise ValueError(f"to_rgb: weight {list(weight.shape)} must be [{batch}, {COLOURS}, {channels}].")
     if bias is not None and bias.shape != (COLOURS,):
         raise ValueError(f"to_rgb: bias {list(bias.shape)} must be [{COLOURS}].")
+    if (skip is not None) != filtered:
+        raise ValueError("to_rgb: skip and taps go together; pass both or none.")
     if skip is not None and skip.shape != (batch, COLOURS, height // 2, width // 2):
         raise ValueError(
             f"to_rgb: skip {list(skip.shape)} must be half as large as the result [{batch}, {COLOURS}, "
@@ -91,37 +84,26 @@ def _padding(taps: Tensor) -> tuple[int, int]:
     return (taps.shape[1] + 1) // 2, (taps.shape[0] + 1) // 2
 
 
-@torch.library.impl("cuda_ops::to_rgb", ("cpu", "cuda"))
+@operation("to_rgb(Tensor x, Tensor weight, Tensor? bias, Tensor? skip, Tensor? taps, float limit) -> Tensor")
 def _to_rgb(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    skip: Tensor | None,
-    taps: Tensor | None,
-    limit: float,
+    x: Tensor, weight: Tensor, bias: Tensor | None, skip: Tensor | None, taps: Tensor | None, limit: float
 ) -> Tensor:
-    layout = memory_format(x)
-    x = x.contiguous(memory_format=layout)
-    batch, channels, height, width = x.shape
-    exact = wide(x.dtype)
-    y = torch.empty((batch, COLOURS, height, width), dtype=exact, device=x.device, memory_format=layout)
+    x = x.contiguous(memory_format=memory_format(x))
+    y = _to_rgb_fake(x)
     weight = weight.contiguous()
     pads = (0, 0)
     if taps is not None:
-        taps = taps.to(exact).contiguous()
+        taps = taps.to(y.dtype).contiguous()
         pads = _padding(taps)
-    last = channels_last(x)
-    length = channels if last else height * width
-    packed = (length * x.element_size()) % 16 == 0 and x.data_ptr() % 16 == 0
-    given = arguments.ToRgb(
-        *(arguments.place_of(x, last, packed), *x.shape),
+    call = arguments.ToRgb(
+        *(arguments.dense_launch([x]), *x.shape),
         *((0, 0, (0, 0, 0, 0)) if skip is None else (*skip.shape[2:], tuple(skip.stride()))),
         *pads,
         *map(address, (x, weight, bias, skip, taps, y)),
         *((0, 0) if taps is None else (taps.shape[1], taps.shape[0])),
         limit,
     )
-    library_for(x).call(given)
+    library_for(x).call(call)
     return y
 
 
@@ -147,15 +129,14 @@ def _grad(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x0, y0 = _padding(taps)
         # The adjoint of the up-sampling, which exactly doubles the size.
         pads = [taps.shape[1] - x0 - 1, x0 - 1, taps.shape[0] - y0 - 1, y0 - 1]
-        grad_skip = torch.ops.cuda_ops.fir(
-            g, taps, 1, 2, pads, True, 1.0, None, None, None, None, 1.0, 1.0, NO_LIMIT
-        )
+        grad_skip = torch.ops.cuda_ops.fir(g, taps, 1, 2, pads, True, 1.0, *NO_ENDING)
     if ctx.limit >= 0:
         # The limit comes before the skip, so the result does not tell where it holds.
         with torch.no_grad():
             inner = torch.ops.cuda_ops.to_rgb(x, weight, bias, None, None, ctx.limit)
             inside = (inner.abs() < ctx.limit).to(g.dtype)
         g = g * inside
+    # Products over [batch, pixels, channels] or [batch, channels, pixels], as the memory lies.
     batch, channels, height, width = x.shape
     if channels_last(x):
         colours = g.permute(0, 2, 3, 1).reshape(batch, height * width, COLOURS)

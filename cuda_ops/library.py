@@ -1,14 +1,15 @@
 """The compiled kernels as Python calls them: loaded, checked, and tried once before they are trusted.
 
-Road: beside it. `library_for` is what the operations use; which library is in use is decided in `dispatch`.
+`library_for` is what the operations use; `dispatch` decides which library is in use. `open_library` and
+`load_with` serve the kernels for CPU tensors too, see `cpu_library`.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,14 @@ _FUNCTIONS = {
     arguments.MaskBlend: "cuda_ops_mask_blend",
     arguments.MaskBlendBackward: "cuda_ops_mask_blend_backward",
 }
+_Loaded = TypeVar("_Loaded")
+
+
+def operation(schema: str) -> Callable[[Callable[..., Any]], Any]:
+    """Define `cuda_ops::schema`; the decorated function runs it, on GPUs and with `host_kernels` on CPUs."""
+    name = f"cuda_ops::{schema[: schema.index('(')]}"
+    torch.library.define(name, schema[schema.index("(") :], tags=(torch.Tag.pt2_compliant_tag,))
+    return torch.library.impl(name, ("cpu", "cuda"))
 
 
 class Library:
@@ -40,41 +49,31 @@ class Library:
     """
 
     def __init__(self, path: Path, key: str | None = None) -> None:
+        def sizes_of(library: ctypes.CDLL) -> list[int]:
+            return [library.cuda_ops_size(n) for n in range(len(arguments.STRUCTURES))]
+
         self.path = path
-        try:
-            self._c = ctypes.CDLL(str(path))
-            self._c.cuda_ops_key.restype = ctypes.c_char_p
-            self._c.cuda_ops_error_text.restype = ctypes.c_char_p
-            self.key = self._c.cuda_ops_key().decode()
-            sizes = [self._c.cuda_ops_size(n) for n in range(len(arguments.STRUCTURES))]
-            for name in _FUNCTIONS.values():
-                getattr(self._c, name).argtypes = (ctypes.c_void_p,)
-        except (OSError, AttributeError) as error:
-            raise BuildError(f"{path}: cannot be loaded ({error}); delete it and build again") from None
-        if key is not None and self.key != key:
-            raise BuildError(f"{path}: was built by recipe {self.key}, not {key}; delete it and build again")
-        if sizes != [ctypes.sizeof(structure) for structure in arguments.STRUCTURES]:
-            raise BuildError(
-                f"{path}: its argument lists are others than Python's; delete it and build again"
-            )
+        self._c = open_library(path, key, "cuda_ops", _FUNCTIONS.values(), sizes_of, arguments.STRUCTURES)
+        self._c.cuda_ops_error_text.restype = ctypes.c_char_p
+        self.key = self._c.cuda_ops_key().decode()
         self.device_type = "cpu" if self._c.cuda_ops_is_host() else "cuda"
 
-    def call(self, given: ctypes.Structure) -> None:
+    def call(self, argument_list: ctypes.Structure) -> None:
         """Run the function that takes this argument list; on a GPU it is only queued.
 
         Raises:
             RuntimeError: the launch fails.
         """
-        name = _FUNCTIONS[type(given)]
-        code = getattr(self._c, name)(ctypes.addressof(given))
+        name = _FUNCTIONS[type(argument_list)]
+        code = getattr(self._c, name)(ctypes.addressof(argument_list))
         if code:
             text = self._c.cuda_ops_error_text(code).decode()
             raise RuntimeError(f"{name}: {text} (error {code}); STYLEGAN_SWAP_OPS=torch does without it.")
 
-    def tiles(self, place: arguments.Place, channels: int, pixels: int) -> tuple[int, int]:
+    def tiles(self, launch: arguments.Launch, channels: int, pixels: int) -> tuple[int, int]:
         """Number of partial sums per channel and per pixel that a backward function leaves."""
         counts = (ctypes.c_int64 * 2)()
-        self._c.cuda_ops_tiles(ctypes.byref(place), ctypes.c_int64(channels), ctypes.c_int64(pixels), counts)
+        self._c.cuda_ops_tiles(ctypes.byref(launch), ctypes.c_int64(channels), ctypes.c_int64(pixels), counts)
         return counts[0], counts[1]
 
     def check(self, device: torch.device) -> None:
@@ -86,11 +85,9 @@ class Library:
         x = torch.linspace(-1, 1, 2 * 8 * 9, device=device).reshape(2, 8, 3, 3)
         y = torch.full_like(x, torch.nan)
         ending = arguments.Ending(slope=0.25, gain=2.0, limit=1.5)
-        given = arguments.Epilogue(
-            arguments.place_of(x, False, False), *x.shape, x.data_ptr(), y.data_ptr(), ending
-        )
+        launch = arguments.launch_of(x, False, False)
         try:
-            self.call(given)
+            self.call(arguments.Epilogue(launch, *x.shape, x.data_ptr(), y.data_ptr(), ending))
             right = bool(torch.equal(y, (torch.where(x > 0, x, x * 0.25) * 2.0).clamp(-1.5, 1.5)))
         except RuntimeError as error:
             raise BuildError(f"{self.path}: a trial run failed: {error}") from None
@@ -100,7 +97,44 @@ class Library:
             )
 
 
-_Loaded = TypeVar("_Loaded")
+def open_library(
+    path: Path,
+    key: str | None,
+    prefix: str,
+    functions: Iterable[str],
+    sizes_of: Callable[[ctypes.CDLL], list[int]],
+    structures: Sequence[type[ctypes.Structure]],
+) -> ctypes.CDLL:
+    """Load a library of kernels and see that it is the one that Python's argument lists fit.
+
+    Args:
+        path: the file.
+        key: key of the recipe it must have been built by; None takes any.
+        prefix: what its functions' names begin with.
+        functions: names of those that take the address of an argument list.
+        sizes_of: asks the library for the sizes of its argument lists in bytes.
+        structures: Python's argument lists, in the same order.
+
+    Raises:
+        BuildError: it does not load, or is another library.
+    """
+    try:
+        library = ctypes.CDLL(str(path))
+        key_of = getattr(library, f"{prefix}_key")
+        key_of.restype = ctypes.c_char_p
+        built_by = key_of().decode()
+        sizes = sizes_of(library)
+        for name in functions:
+            getattr(library, name).argtypes = (ctypes.c_void_p,)
+    except (OSError, AttributeError) as error:
+        raise BuildError(f"{path}: cannot be loaded ({error}); delete it and build again") from None
+    if key not in (None, built_by):
+        raise BuildError(
+            f"{path}: of other sources, was built by recipe {built_by}, not {key}; delete it and build again"
+        )
+    if sizes != [ctypes.sizeof(structure) for structure in structures]:
+        raise BuildError(f"{path}: its argument lists are others than Python's; delete it and build again")
+    return library
 
 
 def load_built(recipe: Recipe, folder: Path | None = None) -> Library:
@@ -109,15 +143,11 @@ def load_built(recipe: Recipe, folder: Path | None = None) -> Library:
     Raises:
         BuildError: it cannot be built or loaded.
     """
-    return loaded(recipe, Library, folder)
+    return load_with(Library, recipe, folder)
 
 
-def loaded(recipe: Recipe, load: Callable[[Path, str], _Loaded], folder: Path | None = None) -> _Loaded:
-    """What `load` makes of a recipe's library and key, under the rules of `load_built`.
-
-    Raises:
-        BuildError: it cannot be built or loaded.
-    """
+def load_with(load: Callable[[Path, str], _Loaded], recipe: Recipe, folder: Path | None = None) -> _Loaded:
+    """What `load` makes of a recipe's library and key, under the rules of `load_built`."""
     cached = find_built(recipe, folder)
     if cached is not None:
         try:
@@ -142,10 +172,10 @@ def library_for(x: Tensor) -> Library:
     Raises:
         RuntimeError: none is in use.
     """
-    found = _in_use.get(x.device.type)
-    if found is None:
+    library = _in_use.get(x.device.type)
+    if library is None:
         raise RuntimeError(
             f"cuda_ops: the fused operations are not loaded for {x.device.type}; the functions of cuda_ops "
             "choose by themselves, call those, or `cuda_ops.dispatch.kernels_ready()` first."
         )
-    return found
+    return library

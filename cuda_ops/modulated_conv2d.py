@@ -1,9 +1,8 @@
 """Convolution whose weights are scaled by a style and normalised again, without grouped convolution.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. Where a W+ row
-meets the image. Modulation is a factor per input channel and demodulation one per output
-channel, so both can be moved from the weights to the activations: one ordinary convolution
-serves a batch of any size, and no weights per sample are ever written.
+Where a W+ row meets the image. Modulation is a factor per input channel and demodulation one per output
+channel, so both can be moved from the weights to the activations: one ordinary convolution serves a batch of
+any size, and no weights per sample are ever written.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cuda_ops.arguments import wide
 from cuda_ops.conv2d_resample import transpose_weight
 from cuda_ops.precision import as_given
 from cuda_ops.upfirdn2d import down_padding, fir, up_padding
@@ -71,24 +71,17 @@ def modulated_conv2d(
     Source: StyleGAN2 (Karras et al. 2020), section 2.2, weight demodulation.
     """
     _check(x, weight, style, up, down, bias, weight_square_sum, fold)
-    batch = x.shape[0]
     # bf16 keeps 8 bits: the coefficients are worked out in float32 and rounded once.
-    exact = torch.promote_types(x.dtype, torch.float32)
+    exact = wide(x.dtype)
     s = style.to(exact)
     scale: float | Tensor = weight_gain * gain
     if demodulate:
-        squares = square_sum(weight) if weight_square_sum is None else weight_square_sum
-        with as_given(s):
-            energy = s.square() @ squares.to(exact).t()
-        scale = torch.rsqrt(energy * weight_gain**2 + eps) * scale
+        scale = demodulation(s, weight, weight_square_sum, weight_gain, eps) * scale
     shift = None if bias is None else bias.to(exact) * gain
 
     if weight.shape[2] == 1 and not demodulate and up == down == 1 and weight.shape[0] <= 4:
         return _to_few_channels(x, weight, s * scale, shift)
-    if fold is None:
-        moved = x.numel() * (1.0 + (weight.shape[0] / weight.shape[1]) * up**2 / down**2)
-        fold = batch == 1 and moved > _FOLD_COST * weight.numel()
-    if fold:
+    if folds(x, weight, up, down) if fold is None else fold:
         column = scale[0, :, None, None, None] if isinstance(scale, Tensor) else scale
         folded = (weight * (s[0, None, :, None, None] * column)).to(x.dtype)
         return _resampled(x, folded, up, down, resample_filter, None if shift is None else shift.to(x.dtype))
@@ -102,6 +95,30 @@ def modulated_conv2d(
     return torch.addcmul(shift.to(y.dtype)[None, :, None, None], y, factor)
 
 
+def demodulation(
+    style: Tensor, weight: Tensor, weight_square_sum: Tensor | None, weight_gain: float, eps: float
+) -> Tensor:
+    """The factor `[batch, out]` that normalises each output channel: `1 / sqrt(Σ W'² + eps)`.
+
+    Args:
+        style: `[batch, in]`, at least float32.
+        weight: `[out, in, k, k]`.
+        weight_square_sum: `[out, in]`, what `square_sum(weight)` gives, or None.
+        weight_gain: run-time factor on the weight.
+        eps: keeps it finite.
+    """
+    squares = square_sum(weight) if weight_square_sum is None else weight_square_sum
+    with as_given(style):
+        energy = style.square() @ squares.to(style.dtype).t()
+    return torch.rsqrt(energy * weight_gain**2 + eps)
+
+
+def folds(x: Tensor, weight: Tensor, up: int, down: int = 1) -> bool:
+    """Whether a style is folded into the weight faster than into the image: one sample, and a large one."""
+    scaled = x.numel() * (1.0 + (weight.shape[0] / weight.shape[1]) * up**2 / down**2)
+    return x.shape[0] == 1 and scaled > _FOLD_COST * weight.numel()
+
+
 def square_sum(weight: Tensor) -> Tensor:
     """Sum of the squares of each k×k kernel, the part of demodulation that no style changes.
 
@@ -111,7 +128,7 @@ def square_sum(weight: Tensor) -> Tensor:
     Returns:
         `[out, in]`, at least float32.
     """
-    exact = torch.promote_types(weight.dtype, torch.float32)
+    exact = wide(weight.dtype)
     if torch.is_grad_enabled() and weight.requires_grad:
         return weight.to(exact).square().sum((2, 3))
     # One pass without a temporary; its derivative would be singular where a kernel is all zero.

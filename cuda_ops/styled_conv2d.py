@@ -1,13 +1,12 @@
 """A styled convolution on the compiled kernels: modulation, convolution, FIR, demodulation, activation.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. The convolution itself is cuDNN's or
-oneDNN's; what follows it is one pass over the image, with the FIR filter in it where the layer doubles the
-size. Plain torch's way to the same result is `modulated_conv2d` and `leaky_relu`.
+The convolution itself is cuDNN's or oneDNN's; what follows it is one pass over the image, with the FIR
+filter in it where the layer doubles the size. Plain torch has `modulated_conv2d` and `leaky_relu` for it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +16,15 @@ from cuda_ops.arguments import wide
 from cuda_ops.conv2d_resample import transpose_weight
 from cuda_ops.cpu_finish import finish, separable
 from cuda_ops.dispatch import use_kernels
-from cuda_ops.fused_epilogue import fused_epilogue
+from cuda_ops.fused_epilogue import Ending, fused_epilogue
 from cuda_ops.fused_fir import fir_serves, fused_fir
-from cuda_ops.modulated_conv2d import square_sum
+from cuda_ops.modulated_conv2d import demodulation, folds
 from cuda_ops.split_up_conv import SplitWeight, split_conv_transpose2d
 from cuda_ops.upfirdn2d import fir, up_padding
 from cuda_ops.winograd import winograd_conv2d
 
-# As in modulated_conv2d: what a number of the folded weight costs, measured in numbers of the image.
-_FOLD_COST = 2.0
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def fused_styled_conv2d(
@@ -33,20 +32,15 @@ def fused_styled_conv2d(
     weight: Tensor,
     style: Tensor,
     *,
-    bias: Tensor | None = None,
-    noise: Tensor | None = None,
-    strength: Tensor | None = None,
     up: int = 1,
     resample_filter: Tensor | None = None,
     demodulate: bool = True,
     weight_gain: float = 1.0,
-    slope: float = 1.0,
-    gain: float = 1.0,
-    clamp: float | None = None,
     weight_square_sum: Tensor | None = None,
-    turned_weight: Tensor | None = None,
+    winograd_weight: Tensor | None = None,
     split_weight: SplitWeight | None = None,
     eps: float = 1e-8,
+    **ending: Unpack[Ending],
 ) -> Tensor:
     """Compute `clamp(gain · lrelu(modulated convolution + strength · noise + bias), ±clamp)`.
 
@@ -58,21 +52,16 @@ def fused_styled_conv2d(
         x: `[batch, in, h, w]`.
         weight: `[out, in, k, k]`, k odd.
         style: `[batch, in]`.
-        bias: `[out]`.
-        noise: `[batch or 1, 1, h', w']`.
-        strength: `[1]`, factor of the noise.
         up: 1, or 2 for a transposed convolution followed by the filter.
         resample_filter: `[t, t]`, sum 4, where `up` is 2.
         demodulate: normalise the output channels.
         weight_gain: run-time factor on the weight.
-        slope: of the leaky ReLU.
-        gain: after it, above 0.
-        clamp: limit of the result; None for none.
         weight_square_sum: `[out, in]`, what `square_sum(weight)` gives, if the caller has it.
-        turned_weight: what `winograd_weight(weight)` gives, where that way is to be taken and `up` is 1.
+        winograd_weight: what `winograd_weight(weight)` gives, where that way is to be taken and `up` is 1.
         split_weight: what `split_weight(weight)` gives, where that way is to be taken; not taken with filters
             other than outer products of four taps.
         eps: keeps the normalisation finite.
+        ending: see `fused_epilogue.Ending`, without scale; sizes are those of the result.
 
     Returns:
         `[batch, out, h', w']`, h' = up · h, in the dtype in which the convolution ran.
@@ -85,51 +74,32 @@ def fused_styled_conv2d(
     exact = wide(x.dtype)
     with torch.autocast(x.device.type, enabled=False):
         s = style.to(exact)
+        # The demodulation: a factor per sample and output channel.
         scale = s.new_full((x.shape[0], weight.shape[0]), weight_gain)
         if demodulate:
-            squares = square_sum(weight) if weight_square_sum is None else weight_square_sum
-            energy = s.square() @ squares.to(exact).t()
-            scale = torch.rsqrt(energy * weight_gain**2 + eps) * weight_gain
-        if turned_weight is not None and up == 1:
-            return winograd_conv2d(
-                x,
-                turned_weight,
-                style=s,
-                scale=scale,
-                noise=noise,
-                strength=strength,
-                bias=bias,
-                slope=slope,
-                gain=gain,
-                clamp=clamp,
-            )
+            scale = demodulation(s, weight, weight_square_sum, weight_gain, eps) * weight_gain
+        if winograd_weight is not None and up == 1:
+            ending["scale"] = scale
+            return winograd_conv2d(x, winograd_weight, style=s, **ending)
         if split_weight is not None and (resample_filter is None or not _splits(resample_filter, weight)):
             split_weight = None
+        # Style and demodulation go into the weight, or round the convolution.
         weights = (weight,) if split_weight is None else split_weight
-        moved = x.numel() * (1.0 + (weight.shape[0] / weight.shape[1]) * up**2)
-        if x.shape[0] == 1 and moved > _FOLD_COST * weight.numel():
+        factor: Tensor | None = None
+        if folds(x, weight, up):
             pairs = s[0, None, :, None, None] * scale[0, :, None, None, None]
-            kernels = [_folded(one, pairs).to(x.dtype) for one in weights]
-            factor = None
+            kernels = [_folded(part, pairs).to(x.dtype) for part in weights]
         else:
             kernels, factor = [*weights], scale
             if _is_half(x):
                 size = s.detach().abs().amax(1, keepdim=True).clamp_min(1e-6)
                 s, factor = s / size, scale * (size / weight_gain)
-                kernels = [one * weight_gain for one in kernels]
-            x, kernels = x * s.to(x.dtype)[:, :, None, None], [one.to(x.dtype) for one in kernels]
-    ending: dict[str, Any] = {
-        "scale": factor,
-        "noise": noise,
-        "strength": strength,
-        "bias": bias,
-        "slope": slope,
-        "gain": gain,
-        "clamp": clamp,
-    }
-    half = weight.shape[2] // 2
+                kernels = [part * weight_gain for part in kernels]
+            x, kernels = x * s.to(x.dtype)[:, :, None, None], [part.to(x.dtype) for part in kernels]
+    ending["scale"] = factor
     if resample_filter is None:
-        return _ended(F.conv2d(x, kernels[0], padding=half), ending)
+        return _ended(F.conv2d(x, kernels[0], padding=weight.shape[2] // 2), ending)
+    # The up-convolution: transposed, or as even and odd rows, and the filter with the epilogue in it.
     pads = _pads(resample_filter, weight)
     if split_weight is not None:
         even, odd = split_conv_transpose2d(x, SplitWeight(*kernels))
@@ -167,7 +137,7 @@ def _folded(weight: Tensor, pairs: Tensor) -> Tensor:
     return (weight.unflatten(0, (-1, len(pairs))) * pairs).flatten(0, 1)
 
 
-def _ended(y: Tensor, ending: dict[str, Any]) -> Tensor:
+def _ended(y: Tensor, ending: Ending) -> Tensor:
     if y.device.type == "cpu" and not use_kernels(y):
         return finish(y, **ending)
     return fused_epilogue(y, **ending)

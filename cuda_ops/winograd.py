@@ -1,24 +1,28 @@
 """3×3 convolutions of the generator with a quarter of the multiplications, on a CPU in float32.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. Where no gradient is wanted and
-there is a C++ compiler; `csrc_cpu/winograd.cpp` does the work, with modulation and all that follows a
-convolution in it.
+Where no gradient is needed and there is a C++ compiler; `csrc_cpu/winograd.cpp` does the work, with
+modulation and all that follows a convolution in it.
 Source: Lavin & Gray, Fast Algorithms for Convolutional Neural Networks (CVPR 2016), F(4×4, 3×3).
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from cuda_ops.arguments import address, wants_gradient
 from cuda_ops.cpu_library import Winograd, call, cpu_ending, openmp
-from cuda_ops.fused_epilogue import check_ending
+from cuda_ops.fused_epilogue import Ending
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # Channels of the image and of the result come in groups of so many.
 _IN, _OUT = 16, 32
-# Pixels of the result along the side of a tile, and tiles from which reading four times the weights pays.
-_TILE, _WORTH = 4, 48
+_TILE = 4  # pixels of the result along the side of a tile
+_FEWEST_TILES = 48  # from which reading four times the weights pays
 # Instructions for which it was measured to be the faster one.
 _FAST = ("AVX2", "AVX512")
 # G of the paper for the points 0, ±1, ±2 and infinity.
@@ -43,8 +47,8 @@ def winograd_serves(x: Tensor, weight: Tensor) -> bool:
         return False
     out, inner, *kernel = weight.shape[-4:]
     tiles = x.shape[0] * -(-x.shape[2] // _TILE) * -(-x.shape[3] // _TILE)
-    fits = kernel == [3, 3] and inner % _IN == 0 and out % _OUT == 0
-    if not fits or tiles < _WORTH or torch.is_autocast_enabled("cpu"):
+    divides = kernel == [3, 3] and inner % _IN == 0 and out % _OUT == 0
+    if not divides or tiles < _FEWEST_TILES or torch.is_autocast_enabled("cpu"):
         return False
     return torch.backends.cpu.get_cpu_capability() in _FAST
 
@@ -68,22 +72,12 @@ def winograd_weight(weight: Tensor) -> Tensor:
             f"of {_IN}."
         )
     points = torch.tensor(_TO_POINTS, dtype=torch.float64, device=weight.device)
-    turned = torch.kron(points, points) @ weight.permute(2, 3, 0, 1).reshape(9, -1).double()
-    return turned.float().reshape(36, out // _OUT, _OUT, inner).permute(1, 0, 3, 2).contiguous()
+    transformed = torch.kron(points, points) @ weight.permute(2, 3, 0, 1).reshape(9, -1).double()
+    return transformed.float().reshape(36, out // _OUT, _OUT, inner).permute(1, 0, 3, 2).contiguous()
 
 
 def winograd_conv2d(
-    x: Tensor,
-    weight: Tensor,
-    *,
-    style: Tensor | None = None,
-    scale: Tensor | None = None,
-    noise: Tensor | None = None,
-    strength: Tensor | None = None,
-    bias: Tensor | None = None,
-    slope: float = 1.0,
-    gain: float = 1.0,
-    clamp: float | None = None,
+    x: Tensor, weight: Tensor, *, style: Tensor | None = None, **ending: Unpack[Ending]
 ) -> Tensor:
     """Compute `clamp(gain · lrelu(scale · conv(style · x) + strength · noise + bias), ±clamp)`.
 
@@ -94,24 +88,19 @@ def winograd_conv2d(
         x: `[batch, in, h, w]`, float32.
         weight: what `winograd_weight` gives.
         style: `[batch, in]`.
-        scale: `[batch, out]`.
-        noise: `[batch or 1, 1, h, w]`; goes with `strength`.
-        strength: `[1]`.
-        bias: `[out]`.
-        slope: of the leaky ReLU below zero.
-        gain: above 0.
-        clamp: largest absolute value of the result; None for no limit.
+        ending: see `fused_epilogue.Ending`; sizes are those of the result.
 
     Returns:
         `[batch, out, h, w]`, channels last.
 
     Raises:
-        ValueError: operands that do not fit, another number type, or a gradient is wanted.
+        ValueError: operands that do not fit, another number type, or a gradient is needed.
         RuntimeError: the kernels cannot be had.
         MemoryError: there is no memory for a block of tiles.
     """
-    fits = all(one.dtype == torch.float32 and one.device.type == "cpu" for one in (x, weight))
-    if not fits or wants_gradient(x, weight, style, scale, noise, strength, bias):
+    served = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (x, weight))
+    operands = (ending.get("scale"), ending.get("noise"), ending.get("strength"), ending.get("bias"))
+    if not served or wants_gradient(x, weight, style, *operands):
         raise ValueError(
             f"winograd_conv2d takes float32 on a CPU and gives no gradients, got {x.dtype} on {x.device} and "
             f"a weight of {weight.dtype}; plain torch serves the rest, ask `cpu_kernels_serve` and "
@@ -125,24 +114,21 @@ def winograd_conv2d(
             f"{None if style is None else list(style.shape)} must be [batch, in, h, w], [out / 32, 36, "
             "in, 32] and [batch, in]."
         )
-    out = groups * _OUT
-    check_ending(batch, out, x.shape[2:], scale, noise, strength, bias, gain, clamp)
+    shape = (batch, groups * _OUT, height, width)
+    epilogue = cpu_ending(x, shape, **ending)
     x = x.contiguous(memory_format=torch.channels_last)
-    y = torch.empty(
-        (batch, out, height, width), dtype=x.dtype, device=x.device, memory_format=torch.channels_last
-    )
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     if y.numel() == 0:
         return y
     weight = weight.contiguous()
     styles = None if style is None else style.float().contiguous()
-    ending = cpu_ending(x, out, scale, noise, strength, bias, gain, clamp)
-    given = Winograd(
-        *(batch, channels, out, height, width),
-        *map(address, (x, y, weight, styles, *ending[:3])),
-        ending.noise_batch,
+    argument_list = Winograd(
+        *(batch, channels, *shape[1:]),
+        *map(address, (x, y, weight, styles, *epilogue[:3])),
+        epilogue.noise_batch,
         openmp(),
         torch.get_num_threads(),
-        *(ending.strength, slope, ending.limit),
+        *epilogue[4:],
     )
-    call("cpu_ops_winograd", given)
+    call("cpu_ops_winograd", argument_list)
     return y

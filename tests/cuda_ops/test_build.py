@@ -246,7 +246,7 @@ def test_unknown_number_types_and_filters_are_errors_not_crashes(host_library):
     from cuda_ops import arguments
 
     given = arguments.Epilogue()
-    given.place.dtype = 9
+    given.launch.dtype = 9
     with pytest.raises(RuntimeError, match="no kernel for this number type"):
         host_library.call(given)
     given = arguments.Fir(taps_x=5, taps_y=4)

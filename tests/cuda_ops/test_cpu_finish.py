@@ -21,7 +21,7 @@ from cuda_ops.winograd import winograd_conv2d, winograd_weight
 from stylegan_swap.nn.stylegan2.generator import Generator
 
 LAST = torch.channels_last
-WORTH = cpu_finish._WORTH
+WORTH = cpu_finish.SMALLEST_RESULT
 
 
 @pytest.fixture

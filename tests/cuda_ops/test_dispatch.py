@@ -169,9 +169,9 @@ def test_the_backend_of_a_gpu(gpu):
     assert (found.active, found.device) == ("cuda", "cuda")
     assert "not compiled yet" in found.reason
     gpu.monkeypatch.setattr(
-        "cuda_ops.backend.find_built", lambda recipe: gpu.cache / recipe.key / "cuda_ops.so"
+        "cuda_ops.dispatch.find_built", lambda recipe: gpu.cache / recipe.key / "cuda_ops.so"
     )
-    assert ops_backend().reason == f"compiled kernels in {gpu.cache / RECIPE.key}"
+    assert ops_backend().reason == f"compiled, in {gpu.cache / RECIPE.key}"
 
     def refuse(**_):
         raise BuildError("no nvcc was found")

@@ -101,7 +101,7 @@ class StyledConv(nn.Module):
             gain=math.sqrt(2),
             clamp=self.conv_clamp,
             weight_square_sum=conv.remembered_square_sum(),
-            turned_weight=conv.remembered_winograd_weight() if turned else None,
+            winograd_weight=conv.remembered_winograd_weight() if turned else None,
             split_weight=conv.remembered_split_weight() if split else None,
         )
 
