@@ -94,7 +94,6 @@ def download_published(
         with exclusive(
             job.lock,
             waiting=lambda: say(f"{entry.name}: another process is fetching it; waiting for it"),
-            sleep=job.network.sleep,
         ):
             # Only now: the process waited for may have recorded the hash.
             expected = entry.sha256.lower() or recorded_sha256(entry)

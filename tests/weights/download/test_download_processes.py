@@ -137,7 +137,7 @@ def test_the_lock_lets_in_one_at_a_time(tmp_path):
     def work() -> None:
         nonlocal inside, most
         for _ in range(20):
-            with exclusive(tmp_path / "lock", waiting=lambda: None, sleep=lambda _: time.sleep(0.0005)):
+            with exclusive(tmp_path / "lock", waiting=lambda: None, poll_seconds=0.0005):
                 inside += 1
                 most = max(most, inside)
                 time.sleep(0.0002)
