@@ -84,9 +84,9 @@ def read_jobs(file: Path, photos: Path | None = None) -> list[Job]:
             columns = [name.strip() for name in reader.fieldnames or ()]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BatchError(f"{file}: the list cannot be read ({error}); give a CSV in UTF-8") from error
-    known = (*_REQUIRED, "output", *_OPTIONS, *_MASK)
+    allowed = (*_REQUIRED, "output", *_OPTIONS, *_MASK)
     missing = [name for name in _REQUIRED if name not in columns]
-    unknown = [name for name in columns if name not in known and not name.startswith("#")]
+    unknown = [name for name in columns if name not in allowed and not name.startswith("#")]
     if missing or not rows:
         raise BatchError(
             f"{file}: {f'has no column {missing[0]!r}' if missing else 'holds no rows'}; give a CSV with the "
@@ -94,7 +94,7 @@ def read_jobs(file: Path, photos: Path | None = None) -> list[Job]:
         )
     if unknown:
         raise BatchError(
-            f"{file}: unknown column {unknown[0]!r}; there are {', '.join(known)}; a remark's begins with #"
+            f"{file}: unknown column {unknown[0]!r}; there are {', '.join(allowed)}; a remark's begins with #"
         )
     jobs = []
     for number, (line, row) in enumerate(rows):
@@ -109,15 +109,15 @@ def read_jobs(file: Path, photos: Path | None = None) -> list[Job]:
     return jobs
 
 
-def check_outputs(jobs: Sequence[Job], where: str = "the list") -> None:
+def check_outputs(jobs: Sequence[Job], source: str = "the list") -> None:
     """Refuse names that leave the folder, are no picture, or come twice, and numbers that come twice.
 
     Raises:
         BatchError: naming the item.
     """
-    seen: dict[str, int] = {}
+    number_of: dict[str, int] = {}
     if len({job.number for job in jobs}) < len(jobs):
-        raise BatchError(f"{where}: two items have one number; number them from 0")
+        raise BatchError(f"{source}: two items have one number; number them from 0")
     for job in jobs:
         path = PurePosixPath(job.output)
         parts = re.split(r"[/\\]", job.output)
@@ -128,16 +128,16 @@ def check_outputs(jobs: Sequence[Job], where: str = "the list") -> None:
             or parts[0] == WORKING_FOLDER
         ):
             raise BatchError(
-                f"{where}, item {job.number}: output {job.output[:100]!r} is no plain name below the output "
+                f"{source}, item {job.number}: output {job.output[:100]!r} is no plain name below the output "
                 "folder; write name.png or folder/name.png"
             )
         if path.suffix.lower() not in WRITABLE:
-            known = ", ".join(WRITABLE)
-            raise BatchError(f"{where}, item {job.number}: output {job.output!r} must end in {known}")
+            suffixes = ", ".join(WRITABLE)
+            raise BatchError(f"{source}, item {job.number}: output {job.output!r} must end in {suffixes}")
         # Some file systems do not tell capitals apart.
-        other = seen.setdefault("/".join(parts).casefold(), job.number)
-        if other != job.number:
-            raise BatchError(f"{where}, item {job.number}: output {job.output!r} is item {other}'s as well")
+        owner = number_of.setdefault("/".join(parts).casefold(), job.number)
+        if owner != job.number:
+            raise BatchError(f"{source}, item {job.number}: output {job.output!r} is item {owner}'s as well")
 
 
 def _job(number: int, cells: dict[str, str], base: Path) -> Job:

@@ -46,10 +46,10 @@ class Journal:
                 f"{self.path}: cannot be read ({error.strerror}); check its permissions"
             ) from error
         # Every row ends with a line break, so what follows the last one is a fragment.
-        whole = text[: text.rfind("\n") + 1]
+        complete_rows = text[: text.rfind("\n") + 1]
         try:
-            reader = csv.DictReader(io.StringIO(whole, newline=""))
-            if whole and tuple(reader.fieldnames or ()) != COLUMNS:
+            reader = csv.DictReader(io.StringIO(complete_rows, newline=""))
+            if complete_rows and tuple(reader.fieldnames or ()) != COLUMNS:
                 raise BatchError(
                     f"{self.path}: is no table of stylegan-swap batch; choose another output folder"
                 )

@@ -1,28 +1,33 @@
 """Workers as Ray actors: the same supervision over the machines of a cluster.
 
-The other engine of ``supervise``. On a cluster, photos and the output folder must be on a file system that
-all machines see under the same name, and the library must be installed on each. Without an address, Ray is
-started on this machine for the time of the batch.
+On a cluster, photos and the output folder must be on a file system that all machines see under the same name,
+and the library must be installed on each. Without an address, Ray is started on this machine for the time of
+the batch.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from stylegan_swap.batch.jobs import Job
 from stylegan_swap.batch.journal import Row
 from stylegan_swap.batch.processes import Work
-from stylegan_swap.batch.supervise import Died, Done, Ready, Refused
+from stylegan_swap.batch.supervise import Worker, WorkerDied
 from stylegan_swap.errors import BatchError, MissingDependencyError, StyleganSwapError
 
 # Ray's least; only paths and rows pass through its store.
-_STORE = 100 * 2**20
+STORE_BYTES = 100 * 2**20
 
 
-class RayWorkers:
-    """The engine.
+@contextlib.contextmanager
+def ray_workers(
+    build: Callable[[], Work], workers: int, address: str | None = None, *, gpu: bool = False
+) -> Iterator[Callable[[], Worker]]:
+    """Connects with Ray, or starts it; what begins a worker there.
 
     Args:
         build: makes, in the worker, what does the work.
@@ -34,99 +39,78 @@ class RayWorkers:
         MissingDependencyError: Ray is not installed.
         BatchError: there is no cluster at that address.
     """
-
-    def __init__(
-        self, build: Callable[[], Work], workers: int, address: str | None = None, *, gpu: bool = False
-    ) -> None:
-        # Ray would report its use to its makers.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray would report its use to its makers.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the engine 'ray' needs the package ray ({error}): pip install 'stylegan-swap[ray]'"
+        ) from error
+    started_here = not ray.is_initialized()
+    if started_here:
+        options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        if address is None:
+            options |= {
+                "num_cpus": workers,
+                "include_dashboard": False,
+                "object_store_memory": STORE_BYTES,
+                "_node_ip_address": "127.0.0.1",
+            }
         try:
-            import ray
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"the engine 'ray' needs the package ray ({error}): pip install 'stylegan-swap[ray]'"
+            ray.init(address, **options)
+        except Exception as error:
+            raise BatchError(
+                f"Ray cannot be started or reached ({' '.join(str(error).split())[:300]}); check the "
+                "address, or use the engine 'processes'"
             ) from error
-        self._ray = ray
-        self._build = build
-        self._ours = not ray.is_initialized()
-        if self._ours:
-            options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-            if address is None:
-                options |= {
-                    "num_cpus": workers,
-                    "include_dashboard": False,
-                    "object_store_memory": _STORE,
-                    "_node_ip_address": "127.0.0.1",
-                }
-            try:
-                ray.init(address, **options)
-            except Exception as error:
-                raise BatchError(
-                    f"Ray cannot be started or reached ({' '.join(str(error).split())[:300]}); check the "
-                    "address, or use the engine 'processes'"
-                ) from error
-        there = ray.cluster_resources().get("GPU", 0.0) if gpu else 0.0
-        share = 1.0 if there >= workers else int(1000 * there / workers) / 1000
+    try:
+        available = ray.cluster_resources().get("GPU", 0.0) if gpu else 0.0
+        share = 1.0 if available >= workers else int(1000 * available / workers) / 1000
         # Not restarted by Ray: who died and why decides what happens to the item.
         remote: Any = ray.remote(num_cpus=1, num_gpus=share, max_restarts=0, max_task_retries=0)
-        self._actor = remote(Actor)
-        self._workers: dict[int, Any] = {}
-        self._asked: dict[Any, int] = {}
-        self._started = 0
+        yield functools.partial(RayWorker, ray, remote(Actor), build)
+    finally:
+        if started_here:
+            ray.shutdown()
 
-    def start(self) -> int:
-        """See ``Engine``."""
-        self._started += 1
-        actor = self._actor.remote()
-        self._workers[self._started] = actor
-        self._asked[actor.build.remote(self._build)] = self._started
-        return self._started
 
-    def give(self, worker: int, job: Job, staged: str) -> None:
-        """See ``Engine``."""
-        self._asked[self._workers[worker].work.remote(job, staged)] = worker
+class RayWorker:
+    """An actor; see ``Worker``.
 
-    def events(self, timeout: float) -> list[Ready | Done | Refused | Died]:
-        """See ``Engine``."""
-        if not self._asked:
-            return []
-        answered, _ = self._ray.wait(list(self._asked), num_returns=1, timeout=timeout)
-        if answered:
-            more, _ = self._ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0)
-            answered = list(dict.fromkeys([*answered, *more]))
-        found: list[Ready | Done | Refused | Died] = []
-        for question in answered:
-            worker = self._asked.pop(question)
-            try:
-                answer = self._ray.get(question)
-            except self._ray.exceptions.RayError as error:
-                self._drop(worker)
-                found.append(Died(worker, _reason(error)))
-                continue
-            if answer is None:
-                found.append(Ready(worker))
-            elif isinstance(answer, StyleganSwapError):
-                found.append(Refused(worker, answer))
-            else:
-                found.append(Done(worker, answer))
-        return found
+    Args:
+        ray: the module.
+        actor_class: of the actor, as Ray wraps it.
+        build: makes, in the actor, what does the work.
+    """
 
-    def end(self, worker: int) -> None:
-        """See ``Engine``."""
-        self._ray.kill(self._workers[worker], no_restart=True)
+    def __init__(self, ray: Any, actor_class: Any, build: Callable[[], Work]) -> None:
+        self._ray = ray
+        self._actor = actor_class.remote()
+        self._refusal = self._actor.build.remote(build)
+
+    def wait_until_ready(self) -> None:
+        """See ``Worker``."""
+        refusal = self._result_of(self._refusal, None)
+        if refusal is not None:
+            raise refusal
+
+    def work(self, job: Job, staged: str, timeout: float | None) -> Row:
+        """See ``Worker``."""
+        row: Row = self._result_of(self._actor.work.remote(job, staged), timeout)
+        return row
 
     def stop(self) -> None:
-        """See ``Engine``."""
-        for worker in list(self._workers):
-            self._drop(worker)
-        self._asked.clear()
-        if self._ours:
-            self._ray.shutdown()
+        """See ``Worker``."""
+        self._ray.kill(self._actor, no_restart=True)
 
-    def _drop(self, worker: int) -> None:
-        actor = self._workers.pop(worker, None)
-        if actor is not None:
-            self._ray.kill(actor, no_restart=True)
+    def _result_of(self, reference: Any, timeout: float | None) -> Any:
+        try:
+            return self._ray.get(reference, timeout=timeout)
+        except self._ray.exceptions.GetTimeoutError:
+            raise WorkerDied(f"took longer than {timeout:g} s") from None
+        except self._ray.exceptions.RayError as error:
+            raise WorkerDied(_reason(error)) from error
 
 
 class Actor:

@@ -1,7 +1,7 @@
 """Workers as processes of this machine, each started afresh: CUDA and torch's threads do not survive a fork.
 
-One of the two engines of ``supervise``. A worker that is killed shows at its pipe and its exit code; one
-whose parent is killed ends at the next word it wants to hear or say.
+A worker that is killed shows at its pipe and its exit code; one whose parent is killed ends at the next word
+it wants to hear or say.
 """
 
 from __future__ import annotations
@@ -11,102 +11,79 @@ import multiprocessing
 import os
 import pickle
 import signal
+import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
 from stylegan_swap.batch.jobs import Job
 from stylegan_swap.batch.journal import Row
-from stylegan_swap.batch.supervise import Died, Done, Ready, Refused
+from stylegan_swap.batch.supervise import WorkerDied
 from stylegan_swap.errors import StyleganSwapError
 
 Work: TypeAlias = Callable[[Job, str], Row]
-_GRACE = 5.0
+# So often a worker that says nothing is asked whether it lives.
+HEARTBEAT_SECONDS = 1.0
+# So long the system may take to end a worker.
+GRACE_SECONDS = 5.0
 
 
-class Processes:
-    """The engine.
+class ProcessWorker:
+    """A process; see ``Worker``.
 
     Args:
-        build: makes, in the worker, what does the work; must be importable there.
+        build: makes, in the process, what does the work; must be importable there.
     """
 
     def __init__(self, build: Callable[[], Work]) -> None:
-        self._build = build
-        self._context = multiprocessing.get_context("spawn")
-        self._workers: dict[int, tuple[Any, Connection]] = {}
-        self._started = 0
-
-    def start(self) -> int:
-        """See ``Engine``."""
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, self._build), daemon=True)
-        process.start()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, remote = context.Pipe()
+        self._process = context.Process(target=serve, args=(remote, build), daemon=True)
+        self._process.start()
         # Otherwise the end of the worker would not be the end of the pipe.
-        theirs.close()
-        self._started += 1
-        self._workers[self._started] = (process, ours)
-        return self._started
+        remote.close()
 
-    def give(self, worker: int, job: Job, staged: str) -> None:
-        """See ``Engine``."""
-        # A worker that is dead already cannot be told: the next events say so.
+    def wait_until_ready(self) -> None:
+        """See ``Worker``."""
+        refusal = self._receive(None)
+        if refusal is not None:
+            raise refusal
+
+    def work(self, job: Job, staged: str, timeout: float | None) -> Row:
+        """See ``Worker``."""
+        # A worker that is dead already cannot be told: the answer says so.
         with contextlib.suppress(OSError):
-            self._workers[worker][1].send((job, staged))
-
-    def events(self, timeout: float) -> list[Ready | Done | Refused | Died]:
-        """See ``Engine``."""
-        watched: dict[Any, int] = {}
-        for number, (process, pipe) in self._workers.items():
-            watched |= {process.sentinel: number, pipe: number}
-        found: list[Ready | Done | Refused | Died] = []
-        heard = {watched[thing] for thing in wait(list(watched), timeout)}
-        # A process that the program forked meanwhile may hold a dead worker's pipes open: they stay silent.
-        heard |= {number for number, (process, _) in self._workers.items() if not process.is_alive()}
-        for number in sorted(heard):
-            process, pipe = self._workers[number]
-            alive = process.is_alive()
-            # What it said before it died still counts.
-            try:
-                while pipe.poll():
-                    kind, content = pipe.recv()
-                    found.append(_EVENTS[kind](number, *content))
-            except (EOFError, OSError, pickle.UnpicklingError):
-                process.join(_GRACE)
-                alive = process.is_alive()
-                if alive:
-                    process.kill()
-                    process.join()
-                    alive = False
-            if not alive:
-                process.join()
-                pipe.close()
-                del self._workers[number]
-                found.append(Died(number, _exit_reason(process.exitcode)))
-        return found
-
-    def end(self, worker: int) -> None:
-        """See ``Engine``."""
-        self._workers[worker][0].kill()
+            self._pipe.send((job, staged))
+        row: Row = self._receive(timeout)
+        return row
 
     def stop(self) -> None:
-        """See ``Engine``."""
-        for process, _ in self._workers.values():
-            process.terminate()
-        for process, pipe in self._workers.values():
-            process.join(_GRACE)
-            if process.is_alive():
-                process.kill()
-                process.join()
-            pipe.close()
-        self._workers.clear()
+        """See ``Worker``."""
+        self._process.kill()
+        self._process.join(GRACE_SECONDS)
+
+    def _receive(self, timeout: float | None) -> Any:
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        try:
+            while not self._pipe.poll(min(HEARTBEAT_SECONDS, max(0.0, deadline - time.monotonic()))):
+                if time.monotonic() >= deadline:
+                    raise WorkerDied(f"took longer than {timeout:g} s")
+                # A process that the program forked meanwhile may hold a dead worker's pipe open. What the
+                # worker said before it died still counts.
+                if not self._process.is_alive() and not self._pipe.poll():
+                    raise EOFError
+            return self._pipe.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self._process.join(GRACE_SECONDS)
+            self.stop()
+            raise WorkerDied(_exit_reason(self._process.exitcode)) from None
 
 
 def serve(pipe: Connection, build: Callable[[], Work]) -> None:
     """The life of a worker process.
 
     Args:
-        pipe: items come in, answers go out.
+        pipe: items come in, answers go out: first None or why nothing could be built, then rows.
         build: makes what does the work.
     """
     # Ctrl-C reaches the whole group; the one who conducts ends the workers.
@@ -115,22 +92,14 @@ def serve(pipe: Connection, build: Callable[[], Work]) -> None:
         try:
             work = build()
         except StyleganSwapError as error:
-            pipe.send(("refused", (error,)))
+            pipe.send(error)
             return
-        pipe.send(("ready", ()))
+        pipe.send(None)
         while True:
-            job, staged = pipe.recv()
-            pipe.send(("done", (work(job, staged),)))
+            pipe.send(work(*pipe.recv()))
     except (EOFError, OSError):
         # The one who conducts is gone, and with it everybody who wants an answer.
         os._exit(1)
-
-
-_EVENTS: dict[str, Callable[..., Ready | Done | Refused | Died]] = {
-    "ready": Ready,
-    "done": Done,
-    "refused": Refused,
-}
 
 
 def _exit_reason(code: int | None) -> str:

@@ -1,6 +1,6 @@
 """Conduct a batch: what is done already, who does the rest, what appears in the folder.
 
-Between the list (``jobs``) and the workers (``supervise`` and an engine). Only this process gives results
+Between the list (``jobs``) and the workers (``supervise``). Only this process gives results
 their names and writes ``results.csv``: first the row, then the name, so that whenever it is stopped, every
 picture in the folder has a row with its hash.
 """
@@ -19,8 +19,8 @@ from typing import Literal
 
 from stylegan_swap.batch.jobs import WORKING_FOLDER, Job, check_outputs
 from stylegan_swap.batch.journal import Journal, Row
-from stylegan_swap.batch.processes import Processes
-from stylegan_swap.batch.supervise import Engine, supervise
+from stylegan_swap.batch.processes import ProcessWorker
+from stylegan_swap.batch.supervise import Worker, supervise
 from stylegan_swap.batch.work import Settings, SwapWorker, digest_of
 from stylegan_swap.errors import BatchError, CheckpointError
 from stylegan_swap.files.atomic import put_in_place
@@ -125,41 +125,42 @@ def run_batch(
     # Elsewhere, a worker has one of Ray's CPUs.
     threads = threads_for(workers) if ray_address is None else 1
     settings = Settings(method, device, dtype, landmarks, quality, mark, _weights_hash(method), threads)
-    with _held(target):
+    with _reserved(target):
         journal = Journal(target)
-        rows, todo = _sort_out(jobs, journal, target, settings, overwrite)
+        rows, todo = _sort_jobs(jobs, journal, target, settings, overwrite)
         counts = Progress(len(jobs), len(jobs) - len(todo))
         if progress is not None:
             progress(counts)
-        failed: dict[str, str] = {}
+        failures: dict[str, str] = {}
         staging = target / WORKING_FOLDER / "staged"
 
-        def staged(job: Job, attempt: int) -> Path:
+        def staged_file(job: Job, attempt: int) -> Path:
             return staging / f"{job.number}-{attempt}{Path(job.output).suffix}"
 
-        def deliver(job: Job, row: Row, path: str) -> None:
+        def deliver(job: Job, row: Row, staged: str) -> None:
             nonlocal counts
             rows[job.output] = row
             journal.append(row)
-            if row["status"] == "ok":
-                _put(Path(path), target / job.output)
+            succeeded = row["status"] == "ok"
+            if succeeded:
+                _publish(Path(staged), target / job.output)
             else:
-                failed[job.output] = str(row["error"])
-            done, bad = counts.done + (row["status"] == "ok"), len(failed)
-            counts = Progress(counts.total, counts.skipped, done, bad, row)
+                failures[job.output] = str(row["error"])
+            counts = Progress(
+                counts.total, counts.skipped, counts.done + succeeded, counts.failed + (not succeeded), row
+            )
             if progress is not None:
                 progress(counts)
 
         if todo:
             build = functools.partial(SwapWorker, settings)
-            crew = _engine(engine, build, workers, ray_address, device)
             try:
-                _make(staging)
-                supervise(todo, crew, workers, deliver, staged, timeout=timeout)
+                _make_folder(staging)
+                with _engine(engine, build, workers, ray_address, device) as start_worker:
+                    supervise(todo, start_worker, workers, deliver, staged_file, timeout=timeout)
             finally:
-                crew.stop()
                 _settle(journal, rows, jobs, target)
-    return Summary(counts.done, counts.skipped, failed, time.monotonic() - start, journal.path)
+    return Summary(counts.done, counts.skipped, failures, time.monotonic() - start, journal.path)
 
 
 def threads_for(workers: int) -> int:
@@ -168,28 +169,29 @@ def threads_for(workers: int) -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:
         cores = os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
+    limit = os.environ.get("OMP_NUM_THREADS", "")
     share = max(1, cores // workers)
-    return min(share, int(asked)) if asked.isdigit() and int(asked) > 0 else share
+    return min(share, int(limit)) if limit.isdigit() and int(limit) > 0 else share
 
 
 def _engine(
     name: str, build: Callable[[], SwapWorker], workers: int, address: str | None, device: str
-) -> Engine:
+) -> contextlib.AbstractContextManager[Callable[[], Worker]]:
+    """What begins a worker, for as long as the context lasts."""
     if name == "processes":
-        return Processes(build)
-    from stylegan_swap.batch.on_ray import RayWorkers
+        return contextlib.nullcontext(functools.partial(ProcessWorker, build))
+    from stylegan_swap.batch.on_ray import ray_workers
 
-    return RayWorkers(build, workers, address, gpu=device not in ("cpu", "mps"))
+    return ray_workers(build, workers, address, gpu=device not in ("cpu", "mps"))
 
 
-def _sort_out(
+def _sort_jobs(
     jobs: Sequence[Job], journal: Journal, target: Path, settings: Settings, overwrite: bool
 ) -> tuple[dict[str, Row], list[Job]]:
     """The rows that stand, one per output, and the jobs to do."""
     recorded = journal.read()
-    todo, in_the_way = [], []
-    rows: dict[str, Row] = {output: found[-1] for output, found in recorded.items()}
+    todo, foreign_files = [], []
+    rows: dict[str, Row] = {output: versions[-1] for output, versions in recorded.items()}
     for job in jobs:
         path = target / job.output
         _stay_inside(path, target)
@@ -198,21 +200,19 @@ def _sort_out(
             continue
         if path.is_dir() or any(_same(path, name) for name in job.inputs):
             raise BatchError(f"{path}: is a folder or one of its own photos; choose another output")
-        here = sha256_of(path)
-        row = next((row for row in recorded.get(job.output, []) if row["sha256"] == here), None)
+        picture_hash = sha256_of(path)
+        row = next((row for row in recorded.get(job.output, []) if row["sha256"] == picture_hash), None)
         if row is None:
-            in_the_way.append(path)
-            todo.append(job)
-        elif row["status"] == "ok" and row["digest"] == _digest(job, settings):
-            rows[job.output] = row
+            foreign_files.append(path)
         else:
             rows[job.output] = row
+        if row is None or row["status"] != "ok" or row["digest"] != _digest(job, settings):
             todo.append(job)
-    if in_the_way and not overwrite:
-        more = f" and {len(in_the_way) - 1} more" if len(in_the_way) > 1 else ""
+    if foreign_files and not overwrite:
+        others = f" and {len(foreign_files) - 1} more" if len(foreign_files) > 1 else ""
         raise BatchError(
-            f"{in_the_way[0]}{more}: exists already, and is not what this batch wrote; choose another folder "
-            "or allow overwriting (--overwrite)"
+            f"{foreign_files[0]}{others}: exists already, and is not what this batch wrote; choose another "
+            "folder or allow overwriting (--overwrite)"
         )
     _settle(journal, rows, jobs, target)
     return rows, todo
@@ -220,9 +220,9 @@ def _sort_out(
 
 def _settle(journal: Journal, rows: dict[str, Row], jobs: Sequence[Job], target: Path) -> None:
     """One row per output, in the order of the list; rows of other lists follow."""
-    order = {job.output: place for place, job in enumerate(jobs)}
-    standing = [row for row in rows.values() if row["status"] != "ok" or (target / row["output"]).is_file()]
-    journal.write(sorted(standing, key=lambda row: order.get(row["output"], len(order))))
+    position = {job.output: number for number, job in enumerate(jobs)}
+    valid = [row for row in rows.values() if row["status"] != "ok" or (target / row["output"]).is_file()]
+    journal.write(sorted(valid, key=lambda row: position.get(row["output"], len(position))))
 
 
 def _digest(job: Job, settings: Settings) -> str:
@@ -258,7 +258,7 @@ def _same(path: Path, other: str) -> bool:
         return False
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -267,7 +267,7 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _put(staged: Path, result: Path) -> None:
+def _publish(staged: Path, result: Path) -> None:
     try:
         result.parent.mkdir(parents=True, exist_ok=True)
         put_in_place(staged, result)
@@ -278,7 +278,7 @@ def _put(staged: Path, result: Path) -> None:
 
 
 @contextlib.contextmanager
-def _held(target: Path) -> Iterator[None]:
+def _reserved(target: Path) -> Iterator[None]:
     """The output folder, for this batch alone; what a killed run left of its work is removed."""
 
     def in_use() -> None:

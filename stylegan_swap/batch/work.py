@@ -142,18 +142,18 @@ class SwapWorker:
         if job.person not in self._people:
             prepared: Any
             try:
-                how = {"face": job.options.get("identity_face", "largest")}
+                options = {"face": job.options.get("identity_face", "largest")}
                 if refine := job.options.get("refine", 0):
                     # Tuned once for all items of the person, not in every swap.
-                    how |= {"refine": refine, "seed": job.options.get("seed", 0)}
-                prepared = self._swapper.prepare(list(job.identity), **how)
+                    options |= {"refine": refine, "seed": job.options.get("seed", 0)}
+                prepared = self._swapper.prepare(list(job.identity), **options)
             except StyleganSwapError as error:
                 prepared = error
             self._people[job.person] = prepared
             if len(self._people) > _REMEMBERED:
                 self._people.popitem(last=False)
         self._people.move_to_end(job.person)
-        found = self._people[job.person]
-        if isinstance(found, StyleganSwapError):
-            raise found
-        return found
+        person = self._people[job.person]
+        if isinstance(person, StyleganSwapError):
+            raise person
+        return person

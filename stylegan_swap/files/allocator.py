@@ -50,5 +50,5 @@ def keep_freed_memory(environ: Mapping[str, str] | None = None) -> bool:
     set_option.argtypes = [ctypes.c_int, ctypes.c_int]
     set_option.restype = ctypes.c_int
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _NEVER_TRIM), (_M_TOP_PAD, _GROW_BY_BYTES))
-    done = [set_option(option, value) == 1 for option, value in settings]
-    return all(done)
+    results = [set_option(option, value) == 1 for option, value in settings]
+    return all(results)

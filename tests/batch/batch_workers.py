@@ -49,31 +49,17 @@ class Scripted:
         return row | {"sha256": sha256_of(Path(staged)), "digest": digest_of(job, self._settings)}
 
 
-class Here:
-    """An engine without processes: items are worked on when they are given."""
+class LocalWorker:
+    """A worker without a process: the thread that attends to it does the work."""
 
     def __init__(self, build: Callable[[], Any]) -> None:
-        from stylegan_swap.batch.supervise import Done, Ready
+        self._build = build
+        self._work: Any = None
 
-        self._ready, self._done = Ready, Done
-        self._build, self._work = build, {}
-        self._events: list[Any] = []
+    def wait_until_ready(self) -> None:
+        self._work = self._build()
 
-    def start(self) -> int:
-        number = len(self._work) + 1
-        self._work[number] = self._build()
-        self._events.append(self._ready(number))
-        return number
+    def work(self, job: Job, staged: str, timeout: float | None) -> Row:
+        return self._work(job, staged)
 
-    def give(self, worker: int, job: Job, staged: str) -> None:
-        self._events.append(self._done(worker, self._work[worker](job, staged)))
-
-    def events(self, timeout: float) -> list[Any]:
-        found, self._events = self._events, []
-        return found
-
-    def end(self, worker: int) -> None:
-        raise AssertionError("nothing hangs here")
-
-    def stop(self) -> None:
-        self._work.clear()
+    def stop(self) -> None: ...

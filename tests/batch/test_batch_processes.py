@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 from batch_workers import Scripted
 
 from stylegan_swap.batch import Job, run, run_batch
-from stylegan_swap.batch.processes import Processes
-from stylegan_swap.batch.supervise import Died, Ready
+from stylegan_swap.batch.processes import ProcessWorker
+from stylegan_swap.batch.supervise import WorkerDied
 from stylegan_swap.batch.work import Settings
 from stylegan_swap.errors import BatchError, CheckpointError
 
@@ -63,60 +64,78 @@ def test_killed_workers_poison_and_hanging_items(tmp_path, monkeypatch):
     assert (again.done, again.skipped, sorted(again.failed)) == (1, 11, ["5.png", "6.png"])
 
 
-def test_an_idle_worker_that_dies_is_an_event_of_its_own():
-    engine = Processes(Quick)
-    try:
-        number = engine.start()
-        assert wait_for(engine) == Ready(number)
-        os.kill(engine._workers[number][0].pid, signal.SIGTERM)
-        assert wait_for(engine) == Died(number, "was killed by SIGTERM")
-        assert engine.events(0) == []
-    finally:
-        engine.stop()
+def job(attribute: str) -> Job:
+    return Job(0, ("a",), attribute, "a.png")
 
 
-def test_a_death_is_seen_while_somebody_else_holds_the_pipes_open():
-    engine = Processes(Quick)
-    number = engine.start()
-    assert wait_for(engine) == Ready(number)
-    # A fork has all of it, also the worker's ends, and stays.
-    process, pipe = engine._workers[number]
-    (silent, one), (mute, other) = multiprocessing.Pipe(), multiprocessing.Pipe()
-    engine._workers[number] = (Unheard(process, mute.fileno()), silent)
+def test_a_worker_that_died_while_idle_shows_at_its_next_item():
+    worker = ProcessWorker(Quick)
+    worker.wait_until_ready()
+    (process,) = multiprocessing.active_children()
+    os.kill(process.pid, signal.SIGTERM)
+    process.join()
+    with pytest.raises(WorkerDied, match="was killed by SIGTERM"):
+        worker.work(job("a"), "nowhere", None)
+
+
+def test_a_death_is_seen_while_somebody_else_holds_the_pipe_open(monkeypatch):
+    """As a process does that was forked just before the parent closed the worker's end."""
+    kept = []
+    close = Connection.close
+    monkeypatch.setattr(Connection, "close", lambda self: (kept.append(os.dup(self.fileno())), close(self)))
+    worker = ProcessWorker(Quick)
+    monkeypatch.undo()
+    worker.wait_until_ready()
+    (process,) = multiprocessing.active_children()
     os.kill(process.pid, signal.SIGKILL)
     try:
-        deadline = time.monotonic() + 30
-        found = []
-        while not found and time.monotonic() < deadline:
-            found = engine.events(0.1)
-        assert found == [Died(number, "was killed by SIGKILL")]
+        assert kept
+        with pytest.raises(WorkerDied, match="was killed by SIGKILL"):
+            worker.work(job("a"), "nowhere", None)
     finally:
-        for end in (one, other, mute, pipe):
-            end.close()
-        engine.stop()
-
-
-class Unheard:
-    """A process whose end does not show at its sentinel."""
-
-    def __init__(self, process, sentinel: int) -> None:
-        self.process, self.sentinel = process, sentinel
-
-    def __getattr__(self, name: str):
-        return getattr(self.process, name)
+        for handle in kept:
+            os.close(handle)
 
 
 def test_stopping_ends_busy_workers_and_those_that_ignore_ctrl_c():
-    engine = Processes(Quick)
-    number = engine.start()
-    assert wait_for(engine) == Ready(number)
-    process = engine._workers[number][0]
+    worker = ProcessWorker(Quick)
+    worker.wait_until_ready()
+    (process,) = multiprocessing.active_children()
     os.kill(process.pid, signal.SIGINT)
     time.sleep(0.2)
     assert process.is_alive()
-    engine.give(number, Job(0, ("a",), "hanging", "a.png"), "nowhere")
-    engine.stop()
+    with pytest.raises(WorkerDied, match=r"took longer than 0\.2 s"):
+        worker.work(job("hanging"), "nowhere", 0.2)
+    worker.stop()
+    worker.stop()
     assert not process.is_alive()
+
+
+def test_a_worker_ends_with_the_process_that_began_it(tmp_path):
+    """Killed, a batch leaves nobody behind who holds its memory."""
+    script = tmp_path / "conduct.py"
+    script.write_text(ORPHAN)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline, "the worker lives on"
+        time.sleep(0.05)
+
+
+ORPHAN = """
+import multiprocessing, time
+from test_batch_processes import Quick
+from stylegan_swap.batch.processes import ProcessWorker
+if __name__ == "__main__":
+    worker = ProcessWorker(Quick)
+    worker.wait_until_ready()
+    print(multiprocessing.active_children()[0].pid, flush=True)
+    time.sleep(600)
+"""
 
 
 class Quick(Scripted):
@@ -124,14 +143,6 @@ class Quick(Scripted):
 
     def __init__(self) -> None:
         super().__init__(Settings())
-
-
-def wait_for(engine: Processes):
-    for _ in range(600):
-        if found := engine.events(0.2):
-            assert len(found) == 1
-            return found[0]
-    raise AssertionError("nothing happened in two minutes")
 
 
 @pytest.mark.parametrize(("method", "error"), [("refused", CheckpointError), ("dying", BatchError)])

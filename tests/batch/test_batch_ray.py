@@ -1,9 +1,8 @@
-"""The engine ``ray``, with Ray started here for two workers; needs the package ray."""
+"""The engine ``ray``, with Ray started here for two workers."""
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import os
 import subprocess
 import sys
@@ -27,7 +26,6 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra: stylegan-swap[ray]")
 def test_killed_workers_and_poison_on_ray(tmp_path):
     names = ["a", "killed-once", "b", "deadly", "c", "bad", *"defgh"]
     for name in ("ann.png", *names):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from batch_workers import Here, Scripted
+from batch_workers import LocalWorker, Scripted
 
 from stylegan_swap.batch import Job, run, run_batch
 from stylegan_swap.batch.journal import COLUMNS, Journal
@@ -19,7 +19,7 @@ from stylegan_swap.files.lock import exclusive
 @pytest.fixture(autouse=True)
 def scripted_workers(monkeypatch):
     monkeypatch.setattr(run, "SwapWorker", Scripted)
-    monkeypatch.setattr(run, "Processes", Here)
+    monkeypatch.setattr(run, "ProcessWorker", LocalWorker)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ class Killed(BaseException):
 def test_killed_at_any_moment_it_goes_on(tmp_path, listed, monkeypatch, moment):
     """Also without the last word of the run that was killed: the table."""
     out, jobs = tmp_path / "out", listed("x.png", "y.png", "z.png")
-    append, put, settle = Journal.append, run._put, run._settle
+    append, put, write = Journal.append, run.put_in_place, Journal.write
 
     def append_or_die(self, row):
         if row["output"] == "1/y.png" and moment == "before the row":
@@ -167,21 +167,21 @@ def test_killed_at_any_moment_it_goes_on(tmp_path, listed, monkeypatch, moment):
         if result.name == "y.png":
             raise Killed
 
-    settled = []
+    tables = []
 
-    def settle_once(*arguments):
-        if not settled:
-            settle(*arguments)
-        settled.append(1)
+    def write_once(self, rows):
+        if not tables:
+            write(self, rows)
+        tables.append(1)
 
     monkeypatch.setattr(Journal, "append", append_or_die)
-    monkeypatch.setattr(run, "_put", put_or_die)
-    monkeypatch.setattr(run, "_settle", settle_once)
+    monkeypatch.setattr(run, "put_in_place", put_or_die)
+    monkeypatch.setattr(Journal, "write", write_once)
     with pytest.raises(Killed):
         run_batch(jobs, out)
     monkeypatch.undo()
     monkeypatch.setattr(run, "SwapWorker", Scripted)
-    monkeypatch.setattr(run, "Processes", Here)
+    monkeypatch.setattr(run, "ProcessWorker", LocalWorker)
     # The kill also cut a row in two.
     with open(out / "results.csv", "a", encoding="utf-8") as stream:
         stream.write("2/z.png,/photos/ann.p")
@@ -204,10 +204,9 @@ def test_a_result_made_anew_and_killed_before_its_name_is_not_taken_for_foreign(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "_put", die)
-        first = run._settle
-        calls = []
-        patch.setattr(run, "_settle", lambda *a: calls.append(1) or (len(calls) == 1 and first(*a)))
+        patch.setattr(run, "put_in_place", die)
+        write, tables = Journal.write, []
+        patch.setattr(Journal, "write", lambda *a: tables.append(1) or (len(tables) == 1 and write(*a)))
         with pytest.raises(Killed):
             run_batch(changed, out)
     assert len(table(out)) == 2

@@ -1,15 +1,17 @@
-"""Supervision without processes: an engine of which every event is known."""
+"""Supervision without processes: workers of which every death is known."""
 
 from __future__ import annotations
 
 import random
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from stylegan_swap.batch.jobs import Job
-from stylegan_swap.batch.supervise import Died, Done, Queue, Ready, Refused, supervise
+from stylegan_swap.batch.supervise import JobQueue, WorkerDied, supervise
 from stylegan_swap.errors import BatchError, CheckpointError
 
 
@@ -18,75 +20,75 @@ def jobs(*people: str) -> list[Job]:
 
 
 class Scripted:
-    """Workers that answer in a seeded order and die as ``dies(job, attempt, worker)`` says."""
+    """Starts workers that die as ``dies(job, attempt)`` says; the first ``stillborn`` are never ready."""
 
-    def __init__(self, dies=lambda *_: False, seed: int = 0, stillborn: int = 0, most: int = 99) -> None:
-        self.dies, self.random, self.stillborn, self.most = dies, random.Random(seed), stillborn, most
-        self.alive: set[int] = set()
+    def __init__(self, dies=lambda *_: False, stillborn: int = 0, refusal: Exception | None = None) -> None:
+        self.dies, self.stillborn, self.refusal = dies, stillborn, refusal
+        self.lock = threading.Lock()
         self.given: list[tuple[int, int]] = []
-        self.pending: list = []
         self.attempts: Counter = Counter()
-        self.hung: dict[int, Job] = {}
-        self.numbers = 0
+        self.started, self.alive, self.most_alive = 0, 0, 0
 
-    def start(self) -> int:
-        self.numbers += 1
-        if self.numbers <= self.stillborn:
-            self.pending.append(Died(self.numbers, "ended with exit code 1"))
-        else:
-            self.alive.add(self.numbers)
-            self.pending.append(Ready(self.numbers))
-        assert len(self.alive) <= self.most
-        return self.numbers
-
-    def give(self, worker: int, job: Job, staged: str) -> None:
-        assert worker in self.alive
-        self.given.append((worker, job.number))
-        self.attempts[job.number] += 1
-        fate = self.dies(job, self.attempts[job.number], worker)
-        if fate == "hangs":
-            self.hung[worker] = job
-        elif fate:
-            self.alive.discard(worker)
-            self.pending.append(Died(worker, "was killed by SIGKILL"))
-        else:
-            self.pending.append(Done(worker, {"output": job.output, "status": "ok", "worker": worker}))
-
-    def events(self, timeout: float) -> list:
-        self.random.shuffle(self.pending)
-        count = self.random.randint(1, max(1, len(self.pending)))
-        found, self.pending = self.pending[:count], self.pending[count:]
-        return found
-
-    def end(self, worker: int) -> None:
-        del self.hung[worker]
-        self.alive.discard(worker)
-        self.pending.append(Died(worker, "was killed by SIGKILL"))
-
-    def stop(self) -> None: ...
+    def __call__(self) -> ScriptedWorker:
+        with self.lock:
+            self.started += 1
+            self.alive += 1
+            self.most_alive = max(self.most_alive, self.alive)
+            return ScriptedWorker(self, self.started)
 
 
-def run(todo, engine, workers=2, **options):
-    rows = []
-    supervise(
-        todo,
-        engine,
-        workers,
-        lambda job, row, staged: rows.append((job.number, row, staged)),
-        lambda job, attempt: Path(f"staged/{job.number}-{attempt}.png"),
-        **options,
-    )
+class ScriptedWorker:
+    def __init__(self, crew: Scripted, number: int) -> None:
+        self.crew, self.number, self.alive = crew, number, True
+
+    def wait_until_ready(self) -> None:
+        if self.crew.refusal:
+            raise self.crew.refusal
+        if self.number <= self.crew.stillborn:
+            raise WorkerDied("ended with exit code 1")
+
+    def work(self, job: Job, staged: str, timeout: float | None) -> dict:
+        assert self.alive
+        with self.crew.lock:
+            self.crew.given.append((self.number, job.number))
+            self.crew.attempts[job.number] += 1
+            attempt = self.crew.attempts[job.number]
+        time.sleep(0.001)
+        if self.crew.dies(job, attempt):
+            raise WorkerDied("was killed by SIGKILL")
+        return {"output": job.output, "status": "ok", "worker": self.number}
+
+    def stop(self) -> None:
+        with self.crew.lock:
+            self.crew.alive -= self.alive
+            self.alive = False
+
+
+def run(todo, crew, workers=2, **options):
+    rows, alone = [], threading.Lock()
+
+    def deliver(job, row, staged):
+        assert alone.acquire(blocking=False)
+        rows.append((job.number, row, staged))
+        time.sleep(0.001)
+        alone.release()
+
+    def staging(job, attempt):
+        return Path(f"staged/{job.number}-{attempt}.png")
+
+    supervise(todo, crew, workers, deliver, staging, **options)
+    assert crew.alive == 0
     return rows
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_each_item_is_delivered_once_whoever_dies(seed):
     """Random deaths of any worker on any item, up to both attempts."""
     fates = random.Random(seed)
     doomed = {number: fates.choice([0, 0, 0, 1, 2]) for number in range(40)}
-    engine = Scripted(lambda job, attempt, _: attempt <= doomed[job.number], seed, most=3)
-    rows = run(jobs(*[fates.choice("abcd") for _ in range(40)]), engine, workers=3)
-    assert sorted(number for number, *_ in rows) == list(range(40))
+    crew = Scripted(lambda job, attempt: attempt <= doomed[job.number])
+    rows = run(jobs(*[fates.choice("abcd") for _ in range(40)]), crew, workers=3)
+    assert sorted(number for number, *_ in rows) == list(range(40)) and crew.most_alive <= 3
     for number, row, staged in rows:
         assert row["attempts"] == min(doomed[number] + 1, 2)
         assert row["status"] == ("error" if doomed[number] == 2 else "ok")
@@ -94,35 +96,21 @@ def test_each_item_is_delivered_once_whoever_dies(seed):
             assert staged == f"staged/{number}-{doomed[number]}.png"
         else:
             assert row["error"].startswith("WorkerDied: 2 workers died") and "SIGKILL" in row["error"]
-    assert engine.attempts == Counter({number: min(deaths + 1, 2) for number, deaths in doomed.items()})
+    assert crew.attempts == Counter({number: min(deaths + 1, 2) for number, deaths in doomed.items()})
 
 
 def test_what_a_dead_worker_held_goes_to_a_fresh_one():
-    engine = Scripted(lambda job, attempt, _: job.number == 3 and attempt == 1)
-    run(jobs(*"aaaaaaaa"), engine, workers=2)
-    first, second = (worker for worker, number in engine.given if number == 3)
+    crew = Scripted(lambda job, attempt: job.number == 3 and attempt == 1)
+    run(jobs(*"aaaaaaaa"), crew, workers=2)
+    first, second = (worker for worker, number in crew.given if number == 3)
     assert second > 2 >= first
-    assert next(number for worker, number in engine.given if worker == second) == 3
+    assert next(number for worker, number in crew.given if worker == second) == 3
 
 
 def test_no_more_workers_than_items():
-    engine = Scripted()
-    run(jobs("a", "b"), engine, workers=8)
-    assert engine.numbers == 2
-
-
-def test_an_item_that_hangs_is_ended_and_given_up():
-    now = [0.0]
-
-    def clock() -> float:
-        now[0] += 1.0
-        return now[0]
-
-    engine = Scripted(lambda job, *_: "hangs" if job.number == 1 else False)
-    rows = {number: row for number, row, _ in run(jobs("a", "b"), engine, timeout=20.0, clock=clock)}
-    assert rows[0]["status"] == "ok"
-    assert "2 workers died" in rows[1]["error"] and "took longer than 20 s" in rows[1]["error"]
-    assert engine.attempts == {0: 1, 1: 2}
+    crew = Scripted()
+    run(jobs("a", "b"), crew, workers=8)
+    assert crew.started == 2
 
 
 def test_workers_that_never_start_end_the_batch():
@@ -133,27 +121,24 @@ def test_workers_that_never_start_end_the_batch():
 
 
 def test_a_refusal_is_the_batchs_error():
-    engine = Scripted()
-    engine.start = lambda: engine.pending.append(Refused(1, CheckpointError("no such weights"))) or 1
     with pytest.raises(CheckpointError, match="no such weights"):
-        run(jobs("a"), engine)
+        run(jobs("a"), Scripted(refusal=CheckpointError("no such weights")))
 
 
 def test_a_worker_stays_with_an_identity():
-    queue = Queue(jobs(*"abcabcabc"))
+    queue = JobQueue(jobs(*"abcabcabc"))
     taken = {worker: [queue.next(worker).identity[0] for _ in range(3)] for worker in (1, 2)}
     assert taken == {1: ["a"] * 3, 2: ["b"] * 3}
     # Then whom nobody has, then a share of the most frequent.
     assert queue.next(1).identity == queue.next(2).identity == ("c",)
     assert len(queue) == 1
-    queue.forget(2)
     assert queue.next(1).identity == ("c",) and queue.next(2) is None and queue.next(1) is None
 
 
 def test_identities_are_prepared_by_few_workers():
     """40 items of 8 people in alternation on 4 workers: hardly anybody is prepared twice."""
-    engine = Scripted(seed=1)
+    crew = Scripted()
     todo = jobs(*("abcdefgh" * 5))
-    run(todo, engine, workers=4)
-    prepared = {(worker, todo[number].identity) for worker, number in engine.given}
+    run(todo, crew, workers=4)
+    prepared = {(worker, todo[number].identity) for worker, number in crew.given}
     assert len(prepared) <= 8 + 3
