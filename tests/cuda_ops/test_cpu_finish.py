@@ -11,6 +11,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from covering import pairwise
 
 from cuda_ops import cpu_finish, cpu_kernels, cpu_library
 from cuda_ops.build import Recipe, build, cpu_recipe
@@ -66,9 +67,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("full", [True, False])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    ("case", "full", "dtype"), pairwise(CASES, [True, False], [torch.float32, torch.bfloat16]), ids=str
+)
 def test_parity_with_float64(compiled, case, full, dtype):
     channels, height, width, taps, padding = case
     stream = torch.Generator().manual_seed(channels + height)

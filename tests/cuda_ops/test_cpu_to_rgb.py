@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import references
 import torch
+from covering import pairwise
 
 from cuda_ops import cpu_library, setup_filter
 from cuda_ops.cpu_finish import separable
@@ -36,9 +37,9 @@ def expected(x, weight, bias=None, skip=None, f=None, clamp=None):
     return y + references.fir(skip.double(), f.double(), up=2, padding=tuple(pads))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("clamp", [None, 0.8])
+@pytest.mark.parametrize(
+    ("clamp", "shape", "dtype"), pairwise([None, 0.8], SHAPES, [torch.float32, torch.bfloat16]), ids=str
+)
 def test_parity_with_float64(compiled, clamp, shape, dtype):
     x, weight, bias, skip = operands(*shape, dtype)
     y = cpu_to_rgb(x, weight, bias, skip=skip, taps=separable(FILTER), clamp=clamp)
@@ -48,21 +49,19 @@ def test_parity_with_float64(compiled, clamp, shape, dtype):
     assert (y - expected(x, weight, bias, skip, FILTER, clamp)).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("sides", [(3, 5), (1, 1), (7, 2), (1, 17)])
-def test_without_skip_and_bias_any_size_will_do(compiled, sides):
-    for channels in (7, 32):
-        x, weight, _, _ = operands(2, channels, *sides)
-        assert (cpu_to_rgb(x, weight) - expected(x, weight)).abs().max() < 1e-5
+def test_without_skip_and_bias_any_size_will_do(compiled):
+    for sides in ((3, 5), (1, 1), (7, 2), (1, 17)):
+        for channels in (7, 32):
+            x, weight, _, _ = operands(2, channels, *sides)
+            assert (cpu_to_rgb(x, weight) - expected(x, weight)).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize(
-    "taps", [([1, 2, 3, 4], [2, 5, 1, 3]), ([1, 2, 1], [3, 1, 2]), ([1, 1], [1, 2])], ids=str
-)
-def test_other_filters(compiled, taps):
-    f = torch.outer(*(torch.tensor(one).float() for one in taps)) / 10
-    x, weight, bias, skip = operands(2, 16, 8, 6)
-    y = cpu_to_rgb(x, weight, bias, skip=skip, taps=separable(f))
-    assert (y - expected(x, weight, bias, skip, f)).abs().max() < 1e-5
+def test_other_filters(compiled):
+    for taps in (([1, 2, 3, 4], [2, 5, 1, 3]), ([1, 2, 1], [3, 1, 2]), ([1, 1], [1, 2])):
+        f = torch.outer(*(torch.tensor(one).float() for one in taps)) / 10
+        x, weight, bias, skip = operands(2, 16, 8, 6)
+        y = cpu_to_rgb(x, weight, bias, skip=skip, taps=separable(f))
+        assert (y - expected(x, weight, bias, skip, f)).abs().max() < 1e-5
 
 
 def test_other_layouts_and_number_types_of_the_operands(compiled):
@@ -133,10 +132,11 @@ def calls(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("upsample", [True, False])
-@pytest.mark.parametrize("clamp", [None, 1.0])
+@pytest.mark.parametrize(
+    ("clamp", "upsample", "batch", "dtype"),
+    pairwise([None, 1.0], [True, False], [1, 2], [torch.float32, torch.bfloat16]),
+    ids=str,
+)
 def test_the_layer_gives_what_torch_gives(compiled, calls, monkeypatch, clamp, upsample, batch, dtype):
     to_rgb = layer(upsample=upsample, clamp=clamp).to(dtype)
     x = torch.randn(batch, 32, 64, 66).to(dtype).contiguous(memory_format=LAST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from covering import pairwise
 
 from cuda_ops import finish
 from cuda_ops.finish import add_noise_and_activate
@@ -16,10 +17,16 @@ def draw(batch, dtype=torch.float32, layout=torch.channels_last):
     return y, torch.randn(1, 1, 37, 24, generator=stream).to(dtype)
 
 
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("clamp", [None, 0.5])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("dtype", "clamp", "batch", "layout"),
+    pairwise(
+        [torch.float32, torch.bfloat16],
+        [None, 0.5],
+        [1, 2],
+        [torch.channels_last, torch.contiguous_format],
+    ),
+    ids=str,
+)
 def test_sweeping_changes_no_number(monkeypatch, dtype, clamp, batch, layout):
     y, noise = draw(batch, dtype, layout)
     expected = F.leaky_relu(y + noise, 0.2)

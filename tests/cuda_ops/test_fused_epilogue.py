@@ -3,6 +3,7 @@ import itertools
 import pytest
 import references
 import torch
+from covering import pairwise
 from references import DTYPES, LAYOUTS, close, laid_out
 
 from cuda_ops.arguments import memory_format, wide
@@ -30,9 +31,8 @@ def operands(shape, dtype, seed=0, shared_noise=False):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_type_layout_and_shape(dtype, layout):
-    for n, shape in enumerate(SHAPES):
+def test_every_type_layout_and_shape(dtype):
+    for n, (layout, shape) in enumerate(pairwise(LAYOUTS, SHAPES)):
         given = operands(shape, dtype, n, shared_noise=n % 2 == 0)
         given["x"] = laid_out(given["x"], layout)
         got = fused_epilogue(**given, **ACTIVATION)
@@ -72,9 +72,15 @@ def test_not_a_number_stays_one():
     assert got[1:].tolist() == [3.0, -3.0, 0.0]
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("shape", [(2, 16, 9, 8), (1, 3, 6, 5), (2, 40, 37, 29)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "shape", "layout"),
+    pairwise(
+        [torch.float32, torch.bfloat16, torch.float16],
+        [(2, 16, 9, 8), (1, 3, 6, 5), (2, 40, 37, 29)],
+        ["contiguous", "channels_last"],
+    ),
+    ids=str,
+)
 def test_gradients_against_float64(dtype, shape, layout):
     given = operands(shape, dtype, 5)
     given["x"] = laid_out(given["x"], layout)
@@ -107,15 +113,15 @@ def test_first_and_second_derivatives(layout, shared_noise):
     assert torch.autograd.gradgradcheck(call, inputs, fast_mode=True)
 
 
-@pytest.mark.parametrize("only", ["x", "scale", "noise", "strength", "bias"])
-def test_one_gradient_alone_is_the_same(only):
-    given = operands((2, 8, 4, 4), torch.float64, 2)
-    for value in given.values():
-        value.requires_grad_()
-    everything = torch.autograd.grad(fused_epilogue(**given, **ACTIVATION).sum(), given.values())
-    alone = {k: v.detach().requires_grad_(k == only) for k, v in given.items()}
-    [found] = torch.autograd.grad(fused_epilogue(**alone, **ACTIVATION).sum(), alone[only])
-    torch.testing.assert_close(found, everything[list(given).index(only)])
+def test_one_gradient_alone_is_the_same():
+    for only in ("x", "scale", "noise", "strength", "bias"):
+        given = operands((2, 8, 4, 4), torch.float64, 2)
+        for value in given.values():
+            value.requires_grad_()
+        everything = torch.autograd.grad(fused_epilogue(**given, **ACTIVATION).sum(), given.values())
+        alone = {k: v.detach().requires_grad_(k == only) for k, v in given.items()}
+        [found] = torch.autograd.grad(fused_epilogue(**alone, **ACTIVATION).sum(), alone[only])
+        torch.testing.assert_close(found, everything[list(given).index(only)])
 
 
 def test_second_derivative_of_a_penalty_on_gradients():
@@ -180,9 +186,8 @@ def test_contract_of_a_custom_operation():
         torch.library.opcheck(torch.ops.cuda_ops.epilogue_double, given)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+def test_operands_that_do_not_fit():
+    for change, message in (
         ({"scale": torch.ones(2, 7)}, r"scale \[2, 7\] must be \[2, 8\]"),
         ({"bias": torch.ones(7)}, r"bias \[7\] must be \[8\]"),
         ({"strength": None}, "go together"),
@@ -191,8 +196,6 @@ def test_contract_of_a_custom_operation():
         ({"noise": torch.ones(3, 1, 4, 4)}, "3 maps"),
         ({"gain": 0.0}, "above 0"),
         ({"clamp": -1.0}, "negative"),
-    ],
-)
-def test_operands_that_do_not_fit(change, message):
-    with pytest.raises(ValueError, match=message):
-        fused_epilogue(**(operands((2, 8, 4, 4), torch.float32) | change))
+    ):
+        with pytest.raises(ValueError, match=message):
+            fused_epilogue(**(operands((2, 8, 4, 4), torch.float32) | change))

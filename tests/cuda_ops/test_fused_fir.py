@@ -1,6 +1,7 @@
 import pytest
 import references
 import torch
+from covering import pairwise
 from references import DTYPES, LAYOUTS, close, laid_out
 
 from cuda_ops import setup_filter, upfirdn2d
@@ -35,46 +36,43 @@ def filters():
 
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("name", filters())
-@pytest.mark.parametrize(("up", "down"), FACTORS)
-def test_the_definition(name, up, down):
+def test_the_definition(name):
     taps = filters()[name]
-    for n, padding in enumerate(PADDINGS):
-        for flip in (False, True):
-            x = laid_out(random((2, 4, 6, 7), n), LAYOUTS[n % len(LAYOUTS)])
-            options = {"up": up, "down": down, "padding": padding, "flip": flip, "filter_gain": 1.5}
-            close(fused_fir(x, taps, **options), references.fir(x, taps, **options), torch.float64, 10)
+    for n, ((up, down), padding, flip) in enumerate(pairwise(FACTORS, PADDINGS, (False, True))):
+        x = laid_out(random((2, 4, 6, 7), n), LAYOUTS[n % len(LAYOUTS)])
+        options = {"up": up, "down": down, "padding": padding, "flip": flip, "filter_gain": 1.5}
+        close(fused_fir(x, taps, **options), references.fir(x, taps, **options), torch.float64, 10)
 
 
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_type_and_layout(dtype, layout):
-    for n, shape in enumerate(((2, 16, 9, 6), (1, 3, 5, 13), (1, 24, 1, 3), (3, 8, 4, 1))):
-        for up, down in FACTORS:
-            x = laid_out(random(shape, n).to(dtype), layout)
-            options = {"up": up, "down": down, "padding": (2, 1, 2, 1)}
-            got = fused_fir(x, BINOMIAL * up**2, **options)
-            assert got.dtype == dtype
-            assert got.is_contiguous(memory_format=memory_format(x))
-            close(got, references.fir(x.double(), BINOMIAL * up**2, **options), dtype)
+def test_every_type_and_layout(dtype):
+    shapes = ((2, 16, 9, 6), (1, 3, 5, 13), (1, 24, 1, 3), (3, 8, 4, 1))
+    for n, (layout, shape, (up, down)) in enumerate(pairwise(LAYOUTS, shapes, FACTORS)):
+        x = laid_out(random(shape, n).to(dtype), layout)
+        options = {"up": up, "down": down, "padding": (2, 1, 2, 1)}
+        got = fused_fir(x, BINOMIAL * up**2, **options)
+        assert got.dtype == dtype
+        assert got.is_contiguous(memory_format=memory_format(x))
+        close(got, references.fir(x.double(), BINOMIAL * up**2, **options), dtype)
 
 
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("last", [False, True])
-def test_what_follows_in_the_same_pass(dtype, last):
-    x = laid_out(random((2, 8, 9, 11)).to(dtype), "channels_last" if last else "contiguous")
-    ending = {
-        "scale": (random((2, 8), 1).abs() + 0.5).to(wide(dtype)),
-        "noise": random((1, 1, 8, 10), 2).to(dtype),
-        "strength": random(1, 3).to(dtype),
-        "bias": random(8, 4).to(dtype),
-    }
-    activation = {"slope": 0.2, "gain": 1.4, "clamp": 1.5}
-    got = fused_fir(x, BINOMIAL, padding=(1, 1, 1, 1), **ending, **activation)
-    exact = {k: v.double() for k, v in ending.items()}
-    filtered = references.fir(x.double(), BINOMIAL, padding=(1, 1, 1, 1))
-    close(got, references.epilogue(filtered, **exact, **activation), dtype)
+def test_what_follows_in_the_same_pass(dtype):
+    for last in (False, True):
+        x = laid_out(random((2, 8, 9, 11)).to(dtype), "channels_last" if last else "contiguous")
+        ending = {
+            "scale": (random((2, 8), 1).abs() + 0.5).to(wide(dtype)),
+            "noise": random((1, 1, 8, 10), 2).to(dtype),
+            "strength": random(1, 3).to(dtype),
+            "bias": random(8, 4).to(dtype),
+        }
+        activation = {"slope": 0.2, "gain": 1.4, "clamp": 1.5}
+        got = fused_fir(x, BINOMIAL, padding=(1, 1, 1, 1), **ending, **activation)
+        exact = {k: v.double() for k, v in ending.items()}
+        filtered = references.fir(x.double(), BINOMIAL, padding=(1, 1, 1, 1))
+        close(got, references.epilogue(filtered, **exact, **activation), dtype)
 
 
 @pytest.mark.usefixtures("kernels")

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from covering import pairwise
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cuda_ops import BiasedLeakyReLU, ConvLayer, bias_act, dispatch, modulated_conv2d, setup_filter
@@ -53,9 +54,7 @@ def both(function, library):
         return plain, function()
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("clamp", [None, 1.0])
-@pytest.mark.parametrize("noise", ["buffer", "none"])
+@pytest.mark.parametrize(("batch", "clamp", "noise"), pairwise([1, 2], [None, 1.0], ["buffer", "none"]))
 def test_generator(batch, clamp, noise, host_library):
     network = generator(conv_clamp=clamp)
     with torch.no_grad():
@@ -153,16 +152,16 @@ def test_half_does_not_overflow_where_styles_and_images_are_large(host_library):
 
 
 @pytest.mark.parametrize("taps", [[1, 3, 3, 1], [1, 2, 1], [1, 5, 10, 10, 5, 1], [1, 1]])
-@pytest.mark.parametrize("side", [1, 3, 5])
-def test_every_filter_and_kernel_of_a_styled_convolution(taps, side, host_library):
-    torch.manual_seed(0)
-    x, style = torch.randn(2, 8, 6, 6).double(), torch.rand(2, 8).double()
-    weight = torch.randn(4, 8, side, side).double()
-    f = setup_filter(taps, gain=4, separable=False).double()
-    options = {"up": 2, "resample_filter": f, "weight_gain": 0.3, "demodulate": side != 1}
-    wanted = modulated_conv2d(x, weight, style, **options)
-    with dispatch.host_kernels(host_library):
-        torch.testing.assert_close(fused_styled_conv2d(x, weight, style, **options), wanted)
+def test_every_filter_and_kernel_of_a_styled_convolution(taps, host_library):
+    for side in (1, 3, 5):
+        torch.manual_seed(0)
+        x, style = torch.randn(2, 8, 6, 6).double(), torch.rand(2, 8).double()
+        weight = torch.randn(4, 8, side, side).double()
+        f = setup_filter(taps, gain=4, separable=False).double()
+        options = {"up": 2, "resample_filter": f, "weight_gain": 0.3, "demodulate": side != 1}
+        wanted = modulated_conv2d(x, weight, style, **options)
+        with dispatch.host_kernels(host_library):
+            torch.testing.assert_close(fused_styled_conv2d(x, weight, style, **options), wanted)
 
 
 def test_up_and_filter_go_together():
@@ -185,15 +184,17 @@ def test_layers(kernel, down, host_library):
 
 
 @pytest.mark.parametrize("act", ["linear", "relu", "lrelu", "swish", "elu"])
-@pytest.mark.parametrize("dim", [1, -3, 2])
-def test_bias_act(act, dim, host_library):
+def test_bias_act(act, host_library):
     torch.manual_seed(0)
     x, b = torch.randn(2, 8, 8, 5).double(), torch.randn(8).double()
-    for clamp, alpha in ((None, None), (0.5, 0.3)):
-        plain, fused = both(lambda c=clamp, a=alpha: bias_act(x, b, dim, act, a, clamp=c), host_library)
+
+    def run():
+        endings = [(dim, clamp) for dim in (1, -3, 2) for clamp in ((None, None), (0.5, 0.3))]
+        biased = [bias_act(x, b, dim, act, alpha, clamp=clamp) for dim, (clamp, alpha) in endings]
+        return [bias_act(x, None, 1, act), *biased]
+
+    for plain, fused in zip(*both(run, host_library), strict=True):
         torch.testing.assert_close(fused, plain)
-    plain, fused = both(lambda: bias_act(x, None, 1, act), host_library)
-    torch.testing.assert_close(fused, plain)
 
 
 def test_what_is_outside_the_face(host_library):

@@ -1,6 +1,7 @@
 import pytest
 import references
 import torch
+from covering import pairwise
 from references import DTYPES, LAYOUTS, close, laid_out
 
 from cuda_ops import setup_filter
@@ -23,12 +24,10 @@ def reference(x, weight, bias=None, skip=None, taps=None, clamp=None):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_type_layout_and_shape(dtype, layout):
+def test_every_type_layout_and_shape(dtype):
     # Fewer channels than lanes, more than one round of them, several blocks, odd numbers.
-    for n, (batch, channels, side) in enumerate(
-        ((2, 16, 6), (1, 5, 4), (2, 264, 10), (1, 32, 34), (2, 300, 2))
-    ):
+    sizes = ((2, 16, 6), (1, 5, 4), (2, 264, 10), (1, 32, 34), (2, 300, 2))
+    for n, (layout, (batch, channels, side)) in enumerate(pairwise(LAYOUTS, sizes)):
         x = laid_out(random((batch, channels, side, side), n).to(dtype), layout)
         given = {
             "weight": random((batch, 3, channels), 1).to(wide(dtype)),
@@ -89,18 +88,15 @@ def test_contract_of_a_custom_operation():
     torch.library.opcheck(torch.ops.cuda_ops.to_rgb, (*given, torch.randn(2, 3, 3, 3), TAPS, 256.0))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+def test_operands_that_do_not_fit():
+    for change, message in (
         ({"weight": torch.ones(1, 3, 8)}, r"weight \[1, 3, 8\]"),
         ({"bias": torch.ones(4)}, "bias"),
         ({"taps": None}, "go together"),
         ({"skip": torch.ones(2, 3, 4, 4)}, "half as large"),
         ({"taps": torch.ones(6, 6)}, "up to 4x4"),
         ({"clamp": -1.0}, "negative"),
-    ],
-)
-def test_operands_that_do_not_fit(change, message):
-    given = {"weight": torch.ones(2, 3, 8), "skip": torch.ones(2, 3, 3, 3), "taps": TAPS}
-    with pytest.raises(ValueError, match=message):
-        fused_to_rgb(torch.ones(2, 8, 6, 6), **(given | change))
+    ):
+        given = {"weight": torch.ones(2, 3, 8), "skip": torch.ones(2, 3, 3, 3), "taps": TAPS}
+        with pytest.raises(ValueError, match=message):
+            fused_to_rgb(torch.ones(2, 8, 6, 6), **(given | change))

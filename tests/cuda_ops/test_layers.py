@@ -48,16 +48,16 @@ def test_pixel_norm():
     assert torch.isfinite(PixelNorm()(torch.zeros(2, 4))).all()
 
 
-@pytest.mark.parametrize("lr_mul", [1.0, 0.01])
 @pytest.mark.parametrize("activation", [None, "lrelu"])
-def test_equalized_linear_formula(activation, lr_mul):
-    torch.manual_seed(0)
-    layer = EqualizedLinear(16, 8, lr_mul=lr_mul, bias_init=0.7, activation=activation)
-    torch.testing.assert_close(layer.bias * lr_mul, torch.full((8,), 0.7))
-    x = torch.randn(5, 3, 16)
-    want = x @ (layer.weight.t() * lr_mul / 4) + 0.7
-    want = F.leaky_relu(want, 0.2) * math.sqrt(2) if activation else want
-    torch.testing.assert_close(layer(x), want)
+def test_equalized_linear_formula(activation):
+    for lr_mul in (1.0, 0.01):
+        torch.manual_seed(0)
+        layer = EqualizedLinear(16, 8, lr_mul=lr_mul, bias_init=0.7, activation=activation)
+        torch.testing.assert_close(layer.bias * lr_mul, torch.full((8,), 0.7))
+        x = torch.randn(5, 3, 16)
+        want = x @ (layer.weight.t() * lr_mul / 4) + 0.7
+        want = F.leaky_relu(want, 0.2) * math.sqrt(2) if activation else want
+        torch.testing.assert_close(layer(x), want)
 
 
 @pytest.mark.parametrize("lr_mul", [1.0, 0.01])
@@ -83,19 +83,19 @@ def test_equalized_conv_formula():
 
 
 @pytest.mark.parametrize(("kernel", "down"), [(1, False), (3, False), (1, True), (3, True)])
-@pytest.mark.parametrize("activate", [True, False])
-def test_conv_layer_equals_its_parts_in_turn(kernel, down, activate):
-    torch.manual_seed(3)
-    layer = ConvLayer(4, 6, kernel, down=down, activate=activate).double()
-    if activate:
-        torch.nn.init.normal_(layer[-1].bias)
-    x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
-    want = x
-    for part in layer:
-        want = part(want)
-    assert want.shape[2:] == ((4, 4) if down else (8, 8))
-    torch.testing.assert_close(layer(x), want)
-    torch.testing.assert_close(layer(x, gain=0.5), want * 0.5)
+def test_conv_layer_equals_its_parts_in_turn(kernel, down):
+    for activate in (True, False):
+        torch.manual_seed(3)
+        layer = ConvLayer(4, 6, kernel, down=down, activate=activate).double()
+        if activate:
+            torch.nn.init.normal_(layer[-1].bias)
+        x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
+        want = x
+        for part in layer:
+            want = part(want)
+        assert want.shape[2:] == ((4, 4) if down else (8, 8))
+        torch.testing.assert_close(layer(x), want)
+        torch.testing.assert_close(layer(x, gain=0.5), want * 0.5)
 
 
 def test_blur_and_upsample_kernels():
@@ -146,20 +146,20 @@ def edits():
 
 
 @pytest.mark.parametrize("edit", edits(), ids=lambda f: f.__name__)
-@pytest.mark.parametrize("batch", [1, 2])
-def test_no_edit_of_the_weights_leaves_a_stale_value(edit, batch):
-    torch.manual_seed(4)
-    layer = ModulatedConv2d(4, 5, 3, 7)
-    x, w = torch.randn(batch, 4, 6, 6), torch.randn(batch, 7)
-    with torch.inference_mode():
-        before = layer(x, w)
-    edit(layer, x, w)
-    with torch.inference_mode():
-        after = layer(x, w)
-    fresh = ModulatedConv2d(4, 5, 3, 7)
-    fresh.load_state_dict(layer.state_dict())
-    torch.testing.assert_close(after, fresh(x, w))
-    assert not torch.allclose(after, before, atol=1e-3)
+def test_no_edit_of_the_weights_leaves_a_stale_value(edit):
+    for batch in (1, 2):
+        torch.manual_seed(4)
+        layer = ModulatedConv2d(4, 5, 3, 7)
+        x, w = torch.randn(batch, 4, 6, 6), torch.randn(batch, 7)
+        with torch.inference_mode():
+            before = layer(x, w)
+        edit(layer, x, w)
+        with torch.inference_mode():
+            after = layer(x, w)
+        fresh = ModulatedConv2d(4, 5, 3, 7)
+        fresh.load_state_dict(layer.state_dict())
+        torch.testing.assert_close(after, fresh(x, w))
+        assert not torch.allclose(after, before, atol=1e-3)
 
 
 def test_threads_may_share_a_layer():
@@ -184,9 +184,8 @@ def test_threads_may_share_a_layer():
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
+def test_bad_arguments():
+    for build, message in (
         (lambda: EqualizedLinear(0, 4), "in_features"),
         (lambda: EqualizedLinear(4, 4, lr_mul=0), "lr_mul"),
         (lambda: EqualizedLinear(4, 4, activation="relu"), "activation"),
@@ -195,8 +194,6 @@ def test_threads_may_share_a_layer():
         (lambda: ModulatedConv2d(4, 4, 2, 7), "odd"),
         (lambda: ModulatedConv2d(4, 4, 3, 0), "style_dim"),
         (lambda: ModulatedConv2d(4, 4, 3, 7, resample="both"), "resample"),
-    ],
-)
-def test_bad_arguments(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()
+    ):
+        with pytest.raises(ValueError, match=message):
+            build()

@@ -5,6 +5,7 @@ import copy
 import pytest
 import references
 import torch
+from covering import pairwise
 from references import LAYOUTS, close, laid_out
 
 from cuda_ops import CapturedCall, setup_filter
@@ -56,9 +57,8 @@ def compared(function, reference, given, device, layout, factor=1.0):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_epilogue(dtype, layout, gpu):
-    for shape in SHAPES:
+def test_epilogue(dtype, gpu):
+    for layout, shape in pairwise(LAYOUTS, SHAPES):
         compared(
             lambda **given: fused_epilogue(**given, **ACTIVATION),
             lambda **given: references.epilogue(**given, **ACTIVATION),
@@ -69,18 +69,16 @@ def test_epilogue(dtype, layout, gpu):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2)])
-def test_fir(dtype, layout, up, down, gpu):
-    options = {"up": up, "down": down, "padding": (2, 1, 2, 1)}
-    for shape in SHAPES:
+def test_fir(dtype, gpu):
+    for layout, shape, (up, down) in pairwise(LAYOUTS, SHAPES, [(1, 1), (2, 1), (1, 2)]):
+        options = {"up": up, "down": down, "padding": (2, 1, 2, 1)}
         taps = BINOMIAL * up**2
         size = references.fir(random(shape), taps, **options).shape[2:]
 
-        def reference(x, taps=taps, **ending):
+        def reference(x, taps=taps, options=options, **ending):
             return references.epilogue(references.fir(x, taps, **options), **ending, **ACTIVATION)
 
-        def fused(x, taps=taps, **ending):
+        def fused(x, taps=taps, options=options, **ending):
             return fused_fir(x, taps.to(gpu), **options, **ending, **ACTIVATION)
 
         compared(fused, reference, operands(shape, dtype, size), gpu, layout, 2)

@@ -27,15 +27,15 @@ def operands(batch=2, inner=16, out=32, height=5, width=7, dtype=torch.float64):
 @pytest.mark.parametrize(
     "shape", [(1, 16, 32, 4, 4), (2, 3, 5, 1, 6), (3, 8, 1, 5, 1), (1, 4, 4, 1, 1)], ids=str
 )
-@pytest.mark.parametrize("layout", [LAST, torch.contiguous_format])
-def test_the_rows_are_those_of_the_transposed_convolution(shape, layout):
-    x, weight = operands(*shape)
-    whole = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-    even, odd = split_conv_transpose2d(x.contiguous(memory_format=layout), split_weight(weight))
-    assert torch.allclose(even[..., :-1], whole[:, :, ::2])
-    assert torch.allclose(odd[..., :-1], whole[:, :, 1::2])
-    assert not even[..., -1].any()
-    assert not odd[..., -1].any()
+def test_the_rows_are_those_of_the_transposed_convolution(shape):
+    for layout in (LAST, torch.contiguous_format):
+        x, weight = operands(*shape)
+        whole = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+        even, odd = split_conv_transpose2d(x.contiguous(memory_format=layout), split_weight(weight))
+        assert torch.allclose(even[..., :-1], whole[:, :, ::2])
+        assert torch.allclose(odd[..., :-1], whole[:, :, 1::2])
+        assert not even[..., -1].any()
+        assert not odd[..., -1].any()
 
 
 def test_nothing_is_copied():
@@ -44,16 +44,16 @@ def test_nothing_is_copied():
         assert rows.is_contiguous(memory_format=LAST)
 
 
-@pytest.mark.parametrize("channels", [16, 21])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("height", [8, 9])
-def test_finish_reads_two_images_as_one(compiled, height, dtype, channels):
-    whole = torch.randn(2, channels, height, 10).to(dtype).contiguous(memory_format=LAST)
-    ending = {"bias": torch.randn(channels), "slope": 0.2, "gain": 2**0.5}
-    taps, padding = (TAPS, [0.1, 0.2, 0.3, 0.4]), (1, 0, 1, 2)
-    expected = finish(whole, taps=taps, padding=padding, **ending)
-    even, odd = whole[:, :, ::2], whole[:, :, 1::2]
-    assert torch.equal(finish(even, odd=odd, taps=taps, padding=padding, **ending), expected)
+def test_finish_reads_two_images_as_one(compiled, height, dtype):
+    for channels in (16, 21):
+        whole = torch.randn(2, channels, height, 10).to(dtype).contiguous(memory_format=LAST)
+        ending = {"bias": torch.randn(channels), "slope": 0.2, "gain": 2**0.5}
+        taps, padding = (TAPS, [0.1, 0.2, 0.3, 0.4]), (1, 0, 1, 2)
+        expected = finish(whole, taps=taps, padding=padding, **ending)
+        even, odd = whole[:, :, ::2], whole[:, :, 1::2]
+        assert torch.equal(finish(even, odd=odd, taps=taps, padding=padding, **ending), expected)
 
 
 def test_odd_rows_that_do_not_fit_are_refused(compiled):
@@ -67,25 +67,25 @@ def test_odd_rows_that_do_not_fit_are_refused(compiled):
         split_weight(torch.ones(2, 2, 5, 5))
 
 
-@pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("side", [4, 24])
 @pytest.mark.parametrize("taps", [[1, 3, 3, 1], [1, 2, 1], [1, 1]], ids=str)
-def test_a_layer_gives_the_same_either_way(compiled, taps, side, batch):
+def test_a_layer_gives_the_same_either_way(compiled, taps, side):
     """Few pixels: the image is scaled; many: the weight is. A short filter goes the old way."""
-    x, weight = operands(batch, 16, 32, side, side, torch.float32)
-    given = {
-        "bias": torch.randn(32),
-        "noise": torch.randn(1, 1, 2 * side, 2 * side),
-        "strength": torch.tensor([0.3]),
-        "up": 2,
-        "resample_filter": setup_filter(taps, gain=4, separable=False),
-        "slope": 0.2,
-    }
-    style = torch.rand(batch, 16) + 0.5
-    with torch.no_grad():
-        expected = fused_styled_conv2d(x, weight, style, **given)
-        result = fused_styled_conv2d(x, weight, style, split_weight=split_weight(weight), **given)
-    assert torch.allclose(result, expected, atol=1e-5)
+    for batch in (1, 2):
+        x, weight = operands(batch, 16, 32, side, side, torch.float32)
+        given = {
+            "bias": torch.randn(32),
+            "noise": torch.randn(1, 1, 2 * side, 2 * side),
+            "strength": torch.tensor([0.3]),
+            "up": 2,
+            "resample_filter": setup_filter(taps, gain=4, separable=False),
+            "slope": 0.2,
+        }
+        style = torch.rand(batch, 16) + 0.5
+        with torch.no_grad():
+            expected = fused_styled_conv2d(x, weight, style, **given)
+            result = fused_styled_conv2d(x, weight, style, split_weight=split_weight(weight), **given)
+        assert torch.allclose(result, expected, atol=1e-5)
 
 
 def test_a_filter_that_is_no_outer_product_goes_the_old_way(compiled):

@@ -37,10 +37,10 @@ def test_architectures_of_the_gpus_here():
     )
 
 
-@pytest.mark.parametrize("text", ["eight", "8", "8.0+SASS", "8.0;;x"])
-def test_a_bad_list_is_quoted(text):
-    with pytest.raises(BuildError, match="TORCH_CUDA_ARCH_LIST has the entry"):
-        architecture_flags([], {"TORCH_CUDA_ARCH_LIST": text})
+def test_a_bad_list_is_quoted():
+    for text in ("eight", "8", "8.0+SASS", "8.0;;x"):
+        with pytest.raises(BuildError, match="TORCH_CUDA_ARCH_LIST has the entry"):
+            architecture_flags([], {"TORCH_CUDA_ARCH_LIST": text})
 
 
 def test_neither_gpu_nor_list():

@@ -37,7 +37,6 @@ def test_official_outputs_and_gradients():
         known.check(f"{name}.dx", dx)
 
 
-@pytest.mark.parametrize("flip_filter", [False, True])
 @pytest.mark.parametrize(
     ("up", "down", "padding"),
     [
@@ -49,12 +48,13 @@ def test_official_outputs_and_gradients():
         ((1, 1), (2, 2), (-1, 2, 3, -2)),
     ],
 )
-def test_definition(up, down, padding, flip_filter):
-    torch.manual_seed(0)
-    x = torch.randn(2, 3, 9, 8, dtype=torch.float64)
-    f = torch.randn(3, 4, dtype=torch.float64)
-    have = upfirdn2d(x, f, up, down, padding, flip_filter, gain=1.7)
-    torch.testing.assert_close(have, by_definition(x, f, up, down, padding, flip_filter, 1.7))
+def test_definition(up, down, padding):
+    for flip_filter in (False, True):
+        torch.manual_seed(0)
+        x = torch.randn(2, 3, 9, 8, dtype=torch.float64)
+        f = torch.randn(3, 4, dtype=torch.float64)
+        have = upfirdn2d(x, f, up, down, padding, flip_filter, gain=1.7)
+        torch.testing.assert_close(have, by_definition(x, f, up, down, padding, flip_filter, 1.7))
 
 
 def test_separable_filter_equals_its_outer_product():
@@ -137,9 +137,8 @@ def test_setup_filter():
             setup_filter(**bad)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+def test_bad_arguments():
+    for change, message in (
         ({"x": torch.zeros(3, 4, 4)}, "batch, channels, h, w"),
         ({"x": torch.zeros(1, 3, 4, 4, dtype=torch.uint8)}, "floating-point"),
         ({"f": torch.zeros(1, 1, 4, 4)}, "filter"),
@@ -150,9 +149,7 @@ def test_setup_filter():
         ({"padding": (1, 2, 3)}, "padding must be"),
         ({"padding": 0.5}, "padding must be"),
         ({"padding": -2}, "smaller than the 4x4 filter"),
-    ],
-)
-def test_bad_arguments(change, message):
-    arguments = {"x": torch.zeros(1, 3, 4, 4), "f": FIR} | change
-    with pytest.raises(ValueError, match=message):
-        upfirdn2d(**arguments)
+    ):
+        arguments = {"x": torch.zeros(1, 3, 4, 4), "f": FIR} | change
+        with pytest.raises(ValueError, match=message):
+            upfirdn2d(**arguments)
