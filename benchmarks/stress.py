@@ -141,7 +141,7 @@ def main() -> None:
         photo = read_photo(arguments.faces / name)
         face = largest_face(detect_faces(photo.pixels))
         place = ffhq_alignment(face.landmarks, IDENTITY_SIZE)
-        people[name] = photo, face.landmarks, describe_face(swapper._identity, photo.pixels, place)
+        people[name] = photo, face.landmarks, describe_face(swapper.recogniser, photo.pixels, place)
     prepared = {identity: swapper.prepare(people[identity][0].pixels) for identity, _ in chosen}
 
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def main() -> None:
             face = result.faces[0]
             pixels = np.asarray(result.image)
             place = ffhq_alignment(face.landmarks, IDENTITY_SIZE)
-            ours = describe_face(swapper._identity, pixels, place)
+            ours = describe_face(swapper.recogniser, pixels, place)
             distances.append([float((ours - people[name][2]).norm()) for name in (identity, attribute)])
             tiles.append(np.hstack([who, tile(hard, face.landmarks), tile(pixels, face.landmarks)]))
         values = np.array(distances).reshape(-1, 2)

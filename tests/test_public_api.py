@@ -24,7 +24,7 @@ MODULES = (
     *("stylegan_swap", "stylegan_swap.errors", "stylegan_swap.methods.registry", "stylegan_swap.editing"),
     *("stylegan_swap.editing.photo", "inversion", "cuda_ops"),
 )
-PARTS = ("stylegan_swap.editing.faces", "stylegan_swap.editing.photo")
+PARTS = ("stylegan_swap.swapping.swapper",)
 
 
 def signature(function: Any) -> str:

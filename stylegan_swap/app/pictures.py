@@ -131,7 +131,7 @@ def save_outcome(photo: Photo, result: SwapResult, folder: Path, stem: str, file
     before, after = folder / "before.jpg", folder / "after.jpg"
     write_photo(before, _for_screen(photo.pixels), mark=False, quality=90)
     # What is on the screen can be saved from there: it says what it is as well.
-    write_photo(after, _for_screen(np.asarray(result.image.convert("RGB"))), result=result._kind, quality=90)
+    write_photo(after, _for_screen(np.asarray(result.image.convert("RGB"))), result=result.kind, quality=90)
     return Outcome(
         before,
         after,

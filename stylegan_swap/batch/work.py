@@ -81,7 +81,7 @@ class SwapWorker:
         import cv2
         import torch
 
-        from stylegan_swap.api import Swapper
+        from stylegan_swap.swapping.swapper import PhotoSwapper
 
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
@@ -90,7 +90,7 @@ class SwapWorker:
         with warnings.catch_warnings():
             # What a warning says comes with every result's notes as well.
             warnings.simplefilter("ignore")
-            self._swapper = Swapper.from_pretrained(
+            self._swapper = PhotoSwapper.from_pretrained(
                 settings.method, device=settings.device, dtype=settings.dtype, landmarks=settings.landmarks
             )
         self._people: OrderedDict[tuple[Any, ...], Any] = OrderedDict()

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from stylegan_swap.api import Swapper
 from stylegan_swap.errors import ImageWriteError, StyleganSwapError
 from stylegan_swap.evaluation.pairs import Pair
 from stylegan_swap.files.atomic import replacing
@@ -42,6 +41,7 @@ from stylegan_swap.metrics.sharpness import Sharpness
 from stylegan_swap.provenance.photo_file import (
     write_photo,
 )
+from stylegan_swap.swapping.swapper import PhotoSwapper
 
 ROWS = "pairs.csv"
 SETTINGS = "run.json"
@@ -137,7 +137,7 @@ def run_method(
     columns = columns_of(measures)
     rows = {int(row["number"]): row for row in read_rows(folder / ROWS, columns)}
     todo = [pair for pair in pairs if pair.number not in rows]
-    swapper = Swapper.from_pretrained(method, device=device) if todo else None
+    swapper = PhotoSwapper.from_pretrained(method, device=device) if todo else None
     photo = functools.lru_cache(maxsize=128)(lambda path, name: _photo(path, name, people.get(name, name)))
     with _appending(folder / ROWS, columns) as append:
         for done, pair in enumerate(pairs):
@@ -210,7 +210,7 @@ def read_rows(path: Path, columns: Sequence[Column]) -> list[dict[str, Any]]:
 
 
 def _one_pair(
-    swapper: Swapper,
+    swapper: PhotoSwapper,
     pair: Pair,
     measures: Sequence[PairMeasure],
     photo: Callable[[Path, str], View],

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from stylegan_swap.api import Swapper
 from stylegan_swap.errors import StyleganSwapError
 from stylegan_swap.evaluation.pairs import Pair
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.images.photo import read_photo
 from stylegan_swap.methods.base.protocol import Method
 from stylegan_swap.metrics.sample import Column, look
+from stylegan_swap.swapping.swapper import PhotoSwapper
 
 _MIB = 2**20
 
@@ -132,7 +132,7 @@ def cost_columns(
     method: str, pairs: Sequence[Pair], device: str = "auto"
 ) -> list[tuple[Column, tuple[float, None, None]]]:
     """What one swap of aligned faces costs (256 px where the method is free), on the first readable pair."""
-    swapper = Swapper.from_pretrained(method, device=device)
+    swapper = PhotoSwapper.from_pretrained(method, device=device)
     side = swapper.method.size or FREE_SIDE
     for pair in pairs:
         try:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stylegan_swap.api import Swapper
 from stylegan_swap.errors import ImageReadError, MissingDependencyError, StyleganSwapError
 from stylegan_swap.evaluation.benchmark import method_folder
 from stylegan_swap.evaluation.pairs import Pair
@@ -32,6 +31,7 @@ from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 from stylegan_swap.provenance.photo_file import (
     write_photo,
 )
+from stylegan_swap.swapping.swapper import PhotoSwapper
 
 COLUMN = Column("two_sample_accuracy", "lower", 1.0, floor=0.5)
 LPIPS_COLUMN = Column("lpips", "lower", 1.0, floor=0.0)
@@ -120,7 +120,7 @@ def crops_to_tell(
         people of each swap and the person of each photo.
     """
     folder = out / method_folder(method)
-    swapper = Swapper.from_pretrained(method, device=device)
+    swapper = PhotoSwapper.from_pretrained(method, device=device)
     swaps: list[Tensor] = []
     photos: dict[str, Tensor] = {}
     swap_people: list[tuple[str, ...]] = []
@@ -212,7 +212,7 @@ def _bytes(crops: Iterable[Tensor]) -> Iterator[Tensor]:
         yield ((crop + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def _training_swap(swapper: Swapper, pair: Pair, folder: Path) -> Path | None:
+def _training_swap(swapper: PhotoSwapper, pair: Pair, folder: Path) -> Path | None:
     """The swap as a file, made unless an earlier run has; None where it fails."""
     path = folder / "training" / f"{pair.number:05d}.png"
     if not path.is_file():

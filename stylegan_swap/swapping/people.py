@@ -139,31 +139,6 @@ def refined(who: Person | People, method: Any, steps: int, seed: int) -> Person 
     return replace(who, identities=tuple(tuned(person) for person in who.identities))
 
 
-def choose(
-    who: Person | People,
-    photo: Photo,
-    face: Any,
-    *,
-    select: Callable[[Photo, Any], list[Face]],
-    embed: Embed,
-    landmarks: LandmarkBackend | str = "dlib",
-) -> tuple[list[tuple[Face, Person]], list[Face], list[str]]:
-    """Which faces of a photo become whom: for one person those ``select`` finds, for several each their own.
-
-    Returns:
-        As ``find_people``; with one person, nobody is left out on purpose or missing.
-
-    Raises:
-        UnsupportedOptionError: a face was chosen for several people.
-        StyleganSwapError: as ``select`` and ``find_people`` do.
-    """
-    if isinstance(who, Person):
-        return [(found, who) for found in select(photo, face)], [], []
-    if not (isinstance(face, str) and face == "largest"):
-        raise UnsupportedOptionError("people are found by their own photos or numbers: leave 'face' out")
-    return find_people(who, photo, embed=embed, landmarks=landmarks)
-
-
 def find_people(
     people: People, photo: Photo, *, embed: Embed, landmarks: LandmarkBackend | str = "dlib"
 ) -> tuple[list[tuple[Face, Person]], list[Face], list[str]]:

@@ -1,4 +1,4 @@
-"""What a swap takes and returns: ``Person``, ``SwappedFace``, ``SwapResult``. Made by ``api``."""
+"""What a swap takes, passes on and returns: ``Person``, ``PastedPhoto``, ``SwappedFace``, ``SwapResult``."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import functools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from stylegan_swap.faces.detection.detect import Face
 from stylegan_swap.faces.geometry.align import Alignment
 from stylegan_swap.faces.tensors import from_pixels
+from stylegan_swap.methods.base.protocol import AlignedSwap
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
-from stylegan_swap.provenance.photo_file import (
-    write_photo,
-)
+from stylegan_swap.provenance.photo_file import write_photo
 from stylegan_swap.provenance.watermark import Kind
 from stylegan_swap.swapping.finish.detail import FinePhoto
 
@@ -51,7 +51,46 @@ class Person:
     photo: FinePhoto | None = None
 
 
+class AlignedTarget(NamedTuple):
+    """A face that is to be swapped.
+
+    Attributes:
+        pixels: the photo or frame it is in, uint8 ``[H, W, 3]``.
+        face: where.
+        alignment: the map to its crop.
+        person: who it becomes.
+    """
+
+    pixels: np.ndarray
+    face: Face
+    alignment: Alignment
+    person: Person
+
+
+class PastedFace(NamedTuple):
+    """A face that was swapped or edited: where it was found, the map to its crop, and the crop."""
+
+    face: Face
+    alignment: Alignment
+    swapped: AlignedSwap
+
+
 @dataclass(eq=False)
+class PastedPhoto:
+    """A photo with its new faces.
+
+    Attributes:
+        pixels: uint8 ``[H, W, 3]``.
+        mask: where pixels were changed, float32 ``[H, W]`` in 0..1.
+        faces: from left to right.
+    """
+
+    pixels: np.ndarray
+    mask: np.ndarray
+    faces: list[PastedFace]
+
+
+@dataclass(eq=False, kw_only=True)
 class SwappedFace:
     """One swapped face of the result.
 
@@ -62,6 +101,9 @@ class SwappedFace:
         mask: mask of that crop, ``[1, S, S]`` in 0..1.
         wplus: mixed codes ``[L, D]``, or None where the method has none.
         alignment: the map between photo and crop.
+        photo: the photo with this face in it, uint8 ``[H, W, 3]``.
+        recogniser: makes the descriptors that are compared.
+        reference: descriptor of the identity, ``[1, 128]``.
     """
 
     box: np.ndarray
@@ -70,26 +112,26 @@ class SwappedFace:
     mask: Tensor
     wplus: Tensor | None
     alignment: Alignment
-    _pasted: np.ndarray = field(repr=False)
-    _identity: DlibIdentity = field(repr=False)
-    _wanted: Tensor = field(repr=False)
+    photo: np.ndarray = field(repr=False)
+    recogniser: DlibIdentity = field(repr=False)
+    reference: Tensor = field(repr=False)
 
     @functools.cached_property
     def distance(self) -> float:
         """L2 distance of dlib's descriptors of result and identity; below 0.6 they pass for one person."""
-        return float(self._identity.distance(self._embedding, self._wanted))
+        return float(self.recogniser.distance(self._embedding, self.reference))
 
     @functools.cached_property
     def similarity(self) -> float:
         """Cosine of both descriptors about the mean person: 1 the same, 0 unrelated."""
-        return float(self._identity.centred_cosine(self._embedding, self._wanted))
+        return float(self.recogniser.centred_cosine(self._embedding, self.reference))
 
     @functools.cached_property
     def _embedding(self) -> Tensor:
-        return describe_face(self._identity, self._pasted, self.alignment)
+        return describe_face(self.recogniser, self.photo, self.alignment)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class SwapResult:
     """What a swap returns.
 
@@ -100,6 +142,9 @@ class SwapResult:
         method: the method that made it.
         seed: the seed of the noise maps, or None.
         notes: what a user should know, one line each.
+        credit: whose the attribute photo is, as its metadata say.
+        sources: names of the photos that went in, the attribute photo first.
+        kind: what was done, for the metadata.
     """
 
     image: Image.Image
@@ -108,9 +153,9 @@ class SwapResult:
     method: str
     seed: int | None
     notes: list[str]
-    _credit: dict[str, str] = field(default_factory=dict, repr=False)
-    _sources: tuple[str, ...] = field(default=(), repr=False)
-    _kind: Kind = field(default=Kind.SWAP, repr=False)
+    credit: dict[str, str] = field(default_factory=dict, repr=False)
+    sources: tuple[str, ...] = field(default=(), repr=False)
+    kind: Kind = field(default=Kind.SWAP, repr=False)
 
     def save(
         self,
@@ -143,20 +188,20 @@ class SwapResult:
             path,
             np.ascontiguousarray(pixels[..., :3]),
             alpha=np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
-            credit=self._credit,
+            credit=self.credit,
             mark=mark,
-            result=self._kind,
+            result=self.kind,
             parent=self._photo(),
             credentials=credentials,
             overwrite=overwrite,
-            inputs=self._sources,
+            inputs=self.sources,
             quality=quality,
         )
         self.notes += [note for note in notes if note not in self.notes]
 
     def _photo(self) -> Path | None:
         """The file of the attribute photo, where it came from one that is still there."""
-        photo = Path(self._sources[0]) if self._sources else None
+        photo = Path(self.sources[0]) if self.sources else None
         with contextlib.suppress(OSError, ValueError):
             return photo if photo is not None and photo.is_file() else None
         return None

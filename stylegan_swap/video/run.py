@@ -19,14 +19,15 @@ from typing import Any
 import numpy as np
 
 from stylegan_swap._version import __version__
-from stylegan_swap.api import FaceChoice, Swapper
 from stylegan_swap.errors import FaceSelectionError, NoFaceError, UnsupportedOptionError
 from stylegan_swap.faces.detection.detect import Face
 from stylegan_swap.faces.detection.landmarks import landmark_backend
 from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.images.photo import PhotoSource, read_photo
 from stylegan_swap.swapping.options import checked_dials
+from stylegan_swap.swapping.people import require_method
 from stylegan_swap.swapping.result import IDENTITY_SIZE, Person, describe_face
+from stylegan_swap.swapping.swapper import FaceChoice, PhotoSwapper
 from stylegan_swap.video.folder import FolderClip
 from stylegan_swap.video.frame import Clip, Frame
 from stylegan_swap.video.journal import Journal, open_journal, size_of, work_folder
@@ -76,7 +77,7 @@ def swap_video(
     clip: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    method: str | os.PathLike[str] | Swapper = "default",
+    method: str | os.PathLike[str] | PhotoSwapper = "default",
     face: FaceChoice = "largest",
     identity_face: FaceChoice = "largest",
     structure: float = 1.0,
@@ -159,18 +160,14 @@ def swap_video(
     written = choose_output(target, frames, codec=codec, crf=crf, trimmed=trimmed, mark=mark)
     swapper = (
         method
-        if isinstance(method, Swapper)
-        else Swapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks)
+        if isinstance(method, PhotoSwapper)
+        else PhotoSwapper.from_pretrained(method, device=device, dtype=dtype, landmarks=landmarks)
     )
     if isinstance(identity, Person):
         person = identity
     else:
         person = swapper.prepare(identity, face=identity_face, refine=refine, seed=seed or 0)
-    if person.method != swapper.method.fingerprint:
-        raise UnsupportedOptionError(
-            f"the person was prepared by {person.method!r}, this is {swapper.method.fingerprint!r}: prepare "
-            "it again with this swapper"
-        )
+    require_method(person, swapper.method.fingerprint)
     dials = checked_dials(swapper.method, structure, appearance, seed, detail)
     tracker = _tracker(swapper, face, smooth)
     # Noise of a seed is drawn for all faces of a group: one by one, every frame gets the same.
@@ -304,10 +301,10 @@ def _commit(
     journal.commit()
 
 
-def _tracker(swapper: Swapper, face: FaceChoice, smooth: bool) -> Tracker:
+def _tracker(swapper: PhotoSwapper, face: FaceChoice, smooth: bool) -> Tracker:
     def describe(pixels: np.ndarray, found: Face) -> np.ndarray:
         alignment = ffhq_alignment(found.landmarks, IDENTITY_SIZE)
-        return describe_face(swapper._identity, pixels, alignment)[0].numpy()
+        return describe_face(swapper.recogniser, pixels, alignment)[0].numpy()
 
     which: str | int | Memory
     if isinstance(face, int | np.integer):
@@ -318,9 +315,9 @@ def _tracker(swapper: Swapper, face: FaceChoice, smooth: bool) -> Tracker:
         which = face
     else:
         photo = read_photo(face)
-        which = Memory(describe(photo.pixels, swapper._select(photo, "largest")[0]))
-    backend = landmark_backend(swapper._landmarks)
-    return Tracker(which, backend, describe, swapper._crop_side, smooth=smooth)
+        which = Memory(swapper.describe(photo, swapper.choose_faces(photo, "largest")[0]))
+    backend = landmark_backend(swapper.landmarks)
+    return Tracker(which, backend, describe, swapper.crop_side, smooth=smooth)
 
 
 def _open_clip(path: Path, start: float, end: float | None, fps: float | None) -> Clip:

@@ -6,19 +6,17 @@ groups depend on the frame numbers alone, so a run that was stopped repeats them
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from stylegan_swap.api import Swapper
-from stylegan_swap.faces.detection.detect import Face
-from stylegan_swap.faces.geometry.align import Alignment, ffhq_alignment
-from stylegan_swap.faces.tensors import from_pixels
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.methods.base.protocol import AlignedSwap
-from stylegan_swap.swapping.result import Person
+from stylegan_swap.swapping.result import AlignedTarget, Person
+from stylegan_swap.swapping.swapper import PhotoSwapper
 from stylegan_swap.video.frame import Frame
 from stylegan_swap.video.tracking import Seen
 
@@ -70,7 +68,7 @@ class ClipSwapper:
         finish: applied to every swapped frame.
     """
 
-    swapper: Swapper
+    swapper: PhotoSwapper
     person: Person
     dials: dict[str, Any]
     match_colour: bool = False
@@ -82,50 +80,34 @@ class ClipSwapper:
         """Swap frame by frame, in order."""
         waiting: list[Tracked] = []
         faces = 0
-        for one in tracked:
-            waiting.append(one)
-            faces += len(one.seen.faces)
+        for frame in tracked:
+            waiting.append(frame)
+            faces += len(frame.seen.faces)
             # Frames without faces do not wait for others, unless others wait before them.
-            if faces >= self.group or faces == 0 or one.state is not None:
+            if faces >= self.group or faces == 0 or frame.state is not None:
                 yield from self._swap(waiting)
                 waiting, faces = [], 0
         yield from self._swap(waiting)
 
     def _swap(self, frames: list[Tracked]) -> Iterator[Swapped]:
-        aligned = [
-            (face, ffhq_alignment(face.landmarks, side), one.frame)
-            for one in frames
-            for face, side in one.seen.faces
+        targets = [
+            AlignedTarget(tracked.frame.pixels, face, ffhq_alignment(face.landmarks, side), self.person)
+            for tracked in frames
+            for face, side in tracked.seen.faces
         ]
-        results = iter(self._through_the_method(aligned))
-        for one in frames:
-            result = Swapped(one)
-            for _ in one.seen.faces:
-                self._paste(result, *next(results))
+        swaps = zip(targets, self.swapper.swap_faces(targets, at_once=self.group, **self.dials), strict=True)
+        for tracked in frames:
+            result = Swapped(tracked)
+            for target, swapped in itertools.islice(swaps, len(tracked.seen.faces)):
+                self._paste(result, target, swapped)
             if result.pixels is not None and self.finish is not None:
                 result.pixels, result.mask = self.finish(result.pixels), None
             yield result
 
-    def _through_the_method(
-        self, aligned: list[tuple[Face, Alignment, Frame]]
-    ) -> Iterator[tuple[Face, Alignment, AlignedSwap]]:
-        """In groups of one size, in order."""
-        while aligned:
-            size = aligned[0][1].size
-            count = next((n for n, (_, one, _) in enumerate(aligned) if one.size != size), len(aligned))
-            group, aligned = aligned[: min(count, self.group)], aligned[min(count, self.group) :]
-            crops = torch.cat([from_pixels(one.crop(frame.pixels)) for _, one, frame in group])
-            points = np.stack([one.to_crop(face.landmarks) for face, one, _ in group])
-            swapped = self.swapper.method.swap_aligned(
-                self.person.prepared, crops, torch.from_numpy(points), **self.dials
-            )
-            for number, (face, alignment, _) in enumerate(group):
-                parts = (None if part is None else part[number : number + 1] for part in swapped)
-                yield face, alignment, AlignedSwap._make(parts)
-
-    def _paste(self, result: Swapped, face: Face, alignment: Alignment, swapped: AlignedSwap) -> None:
-        pixels = result.tracked.frame.pixels if result.pixels is None else result.pixels
-        result.pixels, mask = self.swapper._pasted(
-            self.person, pixels, face, alignment, swapped, self.detail, self.match_colour
+    def _paste(self, result: Swapped, target: AlignedTarget, swapped: AlignedSwap) -> None:
+        if result.pixels is not None:
+            target = target._replace(pixels=result.pixels)
+        result.pixels, mask = self.swapper.paste(
+            target, swapped, detail=self.detail, match_colour=self.match_colour
         )
         result.mask = mask if result.mask is None else np.maximum(result.mask, mask)

@@ -24,7 +24,7 @@ from stylegan_swap.video.memory import IN_PLACE, SAME_PERSON, STRANGER, SURELY, 
 from stylegan_swap.video.smoothing import LandmarkSmoother
 
 Describe = Callable[[np.ndarray, Face], np.ndarray]
-Side = Callable[[Face], int]
+Side = Callable[[np.ndarray], int]
 
 # Frames between two looks at the identity of a face, and between two searches of everything.
 _CHECK_EVERY = 10
@@ -86,7 +86,7 @@ class Tracker:
             ``"all"``; or the ``Memory`` of a person.
         backend: landmark backend.
         describe: pixels and face → identity descriptor ``[128]``.
-        side: face → side of the crop the method wants.
+        side: landmarks → side of the crop the method wants.
         smooth: whether landmarks are smoothed.
     """
 
@@ -122,7 +122,7 @@ class Tracker:
             others = self._search(pixels, frame.time) and not self._tracks
         faces = []
         for track in self._tracks:
-            track.side = max(track.side, self.side(track.face))
+            track.side = max(track.side, self.side(track.face.landmarks))
             points = track.face.landmarks
             if track.smoother is not None:
                 points = track.smoother(points, frame.time)
@@ -229,7 +229,7 @@ class Tracker:
 
     def _start(self, face: Face, memory: Memory) -> None:
         smoother = LandmarkSmoother() if self.smooth else None
-        self._tracks.append(Track(face, memory, self.side(face), smoother=smoother))
+        self._tracks.append(Track(face, memory, self.side(face.landmarks), smoother=smoother))
 
     def _detect(self, pixels: np.ndarray, *, quick: bool) -> list[Face]:
         # A number or a person may mean a small face beside large ones.

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from stylegan_swap import MaskOptions, Swapper, swap
+from stylegan_swap import MaskOptions, swap
 from stylegan_swap.batch import Job
 from stylegan_swap.batch.work import Settings, SwapWorker
 from stylegan_swap.cli import main as cli
 from stylegan_swap.errors import CheckpointError, NoFaceError, UnsupportedOptionError
+from stylegan_swap.swapping.swapper import PhotoSwapper
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def stub(monkeypatch):
             faces = [SimpleNamespace(distance=0.25), SimpleNamespace(distance=0.75)]
             return SimpleNamespace(faces=faces, notes=["one", "two"], save=save)
 
-    monkeypatch.setattr(Swapper, "from_pretrained", lambda *_, **__: Stub())
+    monkeypatch.setattr(PhotoSwapper, "from_pretrained", lambda *_, **__: Stub())
     return asked
 
 

@@ -144,21 +144,21 @@ def test_a_swap_is_edited_after_it_was_made(with_directions, astronaut, hopper, 
     assert not np.any((np.asarray(edited.image) != astronaut).any(2) & (edited.mask == 0))
     # Editing the finished swap is the same; detail would be added to one before the edit, to the other after.
     bare = swapper(person, astronaut, detail=0.0)
-    edits_faces, faces = photo_editing._edit_faces, []
+    edits_faces, faces = photo_editing.edit_faces, []
 
     def spy(method, apply, pixels, chosen):
         faces.extend(chosen)
         return edits_faces(method, apply, pixels, chosen)
 
-    monkeypatch.setattr(photo_editing, "_edit_faces", spy)
+    monkeypatch.setattr(photo_editing, "edit_faces", spy)
     both = swapper(person, astronaut, edit={"colour": 5.0}, detail=0.0)
     # What these weights draw is no face to be found again.
-    monkeypatch.setattr(swapper, "_select", lambda *_: faces[:1])
+    monkeypatch.setattr(swapper, "choose_faces", lambda *_: faces[:1])
     after = swapper.edit(bare.image, {"colour": 5.0})
     assert np.array_equal(np.asarray(after.image), np.asarray(both.image))
     assert not np.array_equal(np.asarray(both.image), np.asarray(bare.image))
     # Whom it is compared with is the person swapped in.
-    assert torch.equal(edited.faces[0]._wanted, plain.faces[0]._wanted)
+    assert torch.equal(edited.faces[0].reference, plain.faces[0].reference)
     options = {"method": str(with_directions), "device": "cpu", "dtype": "float32"}
     once = swap(hopper, astronaut, edit={"colour": 5.0}, **options)
     assert np.array_equal(np.asarray(once.image), np.asarray(edited.image))

@@ -49,7 +49,7 @@ def test_everyone_gets_their_own_identity(exchanged, warp, two_faces, astronaut,
     assert [bool(face.box[0] < SEAM) for face in exchanged.faces] == [True, False]
     whose = [warp.prepare(photo).embedding for photo in (hopper, astronaut)]
     for face, person, other in zip(exchanged.faces, whose, whose[::-1], strict=True):
-        assert np.array_equal(face._wanted, person) and not np.array_equal(face._wanted, other)
+        assert np.array_equal(face.reference, person) and not np.array_equal(face.reference, other)
     assert exchanged.notes == []
 
 

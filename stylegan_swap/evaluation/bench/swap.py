@@ -23,10 +23,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from stylegan_swap.api import Swapper
 from stylegan_swap.evaluation.bench.clock import describe_machine, run_process
 from stylegan_swap.images.demo_photos import demo_photos
 from stylegan_swap.nn.device import choose_device
+from stylegan_swap.swapping.swapper import PhotoSwapper
 
 _JPEG_QUALITY = 95
 
@@ -34,14 +34,14 @@ _JPEG_QUALITY = 95
 #: Owner of a function (importable name or object), its attribute, and the stage it counts to.
 Stage: TypeAlias = "tuple[str | object, str, str]"
 STAGES: tuple[Stage, ...] = (
-    ("stylegan_swap.api", "read_photo", "decode"),
-    ("stylegan_swap.api", "select_faces", "detection"),
+    ("stylegan_swap.swapping.swapper", "read_photo", "decode"),
+    ("stylegan_swap.swapping.swapper", "select_faces", "detection"),
     ("stylegan_swap.faces.detection.landmarks:DlibLandmarks", "__call__", "landmarks"),
     ("stylegan_swap.faces.geometry.align:Alignment", "crop", "align"),
     ("stylegan_swap.methods.default.method:DefaultMethod", "swap_aligned", "network"),
     ("stylegan_swap.methods.default.method:DefaultMethod", "prepare", "network"),
-    ("stylegan_swap.api", "paste_back", "paste"),
-    ("stylegan_swap.api", "describe_face", "recognition"),
+    ("stylegan_swap.swapping.swapper", "paste_back", "paste"),
+    ("stylegan_swap.swapping.swapper", "describe_face", "recognition"),
     ("stylegan_swap.swapping.result", "describe_face", "recognition"),
     ("stylegan_swap.swapping.result:SwapResult", "save", "encode"),
 )
@@ -59,11 +59,11 @@ import stylegan_swap.cli.main
 lap("command line")
 import torch
 lap("import torch")
-import stylegan_swap.api
+import stylegan_swap.swapping.swapper
 lap("import the rest")
 from stylegan_swap.files.allocator import keep_freed_memory
 keep_freed_memory()
-swapper = stylegan_swap.api.Swapper.from_pretrained(sys.argv[4], device=sys.argv[5])
+swapper = stylegan_swap.swapping.swapper.PhotoSwapper.from_pretrained(sys.argv[4], device=sys.argv[5])
 lap("weights")
 from stylegan_swap.evaluation.bench.swap import timed_stages
 with timed_stages() as stages:
@@ -199,7 +199,7 @@ def time_swaps(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         identity, attribute = write_photos(folder, megapixels)
-        swapper = Swapper.from_pretrained(method, device=device, dtype=dtype)
+        swapper = PhotoSwapper.from_pretrained(method, device=device, dtype=dtype)
         person = swapper.prepare(identity)
         best, stages = math.inf, {}
         for index in range(rounds + 1):

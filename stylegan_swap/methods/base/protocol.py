@@ -31,6 +31,10 @@ class AlignedSwap(NamedTuple):
     wplus: Tensor | None = None
     landmarks: Tensor | None = None
 
+    def row(self, index: int) -> AlignedSwap:
+        """The result of one face, still a batch."""
+        return AlignedSwap._make(None if part is None else part[index : index + 1] for part in self)
+
 
 @runtime_checkable
 class Method(Protocol):
