@@ -16,7 +16,6 @@ from findings import Finding, of_interval
 
 from stylegan_swap.faces.masks.mask import hull_mask
 from stylegan_swap.methods.base.protocol import Method
-from stylegan_swap.methods.default.triplets import MOST_PITCH, MOST_YAW
 from stylegan_swap.metrics.background import masked_psnr
 from stylegan_swap.metrics.intervals import bootstrap_over_people
 from stylegan_swap.metrics.sample import View
@@ -25,6 +24,7 @@ from stylegan_swap.training.data.head_turn import Expressions, another_view, mir
 from stylegan_swap.training.data.likeness import Likeness
 from stylegan_swap.training.data.morph import Portrait, morphed
 from stylegan_swap.training.data.photos import Photos
+from stylegan_swap.training.data.triplets import MOST_PITCH, MOST_YAW
 
 CHECK = "reverse triplets: PSNR inside the face against the real photo"
 WEAKEST_MORPH = 0.7

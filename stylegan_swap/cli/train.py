@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
-class StageName(str, Enum):
-    """The kinds of training."""
-
-    SWAP = "swap"
-    GAN = "gan"
-    INVERT = "invert"
-    LANDMARKS = "landmarks"
-
-
 def train(
-    stage: Annotated[StageName, typer.Argument(help="What to train.")],
-    config: Annotated[
+    stage: Annotated[
         str,
-        typer.Option("--config", "-c", help="A YAML file, or a configuration that comes with the library."),
+        typer.Argument(help="What to train: gan, invert, landmarks, or a method (swap: the default)."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="A YAML file, or a configuration that comes with the library; left out, the stage's own.",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(help="Go on where the folder's run ended; --no-resume refuses a folder with a run."),
@@ -50,7 +47,7 @@ def train(
 
     if checkpoint is not None and not resume:
         raise typer.BadParameter("--checkpoint goes on with a run, --no-resume begins one; give one of them")
-    settings = load_config(config, changes or [], stage=stage.value)
+    settings = load_config(config or stage, changes or [], stage=stage)
     if start is not None:
         settings = settings.started_from(start)
     if portable is not None and start is None:

@@ -1,6 +1,5 @@
 """What a training run is to do: the YAML file, checked.
 
-``cli_train`` reads it with :func:`load_config`, ``run`` follows it, each stage reads its own ``options``.
 A wrong key or value ends the run before it starts, with the file, the key, the cause and the remedy.
 """
 
@@ -10,16 +9,13 @@ import difflib
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from stylegan_swap.errors import ConfigError
-from stylegan_swap.training.stages import STAGES
-
-if TYPE_CHECKING:
-    from stylegan_swap.methods.default.config import NetworkConfig
+from stylegan_swap.training.stages import method_folders, network_config_class, require_stage
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -95,7 +91,7 @@ class TrainConfig(Settings):
     """A whole training run.
 
     Attributes:
-        stage: kind of training, a name of ``stages.STAGES``.
+        stage: kind of training: gan, invert, landmarks, or a method's name (swap is the default's).
         data: the photographs.
         network: keyword arguments of the stage's network; ``preset`` names what they change.
         run: how the run proceeds.
@@ -126,19 +122,17 @@ class TrainConfig(Settings):
         """
         return _checked(model, self.options, self.source, "options.")
 
-    def network_config(self) -> NetworkConfig:
-        """The swap network of ``network``: a preset with changes.
+    def network_config(self) -> Any:
+        """The network of ``network``, a preset with changes: of the stage's method, else of the default.
 
         Raises:
             ConfigError: there is no such preset or key, or a value is out of range.
         """
-        from stylegan_swap.methods.default.config import NetworkConfig
-
         changes = dict(self.network)
         # `preset: 128` without quotes is a number in YAML.
         name = str(changes.pop("preset", self.data.size))
         try:
-            return NetworkConfig.preset(name, **changes)
+            return network_config_class(self.stage).preset(name, **changes)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.source}: network: {error}; correct it there") from error
 
@@ -153,9 +147,11 @@ class TrainConfig(Settings):
 
 
 def shipped_configs() -> dict[str, Path]:
-    """The configurations that come with the library, by name."""
+    """The configurations that come with the library, by name; a method's own bears its name."""
     folder = Path(str(importlib.resources.files("stylegan_swap.training") / "config"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    stages = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    methods = {name: home / "config.yaml" for name, home in method_folders().items()}
+    return stages | {name: path for name, path in methods.items() if path.is_file()}
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), *, stage: str | None = None) -> TrainConfig:
@@ -208,12 +204,7 @@ def check_config(values: dict[str, Any], source: str = "configuration") -> Train
         ConfigError: a key is unknown or missing, or a value does not fit.
     """
     config = _checked(TrainConfig, values, source)
-    if config.stage not in STAGES:
-        near = difflib.get_close_matches(config.stage, STAGES, n=1)
-        hint = f" (nearest: {near[0]})" if near else ""
-        raise ConfigError(
-            f"{source}: stage: there is no {config.stage!r}{hint}; choose one of {', '.join(STAGES)}"
-        )
+    require_stage(config.stage, source)
     config._source = source
     return config
 

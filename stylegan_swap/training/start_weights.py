@@ -16,10 +16,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.methods.base.published_files.detect import convert_file
 from stylegan_swap.weights.readers.torch_file import read_file
 from stylegan_swap.weights.store import find_weights, load_state, load_weights
-from stylegan_swap.weights.stylegan_formats.converted import Converted
+from stylegan_swap.weights.stylegan_formats import nvlabs, tflib
 
 State = dict[str, Tensor]
 
@@ -74,12 +73,12 @@ def read_start(name_or_path: str | Path) -> StartWeights:
     """
     file = find_weights(name_or_path)
     if file.suffix.lower() == ".pkl":
-        made = convert_file(file)
-        if not isinstance(made, Converted):
-            raise CheckpointError(
-                f"{file}: is a whole swap system ({made.format}); no training starts from it"
-            )
-        return StartWeights(str(file), made.parts, made.latent_avg, dict(made.config))
+        content = read_file(file)
+        layout = next((layout for layout in (nvlabs, tflib) if layout.recognises(content)), None)
+        if layout is None:
+            raise CheckpointError(f"{file}: is no StyleGAN2 pickle of NVIDIA's; give one with a generator")
+        converted = layout.convert(content, str(file))
+        return StartWeights(str(file), converted.parts, converted.latent_avg, dict(converted.config))
     if file.suffix.lower() in (".pt", ".pth"):
         published = _published(file)
         if published is not None:

@@ -1,12 +1,16 @@
-"""The kinds of training by name; a kind's module is imported only when it is built.
+"""The kinds of training by name: the stages of this folder, and every method with a ``training.py``.
 
-``config`` checks names against the table, ``run`` builds from it.
+A stage's module is imported only when it is needed. Training stands below the methods: it finds theirs by
+the folder's name, ``methods/NAME/training.py`` with a class ``Stage``.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
-from typing import TYPE_CHECKING
+import importlib.resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stylegan_swap.errors import ConfigError
 
@@ -18,9 +22,56 @@ if TYPE_CHECKING:
 STAGES: dict[str, str] = {
     "gan": "stylegan_swap.training.stages.gan:GanStage",
     "invert": "stylegan_swap.training.stages.invert:InvertStage",
-    "swap": "stylegan_swap.methods.default.training:SwapStage",
     "landmarks": "stylegan_swap.training.stages.landmarks:LandmarkStage",
 }
+METHOD_OF = {"swap": "default"}
+# Whose network the stages that train a part of it speak of.
+PARTS_OF = "default"
+
+
+def method_folders() -> dict[str, Path]:
+    """The folders of the methods that can be trained, by name."""
+    methods = Path(str(importlib.resources.files("stylegan_swap"))) / "methods"
+    folders = (file.parent for file in sorted(methods.glob("*/training.py")))
+    return {folder.name.replace("_", "-"): folder for folder in folders}
+
+
+def stage_names() -> list[str]:
+    """What ``stage:`` in a configuration may be."""
+    return [*STAGES, *METHOD_OF, *method_folders()]
+
+
+def stage_class(name: str, source: str = "configuration") -> type[Any]:
+    """Import the class of a stage or of a method's training.
+
+    Raises:
+        ConfigError: there is no such stage.
+    """
+    require_stage(name, source)
+    folder = METHOD_OF.get(name, name).replace("-", "_")
+    home = STAGES.get(name, f"stylegan_swap.methods.{folder}.training:Stage")
+    module, _, class_name = home.partition(":")
+    found: type[Any] = getattr(importlib.import_module(module), class_name)
+    return found
+
+
+def require_stage(name: str, source: str) -> None:
+    """Refuse a name that is no stage.
+
+    Raises:
+        ConfigError: names the nearest and all others.
+    """
+    names = stage_names()
+    if name in names:
+        return
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" (nearest: {near[0]})" if near else ""
+    raise ConfigError(f"{source}: stage: there is no {name!r}{hint}; choose one of {', '.join(names)}")
+
+
+def network_config_class(name: str) -> Any:
+    """The class that describes the network of a stage: a method's own, else the default's."""
+    return stage_class(PARTS_OF if name in STAGES else name).config_class
 
 
 def build_stage(config: TrainConfig) -> Stage:
@@ -30,14 +81,9 @@ def build_stage(config: TrainConfig) -> Stage:
         ConfigError: there is no such stage, or its options do not fit.
         CheckpointError: the weights to start from do not fit.
     """
-    if config.stage not in STAGES:
-        raise ConfigError(
-            f"{config.source}: stage: there is no {config.stage!r}; choose one of {', '.join(STAGES)}"
-        )
     from stylegan_swap.training.seed import seed_everything
 
-    module, _, class_name = STAGES[config.stage].partition(":")
-    stage_class = getattr(importlib.import_module(module), class_name)
+    kind = stage_class(config.stage, config.source)
     seed_everything(config.run.seed)
-    stage: Stage = stage_class(config)
+    stage: Stage = kind(config)
     return stage

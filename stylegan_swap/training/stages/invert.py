@@ -8,7 +8,7 @@ Manipulation"), for any encoder of ``inversion``, with a generator that is froze
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,6 @@ from stylegan_swap.losses.gradient_penalty import r1_penalty
 from stylegan_swap.losses.identity import identity_loss
 from stylegan_swap.losses.latent_norm import delta_norm, w_norm
 from stylegan_swap.losses.perceptual import PerceptualLoss
-from stylegan_swap.methods.default.config import NetworkConfig
 from stylegan_swap.nn.recognisers.arcface_irse import ArcFaceIdentity
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 from stylegan_swap.nn.resize import resize
@@ -357,9 +356,7 @@ def _average_code(generator: Generator, start: StartWeights | None) -> Tensor:
     return generator.mean_latent()
 
 
-def _encoder(
-    options: InvertOptions, network: NetworkConfig, identity: DlibIdentity, latent_avg: Tensor
-) -> AnyEncoder:
+def _encoder(options: InvertOptions, network: Any, identity: DlibIdentity, latent_avg: Tensor) -> AnyEncoder:
     rows, width = network.n_latent, network.style_dim
     if options.encoder == "light":
         if options.trunk is not None:

@@ -12,7 +12,7 @@ from stylegan_swap.errors import CheckpointError
 from stylegan_swap.methods.default.config import NetworkConfig
 from stylegan_swap.methods.default.network import IdentityCodes, SwapNetwork
 from stylegan_swap.methods.default.start import start_from
-from stylegan_swap.methods.default.training import SwapStage
+from stylegan_swap.methods.default.training import Stage
 from stylegan_swap.nn.perception.landmark_net import WIDTHS, LandmarkNet
 from stylegan_swap.training.config import check_config
 from stylegan_swap.training.loop.checkpoint import load_checkpoint, save_checkpoint
@@ -34,7 +34,7 @@ def landmark_folder(tmp_path_factory):
 
 @pytest.fixture
 def stage_of(few_photos, landmark_folder):
-    def build(seed: int = 0, **options) -> SwapStage:
+    def build(seed: int = 0, **options) -> Stage:
         config = check_config(
             {
                 "stage": "swap",
@@ -53,12 +53,12 @@ def stage_of(few_photos, landmark_folder):
             }
         )
         torch.manual_seed(seed)
-        return SwapStage(config, few_photos).train()
+        return Stage(config, few_photos).train()
 
     return build
 
 
-def batches(stage: SwapStage, count: int) -> list[dict[str, torch.Tensor]]:
+def batches(stage: Stage, count: int) -> list[dict[str, torch.Tensor]]:
     items = stage.dataset()
     first = int(stage.images_seen)
     return [
@@ -67,7 +67,7 @@ def batches(stage: SwapStage, count: int) -> list[dict[str, torch.Tensor]]:
     ]
 
 
-def steps(stage: SwapStage, count: int) -> list[dict[str, float]]:
+def steps(stage: Stage, count: int) -> list[dict[str, float]]:
     rows = []
     for batch in batches(stage, count):
         stage.training_step(batch)
@@ -121,9 +121,10 @@ def test_virtual_people_have_no_photo(stage_of):
     stage = stage_of(virtual_share=1.0)
     codes = IdentityCodes(torch.randn(2, 128), torch.randn(2, 10, 64))
     # The first two photos mirror each other, so they have one descriptor; the third is somebody else.
-    people = stage._people[0][:3]
+    people = stage.people[:3]
     torch.manual_seed(0)
-    mixed, wanted, chosen = stage._virtual(codes, people[[2, 1]], people[:2], torch.tensor([True, False]))
+    stage.people = people[:2]
+    mixed, wanted, chosen = stage._virtual(codes, people[[2, 1]], torch.tensor([True, False]))
     assert chosen.tolist() == [True, False]
     assert torch.equal(mixed.wplus[0], torch.zeros(10, 64)) and torch.equal(mixed.wplus[1], codes.wplus[1])
     assert torch.equal(wanted[1], people[1]) and not torch.equal(wanted[0], people[2])

@@ -10,11 +10,11 @@ import torch
 from torch.utils.data import DataLoader, Subset, default_collate
 
 from stylegan_swap.faces.masks.mask import hull_mask
-from stylegan_swap.methods.default.triplets import DrawOptions, SwapDraws
 from stylegan_swap.training.data.draws import FaceDraws
 from stylegan_swap.training.data.likeness import Likeness
 from stylegan_swap.training.data.pairs import CROSS, REVERSE, SAME
 from stylegan_swap.training.data.photos import Photos
+from stylegan_swap.training.data.triplets import DrawOptions, SwapDraws
 
 SIZE = 64
 PLAIN = DrawOptions(occluded=0.0, degraded=0.0, light=0.0)
