@@ -54,12 +54,12 @@ def rows_of(file: Path, threads: int, rounds: int) -> list[Row]:
         values = [torch.from_numpy(feed[port.name]) for port in INPUTS]
 
         @torch.no_grad()
-        def person(network=method.network, values=values, precision=method._precision):
+        def person(network=method.network, values=values, precision=method.precision):
             with precision():
                 return network.identity_codes(*values[:4])
 
         @torch.no_grad()
-        def swap(codes, network=method.network, values=values, precision=method._precision):
+        def swap(codes, network=method.network, values=values, precision=method.precision):
             with precision():
                 return network(codes, values[4], values[5]).image
 

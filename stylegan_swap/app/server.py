@@ -105,7 +105,7 @@ class Server:
         from stylegan_swap.app.page import build_page
         from stylegan_swap.app.workshop import Workshop
 
-        at_once = photos_at_once(str(getattr(swapper.method, "device", "cpu")), os.cpu_count() or 1)
+        at_once = photos_at_once(str(swapper.method.device), os.cpu_count() or 1)
         workshop = Workshop(swapper, self.folder, at_once, settings.clip_seconds)
         page = build_page(workshop, keep_seconds=settings.keep_seconds, queue=settings.queue)
         most_bytes = settings.most_megabytes << 20

@@ -10,6 +10,7 @@ from stylegan_swap.app.clip import ClipJobs
 from stylegan_swap.app.edit import Dial, dials_of
 from stylegan_swap.app.folder import PageFolder
 from stylegan_swap.errors import StyleganSwapError
+from stylegan_swap.methods.base.protocol import HasLatents
 
 if TYPE_CHECKING:
     from stylegan_swap.api import Swapper
@@ -39,12 +40,12 @@ class Workshop:
     @functools.cached_property
     def generates(self) -> bool:
         """Whether the method has a generator."""
-        return hasattr(self.swapper.method, "generate")
+        return isinstance(self.swapper.method, HasLatents)
 
     @functools.cached_property
     def dials(self) -> list[Dial]:
         """Sliders for editing; none where the method or its directions do not allow it."""
-        if not self.generates or not hasattr(self.swapper.method, "invert"):
+        if not self.generates:
             return []
         try:
             return dials_of(self.swapper.directions)
@@ -53,4 +54,4 @@ class Workshop:
 
     def offers(self, option: str) -> bool:
         """Whether the method understands a dial of ``swap``."""
-        return option in self.swapper.method.options
+        return any(option == declared.name for declared in self.swapper.method.options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -80,17 +80,16 @@ def fit_command(
     from stylegan_swap.editing.direction_file import save_directions
     from stylegan_swap.editing.fitting.from_folder import fit_folder
     from stylegan_swap.editing.fitting.labels import MEASURED, PICTURED
-    from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
+    from stylegan_swap.methods.base.protocol import dlib_of
     from stylegan_swap.training.data.photo_folder import MANIFEST
     from stylegan_swap.weights.store import find_weights
 
     find_weights(weights)
     method = Swapper.from_pretrained(weights, device=device).method
-    network = getattr(method, "network", None)
     plain = not (photos / MANIFEST).is_file()
     fitted = fit_folder(
         method,
-        DlibIdentity() if network is None else network.identity,
+        dlib_of(method),
         photos,
         attributes=(*MEASURED, *PICTURED) if glasses else tuple(MEASURED),
         columns=[column.strip() for column in columns.split(",") if column.strip()],
@@ -128,13 +127,15 @@ def sefa_command(
     from stylegan_swap.editing.direction_file import save_directions
     from stylegan_swap.editing.sefa import factorise
     from stylegan_swap.errors import UnsupportedOptionError
+    from stylegan_swap.methods.base.protocol import generator_of
     from stylegan_swap.weights.store import find_weights
 
     find_weights(weights)
-    method: Any = Swapper.from_pretrained(weights, device="cpu").method
-    if getattr(method, "generator", None) is None:
+    method = Swapper.from_pretrained(weights, device="cpu").method
+    generator = generator_of(method)
+    if generator is None:
         raise UnsupportedOptionError(f"method {method.name!r} has no generator: give weights of a network")
-    found = factorise(method.generator, chosen, count)
+    found = factorise(generator, chosen, count)
     save_directions(output, found)
     typer.echo(f"{output}  ({len(found)} directions)")
 

@@ -184,12 +184,13 @@ def _known(swapper: Any, files: list[Path] | None) -> dict[str, Any]:
         return swapper.directions  # type: ignore[no-any-return]
     from stylegan_swap.editing.direction_file import check_network
     from stylegan_swap.editing.published import load_directions
+    from stylegan_swap.methods.base.protocol import generator_of
 
     known: dict[str, Any] = {}
     for file in files:
         found = load_directions(file)
         # A lone encoder has none.
-        if (generator := getattr(swapper.method, "generator", None)) is not None:
+        if (generator := generator_of(swapper.method)) is not None:
             check_network(found, generator, file)
         known |= found
     return known

@@ -59,11 +59,12 @@ def invert(
     from stylegan_swap.api import Swapper
     from stylegan_swap.editing.codes import save_codes
     from stylegan_swap.editing.invert import quality_note
+    from stylegan_swap.methods.base.protocol import generator_of
 
     # Unlike swap, this needs a generator: no falling back to a method without one.
     find_weights(weights)
     swapper = Swapper.from_pretrained(weights, device=device)
-    if preview is not None and getattr(swapper.method, "generator", None) is None:
+    if preview is not None and generator_of(swapper.method) is None:
         raise UnsupportedOptionError("a preview needs a generator, and these weights hold none: leave it out")
     found = swapper.invert(photo, face=face_choice(face), steps=steps, pti=pti, seed=seed)
     save_codes(output, found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -14,8 +13,9 @@ from stylegan_swap.errors import StyleganSwapWarning, UnsupportedOptionError
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.images.photo import PhotoSource, read_photo
 from stylegan_swap.methods.base.finite import require_finite
-from stylegan_swap.methods.base.protocol import Method
-from stylegan_swap.swapping.options import checked_seed, checked_steps, latent_space
+from stylegan_swap.methods.base.options import checked_seed
+from stylegan_swap.methods.base.protocol import Method, latents_of
+from stylegan_swap.swapping.options import checked_steps
 from stylegan_swap.swapping.swapper import FaceChoice, PhotoSwapper
 
 
@@ -27,13 +27,13 @@ def invert(
     Raises:
         UnsupportedOptionError: the method has no latent space, or a number of steps is none.
     """
-    encode, seed = latent_space(swapper.method, "invert"), checked_seed(seed)
+    method, seed = latents_of(swapper.method, "invert"), checked_seed(seed)
     steps, pti = checked_steps("steps", steps), checked_steps("pti", pti)
     photo = read_photo(source)
     alignment = swapper.align(swapper.choose_faces(photo, face)[0].landmarks)
     crop = from_pixels(alignment.crop(photo.pixels))
     inversion = invert_face(
-        cast(Any, swapper.method), encode(crop), crop, swapper.recogniser, steps=steps, pti=pti, seed=seed
+        method, method.invert(crop), crop, swapper.recogniser, steps=steps, pti=pti, seed=seed
     )
     if note := quality_note(inversion):
         warnings.warn(f"{photo.name}: {note}", StyleganSwapWarning, stacklevel=3)
@@ -51,11 +51,11 @@ def generate(
     """
     if n < 1:
         raise UnsupportedOptionError(f"n must be at least 1, got {n}")
-    draw = latent_space(method, "generate")
+    drawer = latents_of(method, "generate")
     if isinstance(latents, Inversion):
-        faces = redraw(cast(Any, method), latents)
+        faces = redraw(drawer, latents)
     else:
-        faces = draw(latents, n, truncation_psi, checked_seed(seed))
+        faces = drawer.generate(latents, n, truncation_psi, checked_seed(seed))
     # Of a method without a check of its own, and of codes that somebody brought.
     require_finite(method.name, ("the generator", faces))
     return [Image.fromarray(np.rint(pixels).astype(np.uint8)) for pixels in to_pixels(faces)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from inversion import (
 from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.losses.perceptual import PerceptualLoss
 from stylegan_swap.methods.base.finite import require_finite
+from stylegan_swap.methods.base.protocol import HasLatents
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 from stylegan_swap.nn.stylegan2.generator import Generator
 from stylegan_swap.nn.stylegan2.prior import CodePrior
@@ -41,27 +42,8 @@ TUNING_RATE = 2e-3
 TUNING_PIXELS = 5.0
 
 
-class LatentMethod(Protocol):
-    """A method with a latent space, as seen from here.
-
-    Attributes:
-        generator: its StyleGAN2; None for an encoder alone, whose codes cannot be judged.
-        prior: distribution of the codes, where the network stores one; None: the generator's mapping network.
-    """
-
-    @property
-    def generator(self) -> Generator | None:
-        """See the attributes."""
-        ...
-
-    @property
-    def prior(self) -> CodePrior | None:
-        """See the attributes."""
-        ...
-
-
 def invert_face(
-    method: LatentMethod,
+    method: HasLatents,
     latents: Latents,
     photo: Tensor,
     identity: DlibIdentity,
@@ -141,7 +123,7 @@ def invert_face(
 
 
 @torch.no_grad()
-def redraw(method: LatentMethod, inversion: Inversion) -> Tensor:
+def redraw(method: HasLatents, inversion: Inversion) -> Tensor:
     """The face ``[1, 3, S, S]`` in [-1, 1] of an inversion, with its noise and tuned weights.
 
     Raises:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from stylegan_swap.faces.geometry.align import ffhq_alignment, free_side
 from stylegan_swap.faces.paste import paste_back
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.images.photo import PhotoSource, read_photo
-from stylegan_swap.methods.base.protocol import Method
+from stylegan_swap.methods.base.protocol import FromFile, Method, generator_of, latents_of
 from stylegan_swap.provenance.watermark import Kind
 from stylegan_swap.swapping.result import PastedFace, PastedPhoto, SwapResult, describe_face
 from stylegan_swap.swapping.swapper import FaceChoice, PhotoStep, PhotoSwapper
@@ -90,10 +89,7 @@ def code_edit(method: Method, edits: Edits, find: Callable[[str], Direction]) ->
     Raises:
         UnsupportedOptionError: the method has no latent space.
     """
-    if not hasattr(method, "invert") or not hasattr(method, "generate"):
-        raise UnsupportedOptionError(
-            f"method {method.name!r} cannot edit, it has no generator: give weights of a network"
-        )
+    latents_of(method, "edit")
     if not isinstance(edits, Mapping):
         return edits
     steps = [
@@ -114,12 +110,15 @@ def stored_directions(method: Method) -> dict[str, Direction]:
     Raises:
         CheckpointError: the file is damaged, or was made for other weights; says what to do.
     """
-    weights = getattr(method, "weights", None)
-    file = None if weights is None else Path(weights).with_name(DIRECTIONS_FILE)
-    if file is None or not file.is_file():
+    weights = method.weights if isinstance(method, FromFile) else None
+    generator = generator_of(method)
+    if weights is None or generator is None:
+        return {}
+    file = weights.with_name(DIRECTIONS_FILE)
+    if not file.is_file():
         return {}
     directions = load_own_directions(file)
-    check_network(directions, cast(Any, method).generator, file)
+    check_network(directions, generator, file)
     return directions
 
 

@@ -29,12 +29,13 @@ from stylegan_swap.faces.masks.mask_options import MaskOptions, paste_mask
 from stylegan_swap.faces.paste import paste_back
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.images.photo import Photo, PhotoSource, read_photo
-from stylegan_swap.methods.base.protocol import AlignedSwap, Method
+from stylegan_swap.methods.base.options import checked_options, checked_seed
+from stylegan_swap.methods.base.protocol import AlignedSwap, Method, dlib_of, refinable
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 from stylegan_swap.provenance.watermark import Kind
 from stylegan_swap.swapping.find_method import find_method
 from stylegan_swap.swapping.finish.detail import FinePhoto, add_fine_detail
-from stylegan_swap.swapping.options import checked_dials, checked_refine, checked_seed
+from stylegan_swap.swapping.options import checked_refine
 from stylegan_swap.swapping.people import (
     People,
     Replacements,
@@ -111,8 +112,7 @@ class PhotoSwapper:
     @functools.cached_property
     def recogniser(self) -> DlibIdentity:
         """The network behind every descriptor and distance: the method's own where it has one."""
-        network = getattr(self.method, "network", None)
-        return network.identity if network is not None else DlibIdentity()
+        return dlib_of(self.method)
 
     def prepare(
         self,
@@ -158,7 +158,7 @@ class PhotoSwapper:
         # Make one person of them; the most typical photo gives what is finer than the method's crops.
         whole = prepared[0] if len(prepared) == 1 else self.method.combine(prepared)
         if refine:
-            whole = cast(Any, self.method).refine(whole, refine, checked_seed(seed))
+            whole = refinable(self.method).refine(whole, refine, checked_seed(seed))
         descriptors = torch.cat(embeddings)
         embedding = descriptors.mean(0, keepdim=True)
         typical = fine_photos[int((descriptors - embedding).square().sum(1).argmin())]
@@ -221,8 +221,12 @@ class PhotoSwapper:
             StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
         """
         # Check what was asked for, and read, before any work is done.
-        dials = checked_dials(self.method, structure, appearance, seed, detail)
-        options = MaskOptions.of(mask)
+        options = checked_options(
+            self.method.name,
+            self.method.options,
+            {"structure": structure, "appearance": appearance, "seed": seed, "detail": detail},
+        )
+        mask_options = MaskOptions.of(mask)
         refine = checked_refine(self.method, refine)
         photo = read_photo(attribute)
         if isinstance(person, Mapping):
@@ -231,7 +235,7 @@ class PhotoSwapper:
             person = self.prepare(person)
         require_method(person, self.method.fingerprint)
         if refine:
-            person = refined(person, self.method, refine, dials["seed"] or 0)
+            person = refined(person, self.method, refine, seed or 0)
 
         # Find the faces, cut them out and swap them together.
         chosen, bystanders, notes = self._who_is_whom(person, photo, face)
@@ -239,19 +243,19 @@ class PhotoSwapper:
             AlignedTarget(photo.pixels, target, self.align(target.landmarks), identity)
             for target, identity in chosen
         ]
-        swaps = self.swap_faces(targets, **dials)
+        swaps = self.swap_faces(targets, options)
 
         # Paste them one after the other.
         pasted = PastedPhoto(photo.pixels, np.zeros(photo.pixels.shape[:2], np.float32), [])
         for (_, target, alignment, identity), swapped in zip(targets, swaps, strict=True):
             others = [alignment.to_crop(other.landmarks) for other in bystanders]
             predicted = swapped.mask[0, 0].cpu().numpy()
-            weights = paste_mask(options, predicted, alignment.to_crop(target.landmarks), others)
+            weights = paste_mask(mask_options, predicted, alignment.to_crop(target.landmarks), others)
             swapped = swapped._replace(mask=torch.from_numpy(weights)[None, None])
             pasted.pixels, changed = self.paste(
                 AlignedTarget(pasted.pixels, target, alignment, identity),
                 swapped,
-                detail=detail,
+                detail=options.get("detail", 0.0),
                 match_colour=match_colour,
             )
             pasted.mask = np.maximum(pasted.mask, changed)
@@ -290,8 +294,8 @@ class PhotoSwapper:
         Returns:
             The swapped faces ``[batch, 3, S, S]`` and the masks ``[batch, 1, S, S]``.
         """
-        dials = checked_dials(self.method, structure, appearance, seed)
-        result = self.method.swap_aligned(self.method.prepare(x_id), x_attr, landmarks, **dials)
+        options = {"structure": structure, "appearance": appearance, "seed": seed}
+        result = self.method.swap_aligned(self.method.prepare(x_id), x_attr, landmarks, options)
         return result.image, result.mask
 
     def choose_faces(self, photo: Photo, choice: FaceChoice) -> list[Face]:
@@ -319,14 +323,14 @@ class PhotoSwapper:
         return ffhq_alignment(landmarks, self.crop_side(landmarks))
 
     def swap_faces(
-        self, targets: Iterable[AlignedTarget], *, at_once: int | None = None, **dials: Any
+        self, targets: Iterable[AlignedTarget], options: Mapping[str, Any], *, at_once: int | None = None
     ) -> Iterator[AlignedSwap]:
         """Swap faces of photos or frames; those of one crop size and person go through the method together.
 
         Args:
             targets: the faces.
+            options: of the method, see ``checked_options``.
             at_once: at most so many together.
-            dials: checked options of ``Method.swap_aligned``.
 
         Yields:
             One result per face, in order.
@@ -341,13 +345,13 @@ class PhotoSwapper:
                 crops = torch.cat([from_pixels(target.alignment.crop(target.pixels)) for target in group])
                 points = np.stack([target.alignment.to_crop(target.face.landmarks) for target in group])
                 swapped = self.method.swap_aligned(
-                    group[0].person.prepared, crops, torch.from_numpy(points), **dials
+                    group[0].person.prepared, crops, torch.from_numpy(points), options
                 )
                 for row in range(len(group)):
                     yield swapped.row(row)
 
     def paste(
-        self, target: AlignedTarget, swapped: AlignedSwap, *, detail: float = 1.0, match_colour: bool = False
+        self, target: AlignedTarget, swapped: AlignedSwap, *, detail: float = 0.0, match_colour: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Raise a swapped crop to the resolution of its photo and blend it in.
 
@@ -362,7 +366,7 @@ class PhotoSwapper:
         """
         pixels, face, alignment, person = target
         image, mask = to_pixels(swapped.image)[0], swapped.mask[0, 0].cpu().numpy()
-        if detail and "detail" in self.method.options:
+        if detail:
             # What is finer is looked for where the method has put it.
             points = swapped.landmarks
             moved = face.landmarks if points is None else alignment.to_photo(points[0].cpu().numpy())

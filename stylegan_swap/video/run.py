@@ -24,7 +24,7 @@ from stylegan_swap.faces.detection.detect import Face
 from stylegan_swap.faces.detection.landmarks import landmark_backend
 from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.images.photo import PhotoSource, read_photo
-from stylegan_swap.swapping.options import checked_dials
+from stylegan_swap.methods.base.options import checked_options
 from stylegan_swap.swapping.people import require_method
 from stylegan_swap.swapping.result import IDENTITY_SIZE, Person, describe_face
 from stylegan_swap.swapping.swapper import FaceChoice, PhotoSwapper
@@ -168,22 +168,25 @@ def swap_video(
     else:
         person = swapper.prepare(identity, face=identity_face, refine=refine, seed=seed or 0)
     require_method(person, swapper.method.fingerprint)
-    dials = checked_dials(swapper.method, structure, appearance, seed, detail)
+    options = checked_options(
+        swapper.method.name,
+        swapper.method.options,
+        {"structure": structure, "appearance": appearance, "seed": seed, "detail": detail},
+    )
     tracker = _tracker(swapper, face, smooth)
     # Noise of a seed is drawn for all faces of a group: one by one, every frame gets the same.
-    alone = seed is not None or str(getattr(swapper.method, "device", "cpu")).startswith("cpu")
+    alone = seed is not None or swapper.method.device.type == "cpu"
     group = 1 if alone else _GPU_GROUP
-    clip_swapper = ClipSwapper(swapper, person, dials, match_colour, detail, group, finish)
+    clip_swapper = ClipSwapper(swapper, person, options, match_colour, group, finish)
     run = {
         "version": __version__,
         "clip": frames.fingerprint(),
         "person": hashlib.sha256(person.embedding.float().cpu().numpy().tobytes()).hexdigest(),
         "method": swapper.method.fingerprint,
-        "precision": str(getattr(swapper.method, "dtype", "")),
+        "precision": str(swapper.method.dtype),
         "face": _described(tracker.which),
-        "dials": dials,
+        "options": options,
         "match_colour": match_colour,
-        "detail": detail,
         "refine": refine,
         "smooth": smooth,
         "segment": segment,

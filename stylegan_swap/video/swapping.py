@@ -61,18 +61,16 @@ class ClipSwapper:
     Args:
         swapper: the method on its device.
         person: who.
-        dials: structure, appearance, seed.
+        options: of the method, see ``checked_options``.
         match_colour: see ``swap``.
-        detail: see ``swap``.
         group: faces that go through the network together.
         finish: applied to every swapped frame.
     """
 
     swapper: PhotoSwapper
     person: Person
-    dials: dict[str, Any]
+    options: dict[str, Any]
     match_colour: bool = False
-    detail: float = 1.0
     group: int = 1
     finish: FrameFinisher | None = None
 
@@ -95,7 +93,7 @@ class ClipSwapper:
             for tracked in frames
             for face, side in tracked.seen.faces
         ]
-        swaps = zip(targets, self.swapper.swap_faces(targets, at_once=self.group, **self.dials), strict=True)
+        swaps = zip(targets, self.swapper.swap_faces(targets, self.options, at_once=self.group), strict=True)
         for tracked in frames:
             result = Swapped(tracked)
             for target, swapped in itertools.islice(swaps, len(tracked.seen.faces)):
@@ -108,6 +106,6 @@ class ClipSwapper:
         if result.pixels is not None:
             target = target._replace(pixels=result.pixels)
         result.pixels, mask = self.swapper.paste(
-            target, swapped, detail=self.detail, match_colour=self.match_colour
+            target, swapped, detail=self.options.get("detail", 0.0), match_colour=self.match_colour
         )
         result.mask = mask if result.mask is None else np.maximum(result.mask, mask)

@@ -63,11 +63,11 @@ class PublishedContract(MethodContract):
     def test_the_weights_are_those_of_the_file(self, method, weights):
         from safetensors.torch import load_file
 
-        stored, state = load_file(str(weights / "model.safetensors")), method.model.state_dict()
+        stored, state = load_file(str(weights / "model.safetensors")), method.network.state_dict()
         assert stored.keys() == state.keys()
         assert all(torch.equal(stored[name], state[name]) for name in stored)
-        assert not method.model.training
-        assert not any(parameter.requires_grad for parameter in method.model.parameters())
+        assert not method.network.training
+        assert not any(parameter.requires_grad for parameter in method.network.parameters())
 
     def test_a_swap_of_photographs(self, weights, astronaut, hopper):
         result = Swapper.from_pretrained(weights, device="cpu")(astronaut, hopper)

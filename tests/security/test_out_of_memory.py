@@ -13,7 +13,7 @@ import torch
 from stylegan_swap import Swapper
 from stylegan_swap.cli import main as cli
 from stylegan_swap.errors import FallbackWarning, NotEnoughMemoryError
-from stylegan_swap.methods.base import memory as less_memory
+from stylegan_swap.methods.base.network_method import NetworkMethod
 from stylegan_swap.nn.stylegan2.generator import Generator
 
 GPU_WORDS = "CUDA out of memory. Tried to allocate 2.00 GiB"
@@ -64,17 +64,10 @@ def accelerated(monkeypatch):
     """The method believes that it runs on a GPU, so that every step is taken; its numbers are the CPU's."""
 
     def pretend(method) -> None:
-        monkeypatch.setattr(
-            less_memory, "_on_accelerator", lambda here: not hasattr(here, "came_from_elsewhere")
-        )
-        copied = less_memory._copied_to_cpu
+        def moved(runner) -> bool:
+            return runner is not method and runner.dtype == torch.float32
 
-        def mark(one):
-            result = copied(one)
-            result.came_from_elsewhere = True
-            return result
-
-        monkeypatch.setattr(less_memory, "_copied_to_cpu", mark)
+        monkeypatch.setattr(NetworkMethod, "on_accelerator", property(lambda runner: not moved(runner)))
 
     return pretend
 
@@ -119,7 +112,7 @@ def test_faces_with_a_seed_stay_together(tiny, faces, points, failing):
     person = tiny.method.prepare(faces[:1], points[:1])
     seen = failing(2)
     with pytest.warns(FallbackWarning), pytest.raises(NotEnoughMemoryError):
-        tiny.method.swap_aligned(person, faces, points, seed=1)
+        tiny.method.swap_aligned(person, faces, points, {"seed": 1})
     assert seen == [4, 4]
 
 
@@ -142,7 +135,7 @@ def test_half_precision_and_then_the_cpu(tiny, faces, points, failing, accelerat
     assert told(caught)[1:] == ["it goes on on the CPU, which is slower; build the method anew to return"]
     assert (whole.image - expected.image).abs().max() < 1e-4 and whole.image.dtype == torch.float32
     # The copy shares nothing with the network, which others may be using.
-    copied = vars(tiny.method)["_less_memory"].stand_in.network
+    copied = tiny.method.memory.runner.network
     assert copied is not tiny.method.network and copied.identity is not tiny.method.network.identity
     for name, value in tiny.method.network.state_dict().items():
         assert torch.equal(value, weights[name])
@@ -211,7 +204,7 @@ def test_threads_step_down_once(tiny, faces, points, monkeypatch):
             thread.start()
         for thread in threads:
             thread.join()
-    assert vars(tiny.method)["_less_memory"].most == 2
+    assert tiny.method.memory.faces_at_once == 2
 
 
 def test_the_command_line_tells_it(

@@ -22,6 +22,7 @@ from stylegan_swap.editing.fitting.judge import BATCH, Judge, Validation, calibr
 from stylegan_swap.editing.fitting.labels import MEASURED, PICTURED, manifest_labels, measure_face
 from stylegan_swap.errors import ImageReadError, UnsupportedOptionError
 from stylegan_swap.faces.tensors import from_pixels
+from stylegan_swap.methods.base.protocol import generator_of
 from stylegan_swap.training.data.photo_folder import MANIFEST
 from stylegan_swap.training.data.photos import Photos
 
@@ -93,7 +94,7 @@ def fit_folder(
         ImageReadError: photographs, landmarks or the manifest are missing.
         UnsupportedOptionError: the network has no latent space, or there are too few photographs.
     """
-    if getattr(method, "generator", None) is None or not hasattr(method, "invert"):
+    if generator_of(method) is None:
         raise UnsupportedOptionError(
             f"method {method.name!r} lacks a generator or an encoder: give weights that hold both"
         )

@@ -1,8 +1,4 @@
-"""NaN and infinity end a swap with a name: never as a black or white patch in a picture.
-
-Beside the road: photo → detect → align → encoder → swapper → generator → paste. After each network a method
-asks here whether it gave numbers; what did not is the stage that the error names.
-"""
+"""NaN and infinity end a swap with a name: never as a black or white patch in a picture."""
 
 from __future__ import annotations
 

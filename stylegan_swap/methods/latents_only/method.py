@@ -1,27 +1,22 @@
 """Published generators and encoders: they invert and generate, and say what a swap would need besides.
 
-Between ``api`` (photographs) and the networks of ``convert`` (tensors): StyleGAN2 generators of rosinality,
-NVIDIA and PTI, and pSp's and e4e's checkpoints, which hold an encoder and its generator.
+StyleGAN2 generators of rosinality, NVIDIA and PTI, and pSp's and e4e's checkpoints, which hold an encoder and
+its generator.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inversion import Latents, as_latent_avg
-from inversion.psp import INPUT_SIZE, PSPBase
+from inversion.psp import PSPBase
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
-from stylegan_swap.methods.base.finite import require_finite
-from stylegan_swap.methods.base.memory import outlasts_memory
-from stylegan_swap.methods.base.network_method import channels_last, resized, synthesised
-from stylegan_swap.methods.base.protocol import AlignedSwap
+from stylegan_swap.methods.base.network_method import INPUT_SIZE, LatentMethod
 from stylegan_swap.nn.stylegan2.generator import Generator
 from stylegan_swap.weights.store import LoadedWeights
 from stylegan_swap.weights.stylegan_formats.converted import load_converted
@@ -32,7 +27,20 @@ _TO_SWAP = (
 )
 
 
-class LatentsOnlyMethod:
+class LatentNetworks(nn.Module):
+    """A generator, an encoder, or both.
+
+    Args:
+        generator: makes faces of codes, or None.
+        encoder: makes codes of faces, or None.
+    """
+
+    def __init__(self, generator: Generator | None, encoder: PSPBase | None) -> None:
+        super().__init__()
+        self.generator, self.encoder = generator, encoder
+
+
+class LatentsOnlyMethod(LatentMethod[LatentNetworks, Any]):
     """A generator, an encoder, or both, behind the ``Method`` protocol; swapping is refused.
 
     Args:
@@ -50,7 +58,8 @@ class LatentsOnlyMethod:
 
     name = "latents-only"
     paper = "the paper of the weights"
-    options: frozenset[str] = frozenset()
+    fetch = ": give a published file or a folder"
+    options = ()
 
     def __init__(
         self,
@@ -64,28 +73,18 @@ class LatentsOnlyMethod:
     ) -> None:
         if generator is None and encoder is None:
             raise CheckpointError(f"{origin}: holds neither a generator nor an encoder; give another file")
-        self.device, self.dtype, self.origin = torch.device(device), dtype, origin
-        self.generator, self.encoder = generator, encoder
-        for network in (generator, encoder):
-            if network is not None:
-                channels_last(network.to(self.device)).eval().requires_grad_(False)
-        if generator is not None:
-            generator.for_inference()
+        self.size, self.origin = INPUT_SIZE, origin
+        super().__init__(LatentNetworks(generator, encoder), device=device, dtype=dtype)
+        self.person_parts = tuple(part for part in ("encoder", "generator") if getattr(self, part))  # type: ignore[misc]
         if generator is not None and latent_avg is not None:
             try:
                 latent_avg = as_latent_avg(latent_avg, generator.n_latent, generator.style_dim)
             except ValueError as error:
                 raise CheckpointError(f"{origin}: {error} Give another file.") from error
         self.latent_avg = latent_avg
-        self.size: int | None = INPUT_SIZE if generator is None else generator.size
-
-    @property
-    def prior(self) -> None:
-        """Random people come from the generator's mapping network."""
-        return None
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls, weights: Path | LoadedWeights | None, *, device: torch.device, dtype: torch.dtype
     ) -> LatentsOnlyMethod:
         """Build it from what ``stylegan-swap convert`` wrote, or ``convert`` holds in memory.
@@ -94,66 +93,58 @@ class LatentsOnlyMethod:
             CheckpointError: no weights were given, or they hold neither a generator nor an encoder.
         """
         if weights is None:
-            raise CheckpointError(f"method {cls.name!r} needs weights: give a published file or a folder")
-        found = load_converted(weights)
+            raise CheckpointError(f"method {cls.name!r} needs weights{cls.fetch}")
+        converted = load_converted(weights)
         parts: dict[str, Any] = {
-            part: found.build(part) if part in found.parts else None for part in ("generator", "encoder")
+            part: converted.build(part) if part in converted.parts else None
+            for part in ("generator", "encoder")
         }
-        return cls(**parts, latent_avg=found.latent_avg, origin=found.format, device=device, dtype=dtype)
+        average = converted.latent_avg
+        return cls(**parts, latent_avg=average, origin=converted.format, device=device, dtype=dtype)
 
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """Name and hash of the networks: codes of others mean nothing here."""
-        digest = hashlib.sha256()
-        for network in (self.encoder, self.generator):
-            for tensor in () if network is None else network.state_dict().values():
-                digest.update(tensor.float().cpu().numpy().tobytes())
-        return f"{self.name}:{digest.hexdigest()[:16]}"
+    @property
+    def generator(self) -> Generator | None:
+        """The generator, where the weights hold one."""
+        return self.network.generator
 
-    def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> NoReturn:
+    @property
+    def encoder(self) -> PSPBase | None:
+        """The encoder, where the weights hold one."""
+        return self.network.encoder
+
+    def _prepare(self, x_id: Tensor, landmarks: Tensor | None) -> NoReturn:
         """Refuse: there is nothing that swaps.
 
         Raises:
             UnsupportedOptionError: always, with what to do.
         """
-        have = " and ".join(
-            part
-            for part, network in (("an encoder", self.encoder), ("a generator", self.generator))
-            if network is not None
-        )
-        can = " and ".join(
-            what
-            for what, network in (("invert", self.encoder), ("generate", self.generator))
-            if network is not None
-        )
+        parts = [("an encoder", "invert", self.encoder), ("a generator", "generate", self.generator)]
+        held = " and ".join(part for part, _, network in parts if network is not None)
+        can = " and ".join(verb for _, verb, network in parts if network is not None)
         raise UnsupportedOptionError(
-            f"these weights ({self.origin}) hold {have} and nothing that swaps: they can {can}; {_TO_SWAP}"
+            f"these weights ({self.origin}) hold {held} and nothing that swaps: they can {can}; {_TO_SWAP}"
         )
 
     def combine(self, prepared: list[Any]) -> NoReturn:
-        """Refuse, as :meth:`prepare`."""
-        self.prepare(torch.empty(0))
+        """Refuse, as ``prepare``."""
+        self._prepare(torch.empty(0), None)
 
     def swap_aligned(
         self,
         prepared: Any,
         x_attr: Tensor,
         landmarks: Tensor | None = None,
-        *,
-        structure: float = 1.0,
-        appearance: float = 0.0,
-        seed: int | None = None,
-    ) -> AlignedSwap:
-        """Refuse, as :meth:`prepare`."""
-        self.prepare(x_attr)
+        options: Mapping[str, Any] | None = None,
+    ) -> NoReturn:
+        """Refuse, as ``prepare``."""
+        self._prepare(x_attr, landmarks)
 
-    @outlasts_memory
-    def invert(self, x: Tensor) -> Latents:
-        """Codes of aligned faces ``[batch, 3, s, s]``, RGB in [-1, 1].
+    def _swap(
+        self, person: Any, x_attr: Tensor, landmarks: Tensor | None, options: Mapping[str, Any]
+    ) -> NoReturn:
+        self._prepare(x_attr, landmarks)
 
-        Raises:
-            UnsupportedOptionError: there is no encoder, or one that reads no photographs.
-        """
+    def _invert(self, x: Tensor) -> Latents:
         if self.encoder is None:
             raise UnsupportedOptionError(
                 f"these weights ({self.origin}) are a generator alone, which cannot invert: give a "
@@ -164,30 +155,15 @@ class LatentsOnlyMethod:
                 f"the encoder of these weights ({self.origin}) reads pictures of {self.encoder.input_nc} "
                 "channels (sketches or label maps), no photographs: give one trained on faces"
             )
-        with torch.no_grad(), self._precision():
-            small = resized(x.detach().to(self.device, torch.float32), INPUT_SIZE, antialias=True)
-            latents = self.encoder(small).to(torch.float32)
-        require_finite(self.origin, ("the encoder", latents.wplus), dtype=self.dtype)
+        with self.precision():
+            latents = self.encoder(self._encoder_input(x)).to(torch.float32)
+        self._require_finite(("the encoder", latents.wplus))
         return latents
 
-    @outlasts_memory
-    def generate(self, latents: Latents | None, n: int, truncation_psi: float, seed: int) -> Tensor:
-        """Faces ``[n, 3, S, S]``, RGB in [-1, 1], from codes or from ``n`` random ones.
-
-        Raises:
-            UnsupportedOptionError: there is no generator, or the codes are those of another network.
-        """
+    def _generate(self, latents: Latents | None, n: int, truncation_psi: float, seed: int) -> Tensor:
         if self.generator is None:
             raise UnsupportedOptionError(
                 f"these weights ({self.origin}) are an encoder alone, which cannot generate: give the "
                 "checkpoint that its authors published, with the generator in it"
             )
-        with torch.no_grad(), self._precision():
-            image = synthesised(self.generator, latents, n, truncation_psi, seed, latent_avg=self.latent_avg)
-        require_finite(self.origin, ("the generator", image), dtype=self.dtype)
-        return image.clamp(-1, 1)
-
-    def _precision(self) -> contextlib.AbstractContextManager[object]:
-        if self.dtype == torch.float32:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
+        return super()._generate(latents, n, truncation_psi, seed)

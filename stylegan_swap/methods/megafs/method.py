@@ -1,11 +1,12 @@
 """MegaFS as a method: hierarchical encoder, latent swap, soft-eroded blend.
 
-Between ``api`` (photographs) and ``models.megafs`` (tensors). Source: Zhu et al. 2021, "One Shot Face
-Swapping on Megapixels", CVPR. Its weights are CC BY-NC 4.0 and are not part of this library.
+Source: Zhu et al. 2021, "One Shot Face Swapping on Megapixels", CVPR. Its weights are CC BY-NC 4.0 and are
+not part of this library.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,8 +14,7 @@ from torch import Tensor
 
 from inversion import Latents
 from stylegan_swap.faces.masks.soft_erosion import KERNEL, soft_erosion
-from stylegan_swap.methods.base.memory import outlasts_memory
-from stylegan_swap.methods.base.network_method import PublishedMethod, one_per_face
+from stylegan_swap.methods.base.network_method import LatentMethod
 from stylegan_swap.methods.base.protocol import AlignedSwap
 from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
 
@@ -22,80 +22,58 @@ from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
 KERNEL_AT = 1024
 
 
-class MegaFSMethod(PublishedMethod[MegaFSNetwork, Tensor]):
+class MegaFSMethod(LatentMethod[MegaFSNetwork, Tensor]):
     """MegaFS behind the ``Method`` protocol; people are their codes ``[n, L, D]``.
 
     With ``parity`` faces are shrunk without a filter, the image is stretched to the full range of
     each picture by itself (which shifts colours where one pixel lies far out), and the mask is softly eroded.
     Otherwise faces are shrunk with a filter, the image is clipped, and the mask is the hull with the
-    library's soft edge, or the parser's, softly eroded.
+    library's soft edge, or the parser's, softly eroded. ``structure`` turns every row that MegaFS swaps,
+    colours too.
 
     Args:
-        model: the network.
-        refine: invert the pasted result once more and synthesise it with its own codes.
-        **options: see ``PublishedMethod``.
+        network: the network.
+        invert_twice: invert the pasted result once more and synthesise it with its own codes.
+        **arguments: see ``NetworkMethod``.
     """
 
     name = "megafs"
     paper = "Zhu et al., One Shot Face Swapping on Megapixels, CVPR 2021"
     fetch = (
-        "fetch ftm_final.pth (or injection_final.pth, lcr_final.pth) and stylegan2-ffhq-config-f.pth from "
-        "github.com/zyainfal/One-Shot-Face-Swapping-on-Megapixels (CC BY-NC 4.0), or run `stylegan-swap "
-        "download megafs-ftm megafs-generator`; give their folder as the method"
+        ", which are not this library's to ship: fetch ftm_final.pth (or injection_final.pth, lcr_final.pth) "
+        "and stylegan2-ffhq-config-f.pth from github.com/zyainfal/One-Shot-Face-Swapping-on-Megapixels (CC "
+        "BY-NC 4.0), or run `stylegan-swap download megafs-ftm megafs-generator`; give their folder as the "
+        "method"
     )
-    config_class = MegaFSConfig
-    network_class = MegaFSNetwork
+    config_class, network_class = MegaFSConfig, MegaFSNetwork
 
-    def __init__(self, model: MegaFSNetwork, *, refine: bool = False, **options: Any) -> None:
-        super().__init__(model, **options)
-        self.refine = refine
+    def __init__(self, network: MegaFSNetwork, *, invert_twice: bool = False, **arguments: Any) -> None:
+        super().__init__(network, **arguments)
+        self.invert_twice = invert_twice
 
-    @outlasts_memory
-    def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> Tensor:
-        """See ``Method.prepare``: codes ``[n, L, D]``; landmarks are not used."""
-        return self.invert(x_id).wplus
+    def _prepare(self, x_id: Tensor, landmarks: Tensor | None) -> Tensor:
+        return self._invert(x_id).wplus
 
-    def combine(self, prepared: list[Tensor]) -> Tensor:
-        """The mean of the codes."""
-        return torch.cat(prepared).mean(0, keepdim=True)
-
-    @outlasts_memory
-    def invert(self, x: Tensor) -> Latents:
-        """Codes and structure of aligned faces ``[batch, 3, s, s]``, RGB in [-1, 1]."""
-        with torch.no_grad(), self._precision():
-            latents = self.model.encoder(self._encoder_input(x)).to(torch.float32)
-        self._require(("the encoder", latents.wplus), ("the encoder", latents.structure))
+    def _invert(self, x: Tensor) -> Latents:
+        with self.precision():
+            latents = self.network.encoder(self._encoder_input(x)).to(torch.float32)
+        self._require_finite(("the encoder", latents.wplus), ("the encoder", latents.structure))
         return latents
 
-    @outlasts_memory
-    def swap_aligned(
-        self,
-        prepared: Tensor,
-        x_attr: Tensor,
-        landmarks: Tensor | None = None,
-        *,
-        structure: float = 1.0,
-        appearance: float = 0.0,
-        seed: int | None = None,
+    def _swap(
+        self, person: Tensor, x_attr: Tensor, landmarks: Tensor | None, options: Mapping[str, Any]
     ) -> AlignedSwap:
-        """See ``Method.swap_aligned``; ``structure`` turns every row that MegaFS swaps, colours too.
-
-        Raises:
-            ValueError: the number of people is neither 1 nor the batch size.
-        """
-        one_per_face(len(prepared), len(x_attr))
-        x_attr = x_attr.detach()
-        attribute = self.invert(x_attr)
-        noise = self._noise(len(x_attr), seed)
-        with torch.no_grad(), self._precision():
-            identity = prepared.to(self.device).expand_as(attribute.wplus)
-            image, wplus = self.model(identity, attribute, strength=structure, noise=noise)
-        self._require(("the swapper", wplus), ("the generator", image))
+        attribute = self._invert(x_attr)
+        noise = self._noise(len(x_attr), options["seed"])
+        identity = person.to(self.device).expand_as(attribute.wplus)
+        with self.precision():
+            image, wplus = self.network(identity, attribute, strength=options["structure"], noise=noise)
+        self._require_finite(("the swapper", wplus), ("the generator", image))
         image, mask = self._in_range(image), self._mask(x_attr, landmarks)
-        if self.refine:
+        if self.invert_twice:
             pasted = image * mask + x_attr.to(image) * (1 - mask)
-            with torch.no_grad(), self._precision():
-                image = self._in_range(self.model.synthesise(self.invert(pasted), noise=noise))
+            with self.precision():
+                image = self._in_range(self.network.synthesise(self._invert(pasted), noise=noise))
         return AlignedSwap(image, mask, wplus.float())
 
     def _in_range(self, image: Tensor) -> Tensor:

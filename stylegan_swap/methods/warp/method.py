@@ -10,8 +10,9 @@ of which the low-frequency transfer is the multi-band form (Burt & Adelson, 1983
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,14 +21,14 @@ from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import QhullError
 from torch import Tensor
 
-from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.faces.detection.landmarks import JAW, MIRRORED, landmarks_of_crop, mouth_opening
+from stylegan_swap.faces.detection.landmarks import JAW, MIRRORED, mouth_opening
 from stylegan_swap.faces.geometry.align import enlarged_points
 from stylegan_swap.faces.masks.glasses import frame_mask, wears_glasses
 from stylegan_swap.faces.masks.mask import eye_masks, feathered, hull_mask, inner_mouth_mask, raised_brows
 from stylegan_swap.faces.pixels.blur import blurred
 from stylegan_swap.faces.pixels.colour import colourfulness, from_lab, match_colour, to_lab
-from stylegan_swap.faces.tensors import from_pixels, to_pixels
+from stylegan_swap.faces.tensors import from_pixels, points_of, to_pixels
+from stylegan_swap.methods.base.network_method import BaseMethod
 from stylegan_swap.methods.base.protocol import AlignedSwap
 
 # A mouth counts as open when its inner height exceeds this share of the distance between the eyes.
@@ -53,53 +54,28 @@ class AlignedFace:
     landmarks: np.ndarray
 
 
-class WarpMethod:
+class WarpMethod(BaseMethod[list[list[AlignedFace]]]):
     """The classical swap behind the ``Method`` protocol. People are lists of photos of theirs."""
 
     name = "warp"
     paper = "Bitouk et al., Face Swapping: Automatically Replacing Faces in Photographs, SIGGRAPH 2008"
-    size: int | None = None
-    options: frozenset[str] = frozenset()
-    fingerprint = name
 
-    @classmethod
-    def from_pretrained(cls, weights: Path | None, *, device: torch.device, dtype: torch.dtype) -> WarpMethod:
-        """Build it; there is nothing to load, and it runs in OpenCV on the CPU.
-
-        Raises:
-            UnsupportedOptionError: weights were given.
-        """
-        if weights is not None:
-            raise UnsupportedOptionError(f"method 'warp' takes no weights, but {weights} was given")
-        return cls()
-
-    def prepare(self, x_id: Tensor, landmarks: Tensor | None = None) -> list[list[AlignedFace]]:
-        """See ``Method.prepare``. Without landmarks they are predicted on the crops."""
+    def _prepare(self, x_id: Tensor, landmarks: Tensor | None) -> list[list[AlignedFace]]:
         return [[face] for face in _as_faces(x_id, landmarks)]
 
     def combine(self, prepared: list[list[list[AlignedFace]]]) -> list[list[AlignedFace]]:
         """One person with several photos; each swap takes the one that looks the same way."""
         return [[face for people in prepared for photos in people for face in photos]]
 
-    def swap_aligned(
+    def _swap(
         self,
-        prepared: list[list[AlignedFace]],
+        person: list[list[AlignedFace]],
         x_attr: Tensor,
-        landmarks: Tensor | None = None,
-        *,
-        structure: float = 1.0,
-        appearance: float = 0.0,
-        seed: int | None = None,
+        landmarks: Tensor | None,
+        options: Mapping[str, Any],
     ) -> AlignedSwap:
-        """See ``Method.swap_aligned``; there are no dials.
-
-        Raises:
-            ValueError: the number of people is neither 1 nor the batch size.
-        """
         attributes = _as_faces(x_attr, landmarks)
-        people = prepared * len(attributes) if len(prepared) == 1 else prepared
-        if len(people) != len(attributes):
-            raise ValueError(f"{len(prepared)} identities do not go with {len(attributes)} attribute faces")
+        people = person * len(attributes) if len(person) == 1 else person
         images, masks = [], []
         for photos, attribute in zip(people, attributes, strict=True):
             turn = _turn(attribute.landmarks)
@@ -297,7 +273,4 @@ def _carried_glasses(identity: AlignedFace, landmarks: np.ndarray, size: int) ->
 
 
 def _as_faces(x: Tensor, landmarks: Tensor | None) -> list[AlignedFace]:
-    crops = to_pixels(x)
-    if landmarks is None:
-        return [AlignedFace(crop, landmarks_of_crop(crop)) for crop in crops]
-    return [AlignedFace(crop, points) for crop, points in zip(crops, landmarks.cpu().numpy(), strict=True)]
+    return list(map(AlignedFace, to_pixels(x), points_of(x, landmarks)))

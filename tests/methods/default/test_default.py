@@ -49,7 +49,9 @@ class TestDefault(MethodContract):
 
     def test_without_structure_the_codes_are_the_attribute_photos(self, method, pair):
         faces, points = pair
-        off = method.swap_aligned(method.prepare(faces, points), faces.flip(0), points.flip(0), structure=0.0)
+        off = method.swap_aligned(
+            method.prepare(faces, points), faces.flip(0), points.flip(0), {"structure": 0.0}
+        )
         torch.testing.assert_close(off.wplus, method.invert(faces.flip(0)).wplus, atol=1e-5, rtol=0)
 
     def test_landmarks_reach_the_network(self, method, pair, swapped):
@@ -67,7 +69,7 @@ class TestDefault(MethodContract):
         )
         assert (moved - others[1]).abs().max() > 1
         torch.testing.assert_close(swapped.landmarks, moved, atol=1e-3, rtol=0)
-        off = method.swap_aligned(person, *others, structure=0.0).landmarks
+        off = method.swap_aligned(person, *others, {"structure": 0.0}).landmarks
         assert off is None
         alone = method.swap_aligned(person.without_photo(), *others).landmarks
         assert alone is None
@@ -78,7 +80,7 @@ class TestDefault(MethodContract):
         faces, points = pair
         person = method.prepare(faces[:1], points[:1])
         first, again, other = (
-            method.swap_aligned(person, faces[1:], points[1:], seed=seed).image for seed in (1, 1, 2)
+            method.swap_aligned(person, faces[1:], points[1:], {"seed": seed}).image for seed in (1, 1, 2)
         )
         assert torch.equal(first, again) and (first - other).abs().mean() > 1e-4
 
@@ -125,7 +127,9 @@ def test_the_colour_rows_of_a_larger_network_follow_their_dial():
     method = DefaultMethod(network, device=torch.device("cpu"), dtype=torch.float32)
     faces = torch.rand(2, 3, 128, 128) * 2 - 1
     person = method.prepare(faces[:1])
-    plain, coloured = (method.swap_aligned(person, faces[1:], appearance=dial) for dial in (0.0, 1.0))
+    plain, coloured = (
+        method.swap_aligned(person, faces[1:], None, {"appearance": dial}) for dial in (0.0, 1.0)
+    )
     moved = (plain.wplus - coloured.wplus).abs().amax((0, 2))
     assert moved[11] > 0.01 and not moved[:11].any()
     assert (plain.image - coloured.image).abs().max() > 1e-4

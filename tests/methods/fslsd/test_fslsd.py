@@ -45,13 +45,15 @@ class TestFSLSD(PublishedContract):
 
     def test_without_structure_the_codes_are_the_edited_attribute_codes(self, method, pair):
         faces, points = pair
-        off = method.swap_aligned(method.prepare(faces, points), faces.flip(0), points.flip(0), structure=0.0)
+        off = method.swap_aligned(
+            method.prepare(faces, points), faces.flip(0), points.flip(0), {"structure": 0.0}
+        )
         own = method.invert(faces.flip(0)).wplus
-        torch.testing.assert_close(off.wplus, method.model.swapper.edit(own))
+        torch.testing.assert_close(off.wplus, method.network.swapper.edit(own))
 
     def test_parity_returns_the_whole_picture(self, method, pair):
         faces, points = pair
-        official = FSLSDMethod(method.model, parity=True)
+        official = FSLSDMethod(method.network, parity=True)
         whole = official.swap_aligned(official.prepare(faces, points), faces.flip(0), points.flip(0))
         ours = method.swap_aligned(method.prepare(faces, points), faces.flip(0), points.flip(0))
         assert (whole.mask == 1).all() and ours.mask.min() == 0

@@ -35,7 +35,7 @@ class TestMegaFS(PublishedContract):
 
     def test_without_structure_the_codes_are_the_attribute_photos(self, method, pair):
         faces, points = pair
-        off = method.swap_aligned(method.prepare(faces), faces.flip(0), points.flip(0), structure=0.0)
+        off = method.swap_aligned(method.prepare(faces), faces.flip(0), points.flip(0), {"structure": 0.0})
         torch.testing.assert_close(off.wplus, method.invert(faces.flip(0)).wplus)
 
 
@@ -78,7 +78,7 @@ def test_parity_stretches_the_image_and_erodes_the_mask(network, faces):
 
 def test_refining_inverts_the_pasted_face_again(network, faces):
     points = torch.rand(2, 68, 2) * 40 + 12
-    once, twice = MegaFSMethod(network), MegaFSMethod(network, refine=True)
+    once, twice = MegaFSMethod(network), MegaFSMethod(network, invert_twice=True)
     first = once.swap_aligned(once.prepare(faces), faces.flip(0), points)
     second = twice.swap_aligned(twice.prepare(faces), faces.flip(0), points)
     assert torch.equal(first.mask, second.mask) and torch.equal(first.wplus, second.wplus)

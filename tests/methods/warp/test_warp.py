@@ -26,7 +26,7 @@ class TestWarp(MethodContract):
     name = "warp"
 
     def test_it_works_at_any_side_and_has_no_codes(self, method, swapped):
-        assert method.size is None and method.options == frozenset() and swapped.wplus is None
+        assert method.size is None and method.options == () and swapped.wplus is None
 
 
 def cut(pixels, face, size=256) -> AlignedFace:
