@@ -42,24 +42,21 @@ def test_marks_are_named_as_they_are():
     assert marks(True, True).endswith("metadata (XMP), an invisible watermark and a signed C2PA manifest.")
 
 
-@pytest.mark.parametrize(
-    ("ticked", "of", "expected"),
-    [
+def test_ticked_faces_become_a_choice():
+    for ticked, of, expected in (
         ((), 3, "largest"),
         ((0,), 1, "largest"),
         ((2, 0, 2), 3, (0, 2)),
         ((1, 0), 2, "all"),
         ((1,), 0, (1,)),
-    ],
-)
-def test_ticked_faces_become_a_choice(ticked, of, expected):
-    assert which_faces(ticked, of) == expected
+    ):
+        assert which_faces(ticked, of) == expected
 
 
-@pytest.mark.parametrize("ticked", [(-1,), ("0",), (True,), (1.0,)])
-def test_a_face_that_is_no_number_is_refused(ticked):
-    with pytest.raises(AppError, match="whole numbers"):
-        which_faces(ticked, 2)
+def test_a_face_that_is_no_number_is_refused():
+    for ticked in ((-1,), ("0",), (True,), (1.0,)):
+        with pytest.raises(AppError, match="whole numbers"):
+            which_faces(ticked, 2)
 
 
 def test_the_edge_counts_only_where_it_was_set():
@@ -123,10 +120,13 @@ def test_photos_at_once_follow_the_machine():
     assert counts == [1, 1, 2, 4] and photos_at_once("cuda:0", 2) == 2
 
 
-@pytest.mark.parametrize(
-    ("host", "only_here"),
-    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("[::1]", True), ("0.0.0.0", False)],
-)
-def test_loopback_is_known(host, only_here):
-    assert Settings(host=host).only_here is only_here
-    assert not Settings(host="example.org").only_here
+def test_loopback_is_known():
+    for host, only_here in (
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+    ):
+        assert Settings(host=host).only_here is only_here
+        assert not Settings(host="example.org").only_here

@@ -33,17 +33,17 @@ def refused(source, *words, error=ImageReadError, **options):
 # ---- what comes in
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif", "bmp"])
-def test_formats(scene, tmp_path, suffix):
-    path = tmp_path / f"Bild mit ü {suffix}.{suffix}"
-    options = {"lossless": True} if suffix == "webp" else {"quality": 95} if suffix == "jpg" else {}
-    Image.fromarray(scene).save(path, **options)
-    photo = read_photo(str(path))
-    assert photo.pixels.shape == (20, 40, 3) and photo.pixels.dtype == np.uint8
-    assert photo.pixels.flags.c_contiguous and photo.alpha is None and photo.notes == []
-    assert photo.name == str(path)
-    difference = np.abs(photo.pixels.astype(int) - scene)
-    assert difference.max() <= (12 if suffix == "jpg" else 0)
+def test_formats(scene, tmp_path):
+    for suffix in ("png", "jpg", "webp", "tif", "bmp"):
+        path = tmp_path / f"Bild mit ü {suffix}.{suffix}"
+        options = {"lossless": True} if suffix == "webp" else {"quality": 95} if suffix == "jpg" else {}
+        Image.fromarray(scene).save(path, **options)
+        photo = read_photo(str(path))
+        assert photo.pixels.shape == (20, 40, 3) and photo.pixels.dtype == np.uint8
+        assert photo.pixels.flags.c_contiguous and photo.alpha is None and photo.notes == []
+        assert photo.name == str(path)
+        difference = np.abs(photo.pixels.astype(int) - scene)
+        assert difference.max() <= (12 if suffix == "jpg" else 0)
 
 
 def test_avif(scene, tmp_path):
@@ -55,38 +55,38 @@ def test_avif(scene, tmp_path):
     assert np.abs(read_photo(path).pixels.astype(int) - scene).mean() < 4
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
-def test_orientation_is_applied(scene, tmp_path, suffix):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = tmp_path / f"turned.{suffix}"
-    Image.fromarray(scene).save(path, exif=exif)
-    pixels = read_photo(path).pixels
-    assert pixels.shape == (40, 20, 3)
-    assert np.abs(pixels.astype(int) - np.rot90(scene, -1)).mean() < 12
+def test_orientation_is_applied(scene, tmp_path):
+    for suffix in ("jpg", "png", "webp", "tif"):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        path = tmp_path / f"turned.{suffix}"
+        Image.fromarray(scene).save(path, exif=exif)
+        pixels = read_photo(path).pixels
+        assert pixels.shape == (40, 20, 3)
+        assert np.abs(pixels.astype(int) - np.rot90(scene, -1)).mean() < 12
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_each_orientation_is_undone(tmp_path, orientation):
-    upright = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
-    stored = {
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.T,
-        6: np.rot90(upright),
-        7: upright[::-1, ::-1].T,
-        8: np.rot90(upright, -1),
-    }[orientation]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = tmp_path / "turned.png"
-    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
-    assert (read_photo(path).pixels[:, :, 1] == upright).all()
-    # A Pillow image carries the tag too.
-    with Image.open(path) as image:
-        assert (read_photo(image).pixels[:, :, 1] == upright).all()
+def test_each_orientation_is_undone(tmp_path):
+    for orientation in range(1, 9):
+        upright = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+        stored = {
+            1: upright,
+            2: upright[:, ::-1],
+            3: upright[::-1, ::-1],
+            4: upright[::-1],
+            5: upright.T,
+            6: np.rot90(upright),
+            7: upright[::-1, ::-1].T,
+            8: np.rot90(upright, -1),
+        }[orientation]
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / "turned.png"
+        Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+        assert (read_photo(path).pixels[:, :, 1] == upright).all()
+        # A Pillow image carries the tag too.
+        with Image.open(path) as image:
+            assert (read_photo(image).pixels[:, :, 1] == upright).all()
 
 
 def test_alpha_is_kept_and_turned_with_the_picture(scene, tmp_path):
@@ -157,19 +157,16 @@ def test_one_bit(tmp_path):
     assert read_photo(tmp_path / "b.png").pixels[0, :, 0].tolist() == [255, 0]
 
 
-@pytest.mark.parametrize(
-    "values, expected",
-    [
+def test_floating_point_is_scaled(tmp_path):
+    for values, expected in (
         ([0.0, 0.5, 1.0], [0, 128, 255]),
         ([0.0, 100.0, 255.0], [0, 100, 255]),
         ([-1.0, 0.0, 1.0], [0, 128, 255]),
         ([0.0, 0.0, 1000.0], [0, 0, 255]),
-    ],
-)
-def test_floating_point_is_scaled(tmp_path, values, expected):
-    Image.fromarray(np.array([values], np.float32)).save(tmp_path / "f.tif")
-    photo = read_photo(tmp_path / "f.tif")
-    assert np.abs(photo.pixels[0, :, 2].astype(int) - expected).max() <= 1 and len(photo.notes) == 1
+    ):
+        Image.fromarray(np.array([values], np.float32)).save(tmp_path / "f.tif")
+        photo = read_photo(tmp_path / "f.tif")
+        assert np.abs(photo.pixels[0, :, 2].astype(int) - expected).max() <= 1 and len(photo.notes) == 1
 
 
 def test_32_bit_integers_are_scaled():
@@ -182,13 +179,13 @@ def test_nan_in_a_floating_point_picture(tmp_path):
     refused(tmp_path / "n.tif", "n.tif", "NaN")
 
 
-@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
-def test_first_frame_of_several(tmp_path, suffix):
-    frames = [Image.new("RGB", (6, 4), colour) for colour in ((250, 0, 0), (0, 250, 0), (0, 0, 250))]
-    frames[0].save(tmp_path / f"m.{suffix}", save_all=True, append_images=frames[1:])
-    photo = read_photo(tmp_path / f"m.{suffix}")
-    assert photo.pixels[1, 1, 0] > 240 and photo.pixels[1, 1, 1] < 10
-    assert photo.notes == ["only the first of 3 pictures in the file is used"]
+def test_first_frame_of_several(tmp_path):
+    for suffix in ("gif", "png", "webp", "tif"):
+        frames = [Image.new("RGB", (6, 4), colour) for colour in ((250, 0, 0), (0, 250, 0), (0, 0, 250))]
+        frames[0].save(tmp_path / f"m.{suffix}", save_all=True, append_images=frames[1:])
+        photo = read_photo(tmp_path / f"m.{suffix}")
+        assert photo.pixels[1, 1, 0] > 240 and photo.pixels[1, 1, 1] < 10
+        assert photo.notes == ["only the first of 3 pictures in the file is used"]
 
 
 # ---- arrays, Pillow images, Photos
@@ -215,9 +212,8 @@ def test_a_photo_is_returned_as_it_is(scene):
     assert read_photo(photo) is photo
 
 
-@pytest.mark.parametrize(
-    "array, word",
-    [
+def test_wrong_arrays():
+    for array, word in (
         (np.zeros((4, 4, 3), np.uint16), "uint8"),
         (np.zeros((4, 4, 3), np.float32), "uint8"),
         (np.full((4, 4, 3), np.nan), "NaN"),
@@ -226,10 +222,8 @@ def test_a_photo_is_returned_as_it_is(scene):
         (np.zeros((1, 4, 4, 3), np.uint8), "[H, W, 3]"),
         (np.zeros((0, 4, 3), np.uint8), "no pixels"),
         (np.zeros(4, np.uint8), "[H, W, 3]"),
-    ],
-)
-def test_wrong_arrays(array, word):
-    refused(array, word)
+    ):
+        refused(array, word)
 
 
 def test_wrong_kinds_of_source():
@@ -272,13 +266,13 @@ def test_formats_outside_the_list(scene, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "gif"])
-def test_truncated(tmp_path, suffix):
-    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
-    path = tmp_path / f"half.{suffix}"
-    Image.fromarray(noise).save(path, **({"compression": "tiff_deflate"} if suffix == "tif" else {}))
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    refused(path, path.name, "")
+def test_truncated(tmp_path):
+    for suffix in ("jpg", "png", "webp", "tif", "gif"):
+        noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+        path = tmp_path / f"half.{suffix}"
+        Image.fromarray(noise).save(path, **({"compression": "tiff_deflate"} if suffix == "tif" else {}))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        refused(path, path.name, "")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -47,14 +47,11 @@ def test_it_is_seeded_and_takes_other_statistics():
     assert bootstrap_over_people([5.0, 5.0], ["a", "b"]).low == 5.0
 
 
-@pytest.mark.parametrize(
-    ("values", "people", "message"),
-    [
+def test_what_cannot_be_drawn_is_refused():
+    for values, people, message in (
         ([1.0, 2.0], ["a"], "do not go together"),
         ([1.0, 2.0], ["a", "a"], "two people"),
         ([1.0, float("nan")], ["a", "b"], "NaN"),
-    ],
-)
-def test_what_cannot_be_drawn_is_refused(values, people, message):
-    with pytest.raises(ValueError, match=message):
-        bootstrap_over_people(values, people)
+    ):
+        with pytest.raises(ValueError, match=message):
+            bootstrap_over_people(values, people)

@@ -33,14 +33,20 @@ def errors(result: np.ndarray, attribute: np.ndarray) -> dict[str, float]:
     return PoseMeasure()(Sample(view(attribute), view(attribute), view(result)))
 
 
-@pytest.mark.parametrize(
-    "angles",
-    [(0, 0, 0), (20, 0, 0), (-20, 0, 0), (0, 15, 0), (0, -15, 0), (0, 0, 30), (0, 0, 170), (25, -10, 15)],
-)
-def test_a_known_head_comes_back(angles):
-    pose = head_pose(seen(*angles))
-    np.testing.assert_allclose([pose.yaw, pose.pitch, pose.roll], angles, atol=0.5)
-    assert not pose.flipped
+def test_a_known_head_comes_back():
+    for angles in (
+        (0, 0, 0),
+        (20, 0, 0),
+        (-20, 0, 0),
+        (0, 15, 0),
+        (0, -15, 0),
+        (0, 0, 30),
+        (0, 0, 170),
+        (25, -10, 15),
+    ):
+        pose = head_pose(seen(*angles))
+        np.testing.assert_allclose([pose.yaw, pose.pitch, pose.roll], angles, atol=0.5)
+        assert not pose.flipped
 
 
 def test_the_signs_are_those_of_the_picture():

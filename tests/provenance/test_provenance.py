@@ -62,12 +62,12 @@ def test_a_date_of_another_form_is_left_out():
     assert b"DateCreated" not in xmp_packet(credit={"date": "</rdf:RDF>"})
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
-def test_marks_are_read_back(tmp_path, suffix):
-    path = tmp_path / f"o.{suffix}"
-    write_photo(path, GRAY, source_type=TRAINED, software="other 2 <beta>", credit={"artist": "A & B"})
-    assert read_marks(path) == Marks(TRAINED, "other 2 <beta>")
-    assert read_marks(path).synthetic
+def test_marks_are_read_back(tmp_path):
+    for suffix in ("png", "jpg", "webp", "tif"):
+        path = tmp_path / f"o.{suffix}"
+        write_photo(path, GRAY, source_type=TRAINED, software="other 2 <beta>", credit={"artist": "A & B"})
+        assert read_marks(path) == Marks(TRAINED, "other 2 <beta>")
+        assert read_marks(path).synthetic
 
 
 def test_a_photograph_is_not_marked(tmp_path):

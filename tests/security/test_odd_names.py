@@ -43,14 +43,14 @@ def test_pictures(paste, hopper_path, astronaut_path, tmp_path, name):
     assert sorted(path.name for path in folder.iterdir()) == sorted([attribute.name, name])
 
 
-@pytest.mark.parametrize("name", ["n" * 300 + ".png", "a\0b.png", "", "x/" * 3000 + "y.png"])
-def test_names_that_cannot_be(paste, hopper_path, astronaut_path, name):
-    result = paste(paste.prepare(str(hopper_path)), str(astronaut_path))
-    with pytest.raises(StyleganSwapError) as caught:
-        result.save(name)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(StyleganSwapError):
-        paste.prepare(name)
+def test_names_that_cannot_be(paste, hopper_path, astronaut_path):
+    for name in ("n" * 300 + ".png", "a\0b.png", "", "x/" * 3000 + "y.png"):
+        result = paste(paste.prepare(str(hopper_path)), str(astronaut_path))
+        with pytest.raises(StyleganSwapError) as caught:
+            result.save(name)
+        assert "\n" not in str(caught.value)
+        with pytest.raises(StyleganSwapError):
+            paste.prepare(name)
 
 
 @pytest.mark.parametrize("odd", [ODD[1], ODD[5]])

@@ -49,9 +49,8 @@ def test_nothing_tells_methods_or_roles(url):
     assert "http" not in "".join(pages).replace("http-equiv", ""), "nothing comes from elsewhere"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_other_paths_are_not_found(url):
+    for path in (
         "study.json",
         "answers.jsonl",
         "picture/../study.json",
@@ -62,20 +61,17 @@ def test_nothing_tells_methods_or_roles(url):
         "pictures/",
         "api/plan?rater=" + "0" * 32,
         "api/plan",
-    ],
-)
-def test_other_paths_are_not_found(url, path):
-    host = urlsplit(url)
-    # By hand: urllib would tidy the path.
-    with socket.create_connection((host.hostname, host.port), 5) as client:
-        client.sendall(f"GET /{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-        reply = b"".join(iter(lambda: client.recv(4096), b""))
-    assert reply.startswith(b"HTTP/1.1 404") and METHODS[0].encode() not in reply
+    ):
+        host = urlsplit(url)
+        # By hand: urllib would tidy the path.
+        with socket.create_connection((host.hostname, host.port), 5) as client:
+            client.sendall(f"GET /{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+            reply = b"".join(iter(lambda: client.recv(4096), b""))
+        assert reply.startswith(b"HTTP/1.1 404") and METHODS[0].encode() not in reply
 
 
-@pytest.mark.parametrize(
-    ("raw", "headers", "status"),
-    [
+def test_bad_uploads_are_refused(url, folder):
+    for raw, headers, status in (
         (b"{", {}, 400),
         (b"[1]", {}, 400),
         (b"\xff\xfe", {}, 400),
@@ -85,17 +81,14 @@ def test_other_paths_are_not_found(url, path):
         (b" " * (MOST_BYTES + 1), {}, 413),
         (b"{}", {"Content-Length": "-1"}, 411),
         (b"{}", {"Host": "evil.example"}, 403),
-    ],
-)
-def test_bad_uploads_are_refused(url, folder, raw, headers, status):
-    before = lines(folder) if (folder / ANSWERS_FILE).exists() else []
-    assert fetch(f"{url}api/answer", raw=raw, headers=headers)[0] == status
-    assert lines(folder) == before
+    ):
+        before = lines(folder) if (folder / ANSWERS_FILE).exists() else []
+        assert fetch(f"{url}api/answer", raw=raw, headers=headers)[0] == status
+        assert lines(folder) == before
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
+def test_bad_answers_are_refused(url, folder):
+    for wrong in (
         {"step": -1},
         {"step": 10_000},
         {"step": True},
@@ -105,15 +98,13 @@ def test_bad_uploads_are_refused(url, folder, raw, headers, status):
         {"answer": ["left"]},
         {"ms": -1},
         {"ms": 1.5},
-    ],
-)
-def test_bad_answers_are_refused(url, folder, wrong):
-    rater = Rater(url)
-    rater.join()
-    before = lines(folder)
-    body = {"rater": rater.token, "step": 0, "answer": "left", "ms": 5, **wrong}
-    assert fetch(f"{url}api/answer", body)[0] == 400
-    assert lines(folder) == before
+    ):
+        rater = Rater(url)
+        rater.join()
+        before = lines(folder)
+        body = {"rater": rater.token, "step": 0, "answer": "left", "ms": 5, **wrong}
+        assert fetch(f"{url}api/answer", body)[0] == 400
+        assert lines(folder) == before
 
 
 def test_joining_needs_consent_and_a_token(url):

@@ -134,21 +134,18 @@ def given(role, values, rater=0):
     return [Answer(rater, n, f"{letter}{n}", role, "natural", value, False) for n, value in enumerate(values)]
 
 
-@pytest.mark.parametrize(
-    ("checks", "again", "dropped"),
-    [
+def test_screening():
+    for checks, again, dropped in (
         ([1, 1, 1, 1, 1], [1, 1, 0, 0], ""),
         ([1, 1, 1, 1, 0], [1, 0, 0, 0], ""),
         ([1, 1, 1, 0.5, 0], [1, 1, 0, 0], "3 of 5 attention checks passed"),
         ([1, 1], [1, 1, 0, 0], "only 2 attention checks answered"),
         ([1, 1, 1, 1, 1], [0, 0, 1, 1], "0% of repeated questions answered alike"),
         ([1, 1, 1, 1, 1], [0, 0, 0.5, 0.5], ""),
-    ],
-)
-def test_screening(checks, again, dropped):
-    answers = given("item", [1, 1, 0, 0]) + given("check", checks) + given("duplicate", again)
-    (verdict,) = screen(tiny_study(), answers)
-    assert verdict.dropped == dropped
+    ):
+        answers = given("item", [1, 1, 0, 0]) + given("check", checks) + given("duplicate", again)
+        (verdict,) = screen(tiny_study(), answers)
+        assert verdict.dropped == dropped
 
 
 def test_methods_never_compared_are_told():

@@ -65,9 +65,9 @@ def test_what_dlib_is_shown_of_a_large_face_is_in_its_place():
     assert (region[..., 1] * 5.0 - (y / scale[1] + offset[1])).mean() == pytest.approx(0, abs=0.15)
 
 
-@pytest.mark.parametrize("box", [(-50, -50, 60, 60), (480, 560, 640, 720), (10, 10, 11, 11)])
-def test_dlib_survives_boxes_that_leave_the_photo(hopper, box):
-    assert np.isfinite(DlibLandmarks()(hopper, np.array(box, np.float32))).all()
+def test_dlib_survives_boxes_that_leave_the_photo(hopper):
+    for box in ((-50, -50, 60, 60), (480, 560, 640, 720), (10, 10, 11, 11)):
+        assert np.isfinite(DlibLandmarks()(hopper, np.array(box, np.float32))).all()
 
 
 def test_a_missing_model_file_is_named_with_its_remedy():
@@ -173,12 +173,12 @@ def test_an_unknown_backend_lists_the_known_ones(hopper):
 # ---- what is read off the points
 
 
-@pytest.mark.parametrize("angle", [0, 30, -30, 90, 180])
-def test_roll_is_clockwise_in_degrees(angle):
-    points = np.zeros((68, 2))
-    turn = np.radians(angle)
-    points[42:48] = 10 * np.array([np.cos(turn), np.sin(turn)])
-    assert roll_of(points) == pytest.approx(angle)
+def test_roll_is_clockwise_in_degrees():
+    for angle in (0, 30, -30, 90, 180):
+        points = np.zeros((68, 2))
+        turn = np.radians(angle)
+        points[42:48] = 10 * np.array([np.cos(turn), np.sin(turn)])
+        assert roll_of(points) == pytest.approx(angle)
 
 
 def test_mouth_opening_is_relative_to_the_eyes(astronaut_face, hopper_face):

@@ -65,20 +65,20 @@ def test_joined_kinds_are_the_smallest_of_each_pixel(predicted, points):
     assert np.array_equal(made("predicted + hull", predicted, points), np.minimum(hull, predicted))
 
 
-@pytest.mark.parametrize("kind", ["hull", "box", "inner", "predicted"])
-def test_blur_reaches_inwards_only_and_as_far_as_asked(kind, predicted, points):
-    hard, soft, softer = (made(MaskOptions(kind, blur=b), predicted, points) for b in (0.0, 0.05, 0.12))
-    assert (soft <= hard + 1e-6).all() and (softer <= soft + 1e-6).all()
-    assert softer.sum() < soft.sum() < hard.sum()
-    # From the hard edge inwards the mask takes so many pixels to reach 1.
-    depth = cv2.distanceTransform((hard > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    for mask, blur in ((soft, 0.05), (softer, 0.12)):
-        inside = (depth > blur * SIZE + 1) & (hard == 1)
-        assert (mask[inside] == 1).all()
-        # Half way up at half the width; the predicted mask's own ramp of 20 px is wider than 0.05.
-        middle = depth[(mask > 0.45) & (mask < 0.55)]
-        if kind != "predicted":
-            assert np.median(middle) == pytest.approx(blur * SIZE / 2, abs=1.5)
+def test_blur_reaches_inwards_only_and_as_far_as_asked(predicted, points):
+    for kind in ("hull", "box", "inner", "predicted"):
+        hard, soft, softer = (made(MaskOptions(kind, blur=b), predicted, points) for b in (0.0, 0.05, 0.12))
+        assert (soft <= hard + 1e-6).all() and (softer <= soft + 1e-6).all()
+        assert softer.sum() < soft.sum() < hard.sum()
+        # From the hard edge inwards the mask takes so many pixels to reach 1.
+        depth = cv2.distanceTransform((hard > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+        for mask, blur in ((soft, 0.05), (softer, 0.12)):
+            inside = (depth > blur * SIZE + 1) & (hard == 1)
+            assert (mask[inside] == 1).all()
+            # Half way up at half the width; the predicted mask's own ramp of 20 px is wider than 0.05.
+            middle = depth[(mask > 0.45) & (mask < 0.55)]
+            if kind != "predicted":
+                assert np.median(middle) == pytest.approx(blur * SIZE / 2, abs=1.5)
 
 
 def test_padding_cuts_off_shares_of_the_box(predicted, points):
@@ -101,29 +101,26 @@ def test_padding_cuts_off_shares_of_the_box(predicted, points):
     assert hull.sum() < 0.8 * made("hull", predicted, points).sum()
 
 
-@pytest.mark.parametrize(
-    ("region", "inside"),
-    [
+def test_a_kept_region_is_0_inside_and_little_beyond(points):
+    for region, inside in (
         ("mouth", OUTER_LIPS),
         ("eyes", LEFT_EYE),
         ("eyes", RIGHT_EYE),
         ("nose", NOSE),
         ("brows", slice(17, 27)),
-    ],
-)
-def test_a_kept_region_is_0_inside_and_little_beyond(region, inside, points):
-    everything = np.ones((SIZE, SIZE), np.float32)
-    mask = made(MaskOptions(keep=(region,)), everything, points)
-    for x, y in points[inside]:
-        assert mask[round(float(y)), round(float(x))] == 0
-    if region in ("mouth", "nose"):
-        core = fill_polygon(cv2.convexHull(points[inside]).reshape(-1, 2), SIZE) > 0
-        assert core.sum() > 300 and (mask[core] == 0).all()
-    kept = (mask < 1).sum() / SIZE**2
-    assert 0.01 < kept < 0.2, "a region is a small part of the crop"
-    # Elsewhere all of the swap: the face's centre of mass is no part of any of these but the nose.
-    cheek = (points[2] + points[31]) / 2
-    assert mask[round(float(cheek[1])), round(float(cheek[0]))] == 1
+    ):
+        everything = np.ones((SIZE, SIZE), np.float32)
+        mask = made(MaskOptions(keep=(region,)), everything, points)
+        for x, y in points[inside]:
+            assert mask[round(float(y)), round(float(x))] == 0
+        if region in ("mouth", "nose"):
+            core = fill_polygon(cv2.convexHull(points[inside]).reshape(-1, 2), SIZE) > 0
+            assert core.sum() > 300 and (mask[core] == 0).all()
+        kept = (mask < 1).sum() / SIZE**2
+        assert 0.01 < kept < 0.2, "a region is a small part of the crop"
+        # Elsewhere all of the swap: the face's centre of mass is no part of any of these but the nose.
+        cheek = (points[2] + points[31]) / 2
+        assert mask[round(float(cheek[1])), round(float(cheek[0]))] == 1
 
 
 def test_regions_add_up(points):
@@ -188,9 +185,8 @@ def test_the_result_tells_the_mask_that_was_used(astronaut, hopper):
     assert result.mask[chin[1] - 5, chin[0]] == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
+def test_wrong_options_are_told():
+    for options, text in (
         ({"kind": "hul"}, "unknown mask 'hul': choose from predicted, hull, inner, box"),
         ({"kind": "hull+"}, "unknown mask ''"),
         (
@@ -202,11 +198,9 @@ def test_the_result_tells_the_mask_that_was_used(astronaut, hopper):
         ({"padding": (0, 0, 1.2, 0)}, "four shares"),
         ({"padding": (0.1, 0.1)}, "four shares"),
         ({"padding": (0.5, 0, 0.5, 0)}, "leaves nothing of the face"),
-    ],
-)
-def test_wrong_options_are_told(options, text):
-    with pytest.raises(UnsupportedOptionError, match=re.escape(text)):
-        MaskOptions(**options)
+    ):
+        with pytest.raises(UnsupportedOptionError, match=re.escape(text)):
+            MaskOptions(**options)
 
 
 def test_words_become_regions():

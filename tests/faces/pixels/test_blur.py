@@ -15,17 +15,17 @@ def photo():
     return cv2.resize(data.astronaut(), (500, 430)).astype(np.float32)
 
 
-@pytest.mark.parametrize("sigma", [4.5, 9.0, 20.0, 33.0])
-def test_close_to_the_true_blur(photo, sigma):
-    true = cv2.GaussianBlur(photo, (0, 0), sigma)
-    fast = blurred(photo, sigma)
-    assert fast.dtype == np.float32
-    assert fast.shape == photo.shape
-    edge = int(3 * sigma)
-    inside = np.s_[edge:-edge, edge:-edge]
-    assert np.sqrt(np.square(true - fast)[inside].mean()) < 0.01 * photo.std()
-    assert np.abs(true - fast).mean() < 0.02 * photo.std()
-    assert np.abs(blurred(photo[..., 0], sigma) - fast[..., 0]).max() < 1e-3
+def test_close_to_the_true_blur(photo):
+    for sigma in (4.5, 9.0, 20.0, 33.0):
+        true = cv2.GaussianBlur(photo, (0, 0), sigma)
+        fast = blurred(photo, sigma)
+        assert fast.dtype == np.float32
+        assert fast.shape == photo.shape
+        edge = int(3 * sigma)
+        inside = np.s_[edge:-edge, edge:-edge]
+        assert np.sqrt(np.square(true - fast)[inside].mean()) < 0.01 * photo.std()
+        assert np.abs(true - fast).mean() < 0.02 * photo.std()
+        assert np.abs(blurred(photo[..., 0], sigma) - fast[..., 0]).max() < 1e-3
 
 
 def test_as_wide_as_asked():

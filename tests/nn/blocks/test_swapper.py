@@ -53,20 +53,17 @@ def test_fslsd_edit(name: str, coefficient: float):
     known.check(name, edit(known.input("wplus_flat").unflatten(1, (18, 512))).flatten(1))
 
 
-@pytest.mark.parametrize(
-    ("name", "policies"),
-    [
+def test_preset_policies():
+    for name, policies in (
         ("megafs_ftm", {14: "TTTT" + "F" * 10, 18: "TTTT" + "F" * 14}),
         ("megafs_injection", {14: "TTTT" + "F" * 10}),
         ("megafs_lcr", {18: "TTTT" + "S" * 14}),
         ("fslsd", {18: "S" * 11 + "T" * 7, 14: "S" * 11 + "TTT", 10: "S" * 10}),
         ("unified", {18: "TTTT" + "F" * 14, 16: "TTTT" + "F" * 12, 8: "TTTTFFFF"}),
         ("default", {14: "TTTT" + "F" * 10, 3: "TTT"}),
-    ],
-)
-def test_preset_policies(name: str, policies: dict[int, str]):
-    for rows, policy in policies.items():
-        assert PRESETS[name].policy(rows) == policy
+    ):
+        for rows, policy in policies.items():
+            assert PRESETS[name].policy(rows) == policy
 
 
 @torch.no_grad()
@@ -83,19 +80,19 @@ def test_letters_take_the_rows_they_name():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", [n for n in PRESETS if n != "fslsd"])
-def test_dials_at_zero_give_the_attribute_rows(name: str):
-    swapper = swapper_of(name)
-    identity, attribute, embedding = inputs_of(swapper)
-    assert torch.equal(swapper(identity, attribute, embedding, structure=0.0, appearance=0.0), attribute)
-    only_colour = swapper(identity, attribute, embedding, structure=0.0, appearance=1.0)
-    full = swapper(identity, attribute, embedding)
-    assert torch.equal(only_colour[:, :11], attribute[:, :11])
-    assert torch.equal(only_colour[:, 11:], full[:, 11:])
-    assert (only_colour[:, 11:] != attribute[:, 11:]).any()
-    only_face = swapper(identity, attribute, embedding, structure=1.0, appearance=0.0)
-    assert torch.equal(only_face[:, :11], full[:, :11])
-    assert torch.equal(only_face[:, 11:], attribute[:, 11:])
+def test_dials_at_zero_give_the_attribute_rows():
+    for name in [n for n in PRESETS if n != "fslsd"]:
+        swapper = swapper_of(name)
+        identity, attribute, embedding = inputs_of(swapper)
+        assert torch.equal(swapper(identity, attribute, embedding, structure=0.0, appearance=0.0), attribute)
+        only_colour = swapper(identity, attribute, embedding, structure=0.0, appearance=1.0)
+        full = swapper(identity, attribute, embedding)
+        assert torch.equal(only_colour[:, :11], attribute[:, :11])
+        assert torch.equal(only_colour[:, 11:], full[:, 11:])
+        assert (only_colour[:, 11:] != attribute[:, 11:]).any()
+        only_face = swapper(identity, attribute, embedding, structure=1.0, appearance=0.0)
+        assert torch.equal(only_face[:, :11], full[:, :11])
+        assert torch.equal(only_face[:, 11:], attribute[:, 11:])
 
 
 @torch.no_grad()

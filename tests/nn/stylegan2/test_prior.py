@@ -43,7 +43,7 @@ def test_a_seed_is_a_person_and_few_photos_leave_directions_empty():
     assert not prior.factor[3:].any() and prior.factor[:2].any()
 
 
-@pytest.mark.parametrize("wrong", [torch.zeros(1, 3, 4), torch.zeros(5, 3, 5), torch.zeros(5, 12)])
-def test_other_codes_are_refused(wrong):
-    with pytest.raises(ValueError, match="at least two codes"):
-        CodePrior(3, 4, 2).fit(wrong)
+def test_other_codes_are_refused():
+    for wrong in (torch.zeros(1, 3, 4), torch.zeros(5, 3, 5), torch.zeros(5, 12)):
+        with pytest.raises(ValueError, match="at least two codes"):
+            CodePrior(3, 4, 2).fit(wrong)

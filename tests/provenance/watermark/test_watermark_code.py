@@ -1,7 +1,6 @@
 """The message survives noise, and noise is no message."""
 
 import numpy as np
-import pytest
 
 from stylegan_swap.provenance.watermark.code import CODE_BITS, Kind, crc24, decode, encode
 
@@ -11,12 +10,12 @@ def test_the_checksum_is_the_published_one():
     assert crc24(b"123456789") == 0x21CF02
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_every_kind_is_read_back(kind):
-    code = encode(kind)
-    assert code.shape == (CODE_BITS,) and set(np.unique(code)) == {-1.0, 1.0}
-    assert decode(code) is kind
-    assert decode(0.01 * code) is kind
+def test_every_kind_is_read_back():
+    for kind in list(Kind):
+        code = encode(kind)
+        assert code.shape == (CODE_BITS,) and set(np.unique(code)) == {-1.0, 1.0}
+        assert decode(code) is kind
+        assert decode(0.01 * code) is kind
 
 
 def test_the_code_corrects_many_wrong_bits():

@@ -184,9 +184,9 @@ def test_tiny_pictures_stay_as_they_are():
     assert read_watermark(pixels[:5, :5]) is None
 
 
-@pytest.mark.parametrize("bad", [np.zeros((80, 80), np.uint8), np.zeros((80, 80, 3), np.float32)])
-def test_other_arrays_are_refused(bad):
-    with pytest.raises(ImageWriteError, match="uint8"):
-        embed_watermark(bad)
-    with pytest.raises(ImageReadError, match="uint8"):
-        read_watermark(bad)
+def test_other_arrays_are_refused():
+    for bad in (np.zeros((80, 80), np.uint8), np.zeros((80, 80, 3), np.float32)):
+        with pytest.raises(ImageWriteError, match="uint8"):
+            embed_watermark(bad)
+        with pytest.raises(ImageReadError, match="uint8"):
+            read_watermark(bad)
