@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from stylegan_swap.errors import MissingDependencyError
 from stylegan_swap.losses.features import feature_loss
-from stylegan_swap.nn.perception.lpips import lpips_network
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
+from stylegan_swap.weights.backbones import lpips_network
 
 # dlib's maps of 35, 17 and 8 pixels; that of 4 pixels is mostly about who it is.
 _LEVELS = 3

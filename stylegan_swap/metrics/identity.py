@@ -20,6 +20,7 @@ from stylegan_swap.metrics.sample import Column, Sample, View
 from stylegan_swap.nn.recognisers.arcface_irse import ArcFaceIdentity
 from stylegan_swap.nn.recognisers.dlib_identity import SAME_PERSON, DlibIdentity, face_chip
 from stylegan_swap.nn.recognisers.dlib_resnet import CHIP_SIZE
+from stylegan_swap.weights.backbones import load_arcface
 
 # dlib's chip shows this share of the face's size around it (dlib's own face recognition example).
 CHIP_PADDING = 0.25
@@ -123,7 +124,7 @@ class ArcFaceRecogniser:
         Raises:
             CheckpointError: the file is missing, unsafe, or not IR-SE-50.
         """
-        return cls(ArcFaceIdentity.load(path))
+        return cls(load_arcface(path))
 
     def embed(self, view: View) -> np.ndarray:
         """Descriptor ``[512]`` of length 1.

@@ -18,7 +18,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from stylegan_swap.errors import MissingDependencyError
-from stylegan_swap.nn.perception.lpips import LPIPS_FILES, backbone_file, lpips_network
+from stylegan_swap.weights.backbones import LPIPS_FILES, backbone_file, lpips_network
+from stylegan_swap.weights.readers.torch_file import read_tensors
 
 __all__ = [
     "INCEPTION_FILE",
@@ -57,6 +58,7 @@ def inception(folder: str | Path | None = None) -> nn.Module:
 
     Raises:
         MissingDependencyError: torch-fidelity is not installed or the file is not there.
+        CheckpointError: the file is damaged or holds more than tensors.
     """
     file = backbone_file(INCEPTION_FILE, folder)
     if importlib.util.find_spec("torch_fidelity") is None:
@@ -65,6 +67,8 @@ def inception(folder: str | Path | None = None) -> nn.Module:
         )
     from torchmetrics.image.fid import NoTrainInceptionV3
 
+    # torch-fidelity opens the file itself, once it is known to hold tensors and nothing else.
+    read_tensors(file)
     return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(file))
 
 

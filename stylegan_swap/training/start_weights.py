@@ -89,10 +89,7 @@ def read_start(name_or_path: str | Path) -> StartWeights:
 
 def _published(file: Path) -> StartWeights | None:
     """The networks of a foreign file, or None where ``load_weights`` has to say what it is."""
-    try:
-        content = read_file(file)
-    except CheckpointError:
-        return None
+    content = read_file(file)
     if not isinstance(content, Mapping):
         return None
     average = content.get("latent_avg")

@@ -99,9 +99,3 @@ def sha256_of(path: Path) -> str:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     return digest.hexdigest()
-
-
-def is_web_page(head: bytes) -> bool:
-    """Whether a file that should hold weights begins as a web page does."""
-    # The length at the start of a safetensors file may begin with '<' too, but has zero bytes after it.
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<") and b"\0" not in head

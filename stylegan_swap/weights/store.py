@@ -3,7 +3,7 @@
 Where it sits on the road: before it, once; encoder, swapper and generator are filled from here:
 read photo → detect → align → **encoder → swapper → generator** → paste → write.
 A network is a folder with model.safetensors (numbers only) and config.json (how to build the modules).
-PyTorch's own files are read with ``weights_only=True`` and never otherwise: a pickle is a program.
+PyTorch's own files are read by ``readers`` and never otherwise: a pickle is a program.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import difflib
 import importlib.resources
 import json
 import os
-import re
-import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from stylegan_swap._version import __version__
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.files.atomic import replacing
-from stylegan_swap.weights.cache import find_cached, is_web_page, sha256_of
+from stylegan_swap.weights.cache import find_cached, sha256_of
+from stylegan_swap.weights.readers import refuse_impostors
 from stylegan_swap.weights.registry import PublishedWeights, WeightsEntry, read_registry
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ CONFIG_FILE = "config.json"
 # Raised when the layout of config.json changes so that older versions of the library cannot read it.
 _FORMAT = 1
 _SHOWN = 5
-
-# What torch.load raises on a damaged file, depending on where it is damaged.
-_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,25 +295,12 @@ def _load_config(path: Path) -> dict[str, Any]:
 
 
 def _load_pickled(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Reads {"state_dict": ..., "config": ...}; any global that is no tensor part is refused by torch."""
-    import pickle
-
+    """Reads {"state_dict": ..., "config": ...} without executing anything."""
     import torch
 
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if named is None:
-            raise CheckpointError(f"{file}: is damaged or no PyTorch file; fetch it again") from error
-        raise CheckpointError(
-            f"{file}: refused, it would run code ({named.group(1)}); nothing was executed; "
-            "ask its author for a .safetensors file"
-        ) from error
-    except (*_UNREADABLE, AssertionError, ArithmeticError, MemoryError, struct.error) as error:
-        raise CheckpointError(
-            f"{file}: is truncated or damaged ({_one_line(error)}); fetch it again"
-        ) from error
+    from stylegan_swap.weights.readers.torch_file import read_file
+
+    content = read_file(file)
     if not isinstance(content, dict):
         content = {}
     tensors, config = content.get("state_dict"), content.get("config")
@@ -331,29 +314,6 @@ def _load_pickled(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             "`stylegan-swap convert` brings the weights of other projects into it"
         )
     return tensors, config
-
-
-def refuse_impostors(file: Path) -> None:
-    """Names the files that most often lie where weights should be.
-
-    Raises:
-        CheckpointError: unreadable, empty, a git-lfs pointer or a web page.
-    """
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(512)
-    except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
-    if not head:
-        raise CheckpointError(f"{file}: the file is empty; fetch it again")
-    if head.startswith(b"version https://git-lfs"):
-        raise CheckpointError(
-            f"{file}: is a git-lfs pointer, not the weights; run `git lfs pull` in its folder"
-        )
-    if is_web_page(head):
-        raise CheckpointError(
-            f"{file}: is a web page, not weights; open the link in a browser and download them"
-        )
 
 
 def _verify(path: Path, expected: str) -> None:

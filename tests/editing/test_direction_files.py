@@ -260,11 +260,11 @@ def npy(header: str, data: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 99999999999)}"), "more numbers"),
-        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 8)}", bytes(16)), "cut off"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 99999999999)}"), "damaged"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 8)}", bytes(16)), "damaged"),
         (npy("{'descr': '<U4', 'fortran_order': False, 'shape': (1,)}", bytes(16)), "no numbers"),
-        (npy("__import__('os')"), "no .npy array"),
-        (b"\x93NUMPY\x09\x00", "no .npy array"),
+        (npy("__import__('os')"), "damaged"),
+        (b"\x93NUMPY\x09\x00", "damaged"),
         (b"", "empty"),
         (b"<!DOCTYPE html><html>", "web page"),
     ],
@@ -278,14 +278,14 @@ def test_broken_npy(tmp_path, content, words):
 def test_broken_npz(tmp_path):
     file = tmp_path / "pca.npz"
     file.write_bytes(b"PK\x03\x04 but no more")
-    with pytest.raises(CheckpointError, match=r"no readable \.npz"):
+    with pytest.raises(CheckpointError, match="damaged"):
         load_directions(file)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         # Two gigabytes announced in a few bytes.
         archive.writestr(
             "lat_comp.npy", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (80, 1, 6710886)}")
         )
-    with pytest.raises(CheckpointError, match="more numbers"):
+    with pytest.raises(CheckpointError, match="damaged"):
         load_directions(file)
 
 

@@ -78,7 +78,7 @@ def test_wrong_files_are_told(tmp_path):
     with pytest.raises(CheckpointError, match="not the weights"):
         lpips_network("alex", tmp_path)
     file.write_bytes(b"<html>")
-    with pytest.raises(CheckpointError, match="not the weights"):
+    with pytest.raises(CheckpointError, match="web page, not weights"):
         lpips_network("alex", tmp_path)
     with pytest.raises(ValueError, match="alex or vgg"):
         lpips_network("resnet", tmp_path)

@@ -212,7 +212,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, monkeypatch, legacy
     trace, path = tmp_path / "it_ran", tmp_path / "bomb.pt"
     content = {"state_dict": {"w": Bomb(trace)}, "config": {}}
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-    refused(lambda: load_weights(path), "bomb.pt", "posix.system", "nothing was executed")
+    refused(lambda: load_weights(path), "bomb.pt", "posix.system", "nothing in it was executed")
     path.write_bytes(pickle.dumps(Bomb(trace)))
     refused(lambda: load_weights(path), "bomb.pt")
     path.rename(tmp_path / "bomb.pkl")
@@ -259,8 +259,12 @@ def test_foreign_layouts(tmp_path, content):
 
 
 def test_an_old_research_checkpoint(tmp_path):
-    torch.save({"state_dict": {}, "config": {}, "opts": argparse.Namespace(lr=1)}, tmp_path / "old.pt")
-    refused(lambda: load_weights(tmp_path / "old.pt"), "argparse.Namespace")
+    """The command line it carries along becomes an inert record; a class of the project is refused."""
+    content = {"state_dict": {"w": torch.ones(1)}, "config": {}, "opts": argparse.Namespace(lr=1)}
+    torch.save(content, tmp_path / "old.pt")
+    assert load_weights(tmp_path / "old.pt")[0]["w"].tolist() == [1]
+    torch.save({**content, "opts": argparse.ArgumentParser}, tmp_path / "old.pt")
+    refused(lambda: load_weights(tmp_path / "old.pt"), "argparse.ArgumentParser")
 
 
 # ---- fitting

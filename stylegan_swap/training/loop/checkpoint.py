@@ -1,13 +1,11 @@
 """The state of a run on disk: plain tensors, numbers and texts, written whole or not at all.
 
 ``callbacks`` saves, ``run`` restores. What is not in it needs no storing: the data position is the number
-of images seen, and the random numbers of a step follow from its number. It is read with
-``weights_only=True``: a checkpoint is never executed.
+of images seen, and the random numbers of a step follow from its number. A checkpoint is never executed.
 """
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from torch import Tensor
 from stylegan_swap._version import __version__
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.files.atomic import replacing
+from stylegan_swap.weights.readers.torch_file import read_file
 from stylegan_swap.weights.store import load_state
 
 if TYPE_CHECKING:
@@ -114,17 +113,9 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{file}: no such checkpoint; start without --resume, or check it") from None
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{file}: refused, it is damaged or would run code; nothing was executed; start from another"
-        ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"{file}: is truncated or damaged ({text}); start from another") from error
+    if not file.is_file():
+        raise CheckpointError(f"{file}: no such checkpoint; start without --resume, or check it")
+    state = read_file(file)
     if not isinstance(state, dict) or _KEYS - set(state):
         raise CheckpointError(
             f"{file}: is no checkpoint of a training run; give checkpoints/{LAST_FILE} of one"

@@ -27,7 +27,6 @@ from stylegan_swap.losses.gradient_penalty import r1_penalty
 from stylegan_swap.losses.identity import identity_loss
 from stylegan_swap.losses.latent_norm import delta_norm, w_norm
 from stylegan_swap.losses.perceptual import PerceptualLoss
-from stylegan_swap.nn.recognisers.arcface_irse import ArcFaceIdentity
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 from stylegan_swap.nn.resize import resize
 from stylegan_swap.nn.stylegan2.generator import Generator
@@ -39,6 +38,7 @@ from stylegan_swap.training.loop.ranger import Ranger
 from stylegan_swap.training.loop.tiles import tiled
 from stylegan_swap.training.stage import Stage
 from stylegan_swap.training.start_weights import StartWeights, read_start
+from stylegan_swap.weights.backbones import load_arcface
 from stylegan_swap.weights.store import load_state, save_weights
 
 SHOWN, MEASURED = 12, 64
@@ -166,7 +166,7 @@ class InvertStage(Stage):
             self.pool = CodePool(network.style_dim, options.latent_pool)
         self.perceptual = PerceptualLoss(identity, options.perceptual)
         # In a tuple: frozen, and not stored with the stage.
-        self._recogniser = (ArcFaceIdentity.load(options.arcface) if options.arcface else identity,)
+        self._recogniser = (load_arcface(options.arcface) if options.arcface else identity,)
 
     def dataset(self) -> Dataset[dict[str, Tensor]]:
         """The endless stream of photographs."""
@@ -366,7 +366,7 @@ def _encoder(options: InvertOptions, network: Any, identity: DlibIdentity, laten
     encoder = kinds[options.encoder](rows, width, latent_avg=latent_avg)
     if options.trunk is not None:
         # Read by the recogniser that it is, checked by its names and shapes.
-        whole = ArcFaceIdentity.load(options.trunk).network.state_dict()
+        whole = load_arcface(options.trunk).network.state_dict()
         own = encoder.state_dict()
         trunk = {name: value for name, value in whole.items() if name in own}
         load_state(encoder, {**own, **trunk}, str(options.trunk))

@@ -17,7 +17,6 @@ from stylegan_swap.files.atomic import put_in_place
 from stylegan_swap.files.lock import exclusive
 from stylegan_swap.weights.cache import (
     cached_path,
-    is_web_page,
     record_path,
     record_sha256,
     recorded_sha256,
@@ -26,6 +25,7 @@ from stylegan_swap.weights.cache import (
 from stylegan_swap.weights.download.drive import drive_address, drive_refusal, page_title
 from stylegan_swap.weights.download.job import Job, Network
 from stylegan_swap.weights.download.transfer import WebPage, fetch, open_session
+from stylegan_swap.weights.readers import is_web_page
 from stylegan_swap.weights.registry import PublishedWeights
 from stylegan_swap.weights.store import find_weights, published_weights, registered_weights
 

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from stylegan_swap._version import __version__
-from stylegan_swap.weights.cache import is_web_page
 from stylegan_swap.weights.download.job import Job
+from stylegan_swap.weights.readers import is_web_page
 
 if TYPE_CHECKING:
     import requests

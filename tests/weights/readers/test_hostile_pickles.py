@@ -15,7 +15,6 @@ import torch
 from weights.foreign import Reduced, nvidia_modules, write_nvlabs
 
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.weights.readers.restricted_pickle import read_pickle
 from stylegan_swap.weights.readers.torch_file import read_file
 
 PROTO = b"\x80\x02"
@@ -105,19 +104,19 @@ def programs(command: bytes) -> dict[str, tuple[bytes, str]]:
         "new object": (PROTO + b"cos\nsystem\n" + command + b"\x85\x81.", "os.system"),
         "keywords": (
             b"\x80\x04cdnnlib.util\nEasyDict\n)}\x92.",
-            "NEWOBJ_EX, of dnnlib.util.EasyDict",
+            "NEWOBJ_EX",
         ),
         "setstate": (
             PROTO + EASY + b"}(" + text("__setstate__") + b"cos\nsystem\nub" + command + b"b.",
             "os.system",
         ),
-        "inst": (PROTO + b"(" + command + b"ios\nsystem\n.", "os.system"),
-        "allowed inst": (PROTO + b"(icollections\nOrderedDict\n.", "INST, of collections.OrderedDict"),
+        "inst": (PROTO + b"(" + command + b"ios\nsystem\n.", "INST"),
+        "allowed inst": (PROTO + b"(icollections\nOrderedDict\n.", "INST"),
         "obj": (PROTO + b"(cos\nsystem\n" + command + b"o.", "os.system"),
-        "allowed obj": (PROTO + b"(ccollections\nOrderedDict\no.", "OBJ, of collections.OrderedDict"),
+        "allowed obj": (PROTO + b"(ccollections\nOrderedDict\no.", "OBJ"),
         "persistent id": (PROTO + text("a") + b"Q.", "a persistent id"),
-        "written id": (b"Pa\n.", "a persistent id"),
-        "extension": (PROTO + b"\x82\x01.", "the extension code 1"),
+        "written id": (b"Pa\n.", "PERSID"),
+        "extension": (PROTO + b"\x82\x01.", "EXT1"),
         "buffer": (b"\x80\x05\x97.", "the pickle instruction"),
         "call of a value": (PROTO + text("os") + call + b".", "a call (REDUCE) of a str"),
         "call of a result": (PROTO + EASY + call + b".", "a call (REDUCE) of a PlainDict"),
@@ -184,7 +183,7 @@ def test_a_state_never_becomes_a_method(tmp_path: Path):
     file = tmp_path / "net.pkl"
     state = b"}" + text("__setstate__") + b"ccollections\nOrderedDict\nsb}" + text("x") + b"K\x01sb"
     file.write_bytes(PROTO + EASY + state + b".")
-    found = read_pickle(file)
+    found = read_file(file)
     assert sorted(found) == ["__setstate__", "x"]
     assert found["x"] == 1
 
@@ -225,7 +224,7 @@ def test_sizes_are_checked_before_memory_is_taken(program: bytes, tmp_path: Path
     file.write_bytes(program)
     tracemalloc.start()
     try:
-        with pytest.raises(CheckpointError, match="truncated or damaged"):
+        with pytest.raises(CheckpointError, match=r"truncated or damaged|refused"):
             read_file(file)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -236,15 +235,15 @@ def test_sizes_are_checked_before_memory_is_taken(program: bytes, tmp_path: Path
 def test_a_large_memo_number_takes_no_memory(tmp_path: Path):
     file = tmp_path / "model.pkl"
     file.write_bytes(PROTO + b"K\x01r\xff\xff\xff\x7f.")
-    assert read_pickle(file) == 1
+    assert read_file(file) == 1
 
 
 def test_what_is_right_is_read(tmp_path: Path):
     file = tmp_path / "model.pkl"
     file.write_bytes(PROTO + tensor(FOUR, b"K\x02K\x02\x86", b"K\x02K\x01\x86") + b".")
-    assert torch.equal(read_pickle(file), torch.ones(2, 2))
+    assert torch.equal(read_file(file), torch.ones(2, 2))
     file.write_bytes(PROTO + storage(stored(4, b"\0\x3c" * 4, "HalfStorage")) + b".")
-    assert torch.equal(read_pickle(file).flat, torch.ones(4, dtype=torch.float16))
+    assert torch.equal(read_file(file), torch.ones(4, dtype=torch.float16))
 
 
 class Runs:
@@ -338,7 +337,7 @@ def test_no_damage_becomes_another_error(tmp_path: Path):
         changed = whole[:position] + bytes([value]) * (round_number % 3 > 0) + whole[position + 1 :]
         file.write_bytes(whole[:position] if round_number % 3 == 0 else changed)
         try:
-            read_pickle(file)
+            read_file(file)
         except CheckpointError:
             refused += 1
     assert refused > 100

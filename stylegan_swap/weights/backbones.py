@@ -1,13 +1,11 @@
-"""LPIPS, the perceptual distance of papers, with its backbone from a file that the user has put there.
+"""Networks of others from files that the user has put there: LPIPS with its backbone, and ArcFace IR-SE50.
 
-Beside the road: projection, training and ``metrics.perceptual`` ask for it, and do without where the file is
-missing. The backbones were trained on ImageNet and come with its conditions, so the library neither ships nor
-downloads them.
+The backbones of LPIPS were trained on ImageNet and come with its conditions, as ``model_ir_se50.pth`` has its
+own, so the library neither ships nor downloads them; what asks for them does without where they are missing.
 """
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from inversion.irse import IRSE50
 from stylegan_swap.errors import CheckpointError, MissingDependencyError
+from stylegan_swap.nn.recognisers.arcface_irse import ArcFaceIdentity
+from stylegan_swap.weights.readers.torch_file import read_tensors
 
 # The names under which torchvision publishes the files.
 LPIPS_FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
@@ -31,11 +32,11 @@ def backbone_file(name: str, folder: str | Path | None = None) -> Path:
     Raises:
         MissingDependencyError: it is not there; says what to put where.
     """
-    place = Path(torch.hub.get_dir()) / "checkpoints" if folder is None else Path(folder)
-    file = place / name
+    directory = Path(torch.hub.get_dir()) / "checkpoints" if folder is None else Path(folder)
+    file = directory / name
     if not file.is_file():
         raise MissingDependencyError(
-            f"{name} is not in {place}: it is never downloaded; put it there, or do without this measure "
+            f"{name} is not in {directory}: it is never downloaded; put it there, or do without this measure "
             "(two_sample and kid_dlib need no foreign weights)"
         )
     return file
@@ -65,15 +66,34 @@ def lpips_network(net: str = "alex", folder: str | Path | None = None) -> nn.Mod
         # lpips still asks torchvision for a network in the words of an older version.
         warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
         network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    state = read_tensors(file)
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
         _load_backbone(network.net, state)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+    except (RuntimeError, KeyError) as error:
         raise CheckpointError(f"{file}: not the weights of LPIPS's {net} backbone: {error}") from error
     return network.eval().requires_grad_(False)
 
 
 def _load_backbone(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Put torchvision's ``features.N.weight`` where LPIPS keeps layer N, ``sliceK.N.weight``."""
-    wanted = {name: f"features.{name.split('.', 1)[1]}" for name in network.state_dict()}
-    network.load_state_dict({name: state[source] for name, source in wanted.items()})
+    sources = {name: f"features.{name.split('.', 1)[1]}" for name in network.state_dict()}
+    network.load_state_dict({name: state[source] for name, source in sources.items()})
+
+
+def load_arcface(path: str | Path) -> ArcFaceIdentity:
+    """Load ``model_ir_se50.pth``, or a safetensors file of it.
+
+    Raises:
+        CheckpointError: the file is missing, unsafe, or not IR-SE-50.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: there is no such file; give model_ir_se50.pth")
+    state = read_tensors(Path(path))
+    # Building draws random weights, which the stored ones replace: the caller's draws stay theirs.
+    with torch.random.fork_rng(devices=[]):
+        network = IRSE50()
+    try:
+        network.load_published(state)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return ArcFaceIdentity(network)
