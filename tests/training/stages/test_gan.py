@@ -236,7 +236,7 @@ def test_published_weights_start_it(tmp_path):
 
 def test_a_pickle_is_not_executed(tmp_path):
     torch.save({"g_ema": {}, "args": gan_stage}, tmp_path / "evil.pt")
-    with pytest.raises(CheckpointError, match="refused, it would run code"):
+    with pytest.raises(CheckpointError, match="refused"):
         read_start(tmp_path / "evil.pt")
 
 
