@@ -27,7 +27,7 @@ from stylegan_swap.images.photo import (
 from stylegan_swap.provenance.photo_file import (
     write_photo,
 )
-from stylegan_swap.swapping.result import IDENTITY_SIZE, describe_face
+from stylegan_swap.swapping.result import describe_face
 from stylegan_swap.training.data.head_turn import another_view
 from stylegan_swap.training.data.morph import Portrait
 from stylegan_swap.training.data.occluders import draw_occluder
@@ -140,8 +140,8 @@ def main() -> None:
     for name in sorted({name for pair in chosen for name in pair}):
         photo = read_photo(arguments.faces / name)
         face = largest_face(detect_faces(photo.pixels))
-        place = ffhq_alignment(face.landmarks, IDENTITY_SIZE)
-        people[name] = photo, face.landmarks, describe_face(swapper.recogniser, photo.pixels, place)
+        descriptor = describe_face(swapper.recogniser, photo.pixels, face.landmarks)
+        people[name] = photo, face.landmarks, descriptor
     prepared = {identity: swapper.prepare(people[identity][0].pixels) for identity, _ in chosen}
 
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -162,8 +162,7 @@ def main() -> None:
             found += 1
             face = result.faces[0]
             pixels = np.asarray(result.image)
-            place = ffhq_alignment(face.landmarks, IDENTITY_SIZE)
-            ours = describe_face(swapper.recogniser, pixels, place)
+            ours = describe_face(swapper.recogniser, pixels, face.landmarks)
             distances.append([float((ours - people[name][2]).norm()) for name in (identity, attribute)])
             tiles.append(np.hstack([who, tile(hard, face.landmarks), tile(pixels, face.landmarks)]))
         values = np.array(distances).reshape(-1, 2)

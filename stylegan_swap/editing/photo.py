@@ -20,7 +20,6 @@ from stylegan_swap.editing.direction import Direction, edit
 from stylegan_swap.editing.direction_file import DIRECTIONS_FILE, check_network, load_own_directions
 from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.detection.detect import Face
-from stylegan_swap.faces.geometry.align import ffhq_alignment, free_side
 from stylegan_swap.faces.paste import paste_back
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.images.photo import PhotoSource, read_photo
@@ -39,7 +38,7 @@ def edit_photo(swapper: PhotoSwapper, source: PhotoSource, edit: CodeEdit, face:
     photo = read_photo(source)
     edited = edit_faces(swapper.method, edit, photo.pixels, swapper.choose_faces(photo, face))
     references = [
-        describe_face(swapper.recogniser, photo.pixels, alignment) for _, alignment, _ in edited.faces
+        describe_face(swapper.recogniser, photo.pixels, face.landmarks) for face, _, _ in edited.faces
     ]
     return swapper.result(
         photo,
@@ -68,7 +67,7 @@ def edit_faces(method: Method, edit: CodeEdit, pixels: np.ndarray, faces: Sequen
     """Edit faces of a photo, uint8 ``[H, W, 3]``, one after the other."""
     mask, pasted = np.zeros(pixels.shape[:2], np.float32), []
     for face in faces:
-        alignment = ffhq_alignment(face.landmarks, free_side(face.landmarks))
+        alignment = method.crop.align(face.landmarks, method.crop.free_side(face.landmarks))
         points = torch.from_numpy(alignment.to_crop(face.landmarks))[None]
         edited = edited_face(method, from_pixels(alignment.crop(pixels)), points, edit)
         weights = edited.mask[0, 0].cpu().numpy()

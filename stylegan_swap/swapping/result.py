@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from stylegan_swap.faces.detection.detect import Face
-from stylegan_swap.faces.geometry.align import Alignment
+from stylegan_swap.faces.geometry.align import Alignment, ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.methods.base.protocol import AlignedSwap
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
@@ -128,7 +128,7 @@ class SwappedFace:
 
     @functools.cached_property
     def _embedding(self) -> Tensor:
-        return describe_face(self.recogniser, self.photo, self.alignment)
+        return describe_face(self.recogniser, self.photo, self.landmarks)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -207,8 +207,8 @@ class SwapResult:
         return None
 
 
-def describe_face(identity: DlibIdentity, pixels: np.ndarray, alignment: Alignment) -> Tensor:
-    """Dlib's descriptor ``[1, 128]`` of the face an alignment shows in a photo's pixels."""
+def describe_face(identity: DlibIdentity, pixels: np.ndarray, landmarks: np.ndarray) -> Tensor:
+    """Dlib's descriptor ``[1, 128]`` of the face with landmarks ``[68, 2]`` in a photo's pixels."""
     with torch.no_grad():
-        crop = from_pixels(alignment.resized(IDENTITY_SIZE).crop(pixels))
+        crop = from_pixels(ffhq_alignment(landmarks, IDENTITY_SIZE).crop(pixels))
         return identity.embed(crop.to(identity.mean.device)).cpu()

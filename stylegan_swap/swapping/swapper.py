@@ -23,7 +23,7 @@ from torch import Tensor
 from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.detection.detect import Face
 from stylegan_swap.faces.detection.select import select_faces
-from stylegan_swap.faces.geometry.align import Alignment, ffhq_alignment, free_side
+from stylegan_swap.faces.geometry.align import Alignment
 from stylegan_swap.faces.geometry.reshape import reshaped
 from stylegan_swap.faces.masks.mask_options import MaskOptions, paste_mask
 from stylegan_swap.faces.paste import paste_back
@@ -45,7 +45,6 @@ from stylegan_swap.swapping.people import (
     require_method,
 )
 from stylegan_swap.swapping.result import (
-    IDENTITY_SIZE,
     AlignedTarget,
     PastedFace,
     PastedPhoto,
@@ -150,7 +149,7 @@ class PhotoSwapper:
             alignment = self.align(landmarks)
             points = torch.from_numpy(alignment.to_crop(landmarks))[None]
             prepared.append(self.method.prepare(from_pixels(alignment.crop(photo.pixels)), points))
-            embeddings.append(describe_face(self.recogniser, photo.pixels, alignment))
+            embeddings.append(describe_face(self.recogniser, photo.pixels, landmarks))
             fine_photos.append(FinePhoto.cut(photo.pixels, landmarks, alignment))
             names.append(photo.name)
             notes += [f"{photo.name}: {note}" for note in photo.notes]
@@ -281,7 +280,7 @@ class PhotoSwapper:
         appearance: float = 0.0,
         seed: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Swap a batch of FFHQ-aligned faces.
+        """Swap a batch of faces that are aligned as the method wants them (``method.crop``).
 
         Args:
             x_id: ``[batch, 3, s, s]`` (or one for all), RGB in [-1, 1].
@@ -311,16 +310,15 @@ class PhotoSwapper:
 
     def describe(self, photo: Photo, face: Face) -> np.ndarray:
         """Descriptor of a face in a photo, float32 ``[128]``."""
-        alignment = ffhq_alignment(face.landmarks, IDENTITY_SIZE)
-        return describe_face(self.recogniser, photo.pixels, alignment)[0].numpy()
+        return describe_face(self.recogniser, photo.pixels, face.landmarks)[0].numpy()
 
     def crop_side(self, landmarks: np.ndarray) -> int:
         """Side of the crop the method wants of a face with landmarks ``[68, 2]`` in photo pixels."""
-        return self.method.size or free_side(landmarks)
+        return self.method.size or self.method.crop.free_side(landmarks)
 
     def align(self, landmarks: np.ndarray) -> Alignment:
         """The crop the method wants of a face with landmarks ``[68, 2]`` in photo pixels."""
-        return ffhq_alignment(landmarks, self.crop_side(landmarks))
+        return self.method.crop.align(landmarks, self.crop_side(landmarks))
 
     def swap_faces(
         self, targets: Iterable[AlignedTarget], options: Mapping[str, Any], *, at_once: int | None = None

@@ -22,11 +22,10 @@ from stylegan_swap._version import __version__
 from stylegan_swap.errors import FaceSelectionError, NoFaceError, UnsupportedOptionError
 from stylegan_swap.faces.detection.detect import Face
 from stylegan_swap.faces.detection.landmarks import landmark_backend
-from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.images.photo import PhotoSource, read_photo
 from stylegan_swap.methods.base.options import checked_options
 from stylegan_swap.swapping.people import require_method
-from stylegan_swap.swapping.result import IDENTITY_SIZE, Person, describe_face
+from stylegan_swap.swapping.result import Person, describe_face
 from stylegan_swap.swapping.swapper import FaceChoice, PhotoSwapper
 from stylegan_swap.video.folder import FolderClip
 from stylegan_swap.video.frame import Clip, Frame
@@ -306,8 +305,7 @@ def _commit(
 
 def _tracker(swapper: PhotoSwapper, face: FaceChoice, smooth: bool) -> Tracker:
     def describe(pixels: np.ndarray, found: Face) -> np.ndarray:
-        alignment = ffhq_alignment(found.landmarks, IDENTITY_SIZE)
-        return describe_face(swapper.recogniser, pixels, alignment)[0].numpy()
+        return describe_face(swapper.recogniser, pixels, found.landmarks)[0].numpy()
 
     which: str | int | Memory
     if isinstance(face, int | np.integer):

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.methods.base.protocol import AlignedSwap
 from stylegan_swap.swapping.result import AlignedTarget, Person
 from stylegan_swap.swapping.swapper import PhotoSwapper
@@ -88,8 +87,9 @@ class ClipSwapper:
         yield from self._swap(waiting)
 
     def _swap(self, frames: list[Tracked]) -> Iterator[Swapped]:
+        align = self.swapper.method.crop.align
         targets = [
-            AlignedTarget(tracked.frame.pixels, face, ffhq_alignment(face.landmarks, side), self.person)
+            AlignedTarget(tracked.frame.pixels, face, align(face.landmarks, side), self.person)
             for tracked in frames
             for face, side in tracked.seen.faces
         ]

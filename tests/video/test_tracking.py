@@ -11,9 +11,8 @@ from stylegan_swap.faces.detection import detect
 from stylegan_swap.faces.detection.detect import Face, detect_faces, largest_face
 from stylegan_swap.faces.detection.landmarks import landmark_backend
 from stylegan_swap.faces.detection.redetect import overlap, redetect
-from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
-from stylegan_swap.swapping.result import IDENTITY_SIZE, describe_face
+from stylegan_swap.swapping.result import describe_face
 from stylegan_swap.video.frame import Frame
 from stylegan_swap.video.memory import Memory
 from stylegan_swap.video.tracking import Tracker
@@ -27,7 +26,7 @@ def describe():
 
     def embed(pixels: np.ndarray, face: Face) -> np.ndarray:
         with torch.no_grad():
-            return describe_face(network, pixels, ffhq_alignment(face.landmarks, IDENTITY_SIZE))[0].numpy()
+            return describe_face(network, pixels, face.landmarks)[0].numpy()
 
     return embed
 

@@ -19,7 +19,7 @@ FREE_SIDES = (256, 512, 1024)
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """A similarity transform from photo pixels to crop pixels.
+    """An affine map, mostly a similarity, from photo pixels to crop pixels.
 
     Pixel centres have integer coordinates on both sides.
 
@@ -33,7 +33,7 @@ class Alignment:
 
     @property
     def scale(self) -> float:
-        """Crop pixels per photo pixel."""
+        """Crop pixels per photo pixel, the mean of both directions."""
         return math.sqrt(abs(float(np.linalg.det(self.matrix[:, :2]))))
 
     @property
@@ -74,12 +74,6 @@ def ffhq_side(landmarks: np.ndarray) -> float:
     """Side of the FFHQ crop of a face, in photo pixels."""
     horizontal, _ = _ffhq_axes(landmarks)
     return 2 * float(np.hypot(*horizontal))
-
-
-def free_side(landmarks: np.ndarray) -> int:
-    """Side of the crop where any will do: the smallest that keeps three quarters of the detail."""
-    side = ffhq_side(landmarks)
-    return next((size for size in FREE_SIDES if size >= 0.75 * side), FREE_SIDES[-1])
 
 
 def ffhq_alignment(landmarks: np.ndarray, size: int) -> Alignment:

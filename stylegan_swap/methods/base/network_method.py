@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from inversion import Latents
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
+from stylegan_swap.faces.geometry.templates import FFHQ, CropTemplate
 from stylegan_swap.faces.masks.mask import hull_mask, soft_mask
 from stylegan_swap.faces.masks.parsing import FaceParser, face_mask
 from stylegan_swap.faces.tensors import points_of
@@ -52,6 +53,7 @@ class BaseMethod(ABC, Generic[Person]):
 
     name: ClassVar[str]
     paper: ClassVar[str]
+    crop: ClassVar[CropTemplate] = FFHQ
     options: tuple[AnyOption, ...] = ()
     recogniser: ClassVar[str | None] = None
     size: int | None = None

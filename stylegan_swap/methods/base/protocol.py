@@ -16,6 +16,7 @@ from torch import Tensor
 
 from inversion import Latents
 from stylegan_swap.errors import UnsupportedOptionError
+from stylegan_swap.faces.geometry.templates import CropTemplate
 from stylegan_swap.methods.base.options import AnyOption
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 from stylegan_swap.nn.stylegan2.generator import Generator
@@ -52,6 +53,7 @@ class Method(Protocol):
         name: its name in the registry.
         paper: what to cite.
         size: side S of the crops it works on; None if any side will do.
+        crop: the template its crops are cut with; photos are aligned with it, and pasting inverts it.
         options: what a user may set, see ``stylegan_swap.methods.base.options``. ``detail`` is not computed
             by the method: it says that what is finer than its crops is to be added from the photos.
         recogniser: name of the identity network that drives it, or None.
@@ -64,6 +66,7 @@ class Method(Protocol):
     name: str
     paper: str
     size: int | None
+    crop: CropTemplate
     options: tuple[AnyOption, ...]
     recogniser: str | None
     device: torch.device
