@@ -37,11 +37,11 @@ cuda: $(VENV)/test-installed
 docs: $(VENV)/test-installed
 	$(BIN)/mkdocs build --strict
 
-$(VENV)/installed: setup.cfg pyproject.toml
+$(VENV)/installed: setup.cfg setup.py pyproject.toml
 	$(call INSTALL,.)
 	touch $@
 
-$(VENV)/test-installed: setup.cfg pyproject.toml
+$(VENV)/test-installed: setup.cfg setup.py pyproject.toml
 	$(call INSTALL,'.[test]')
 	touch $(VENV)/installed $@
 

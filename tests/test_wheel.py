@@ -18,7 +18,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 # What a source tree needs to be built; build/, .venv, runs/ and tests/ of the checkout stay outside.
 INGREDIENTS = (
-    *("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE"),
+    *("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE"),
     *("stylegan_swap", "inversion", "cuda_ops", "checkpoints"),
 )
 
