@@ -24,7 +24,7 @@ from stylegan_swap import Person, Swapper
 from stylegan_swap.editing.invert_preview import preview
 from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 from stylegan_swap.provenance.photo_file import (
     write_photo,
 )

@@ -23,7 +23,7 @@ from stylegan_swap.export import INPUTS, export_onnx, feed_of
 from stylegan_swap.faces.detection.detect import detect_faces, largest_face
 from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 
 BASE = "torch, float32"
 

@@ -19,7 +19,7 @@ import torch
 
 from stylegan_swap.evaluation.benchmark import ROWS, method_folder
 from stylegan_swap.evaluation.pairs import manifest_of, people_of, read_pairs
-from stylegan_swap.evaluation.realism import crops_to_tell, training_pairs
+from stylegan_swap.evaluation.realism import training_pairs, two_sample_crops
 from stylegan_swap.metrics.two_sample import TwoSampleConfig, two_sample_test
 
 HERE = Path(__file__).parent
@@ -42,8 +42,8 @@ def main() -> None:
     for method in options.methods.split(","):
         with open(options.run / method_folder(method) / ROWS, newline="", encoding="utf-8") as stream:
             rows = [{**row, "number": int(row["number"])} for row in csv.DictReader(stream)]
-        crops = crops_to_tell(method, pairs, rows, trained, people, options.run)
-        test = functools.partial(two_sample_test, *crops, config=config, asked_people=asked)
+        crops = two_sample_crops(method, pairs, rows, trained, people, options.run)
+        test = functools.partial(two_sample_test, *crops, config=config, test_people=asked)
         found = np.array([test(seed=seed).accuracy for seed in range(options.seeds)])
         error = found.std(ddof=1) / np.sqrt(len(found))
         print(method, " ".join(f"{one:.3f}" for one in found), f"mean {found.mean():.3f} ± {error:.3f}")

@@ -33,7 +33,7 @@ from video_clip import write_clip
 
 from stylegan_swap.errors import NoFaceError
 from stylegan_swap.faces.detection.detect import detect_faces, largest_face
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 from stylegan_swap.metrics.sample import View
 from stylegan_swap.metrics.video import flicker, landmark_jitter, mouth_motion
 from stylegan_swap.provenance.watermark.embed import embed_watermark

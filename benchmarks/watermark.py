@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 from stylegan_swap.provenance.watermark import embed_watermark, read_watermark
 
 SMALL_AREA = 225 * 275

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from stylegan_swap.batch import read_jobs, run_batch
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 
 ROWS = [
     {"identity": "hopper.png", "attribute": "astronaut.png", "output": "1.png"},

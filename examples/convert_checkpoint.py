@@ -10,7 +10,7 @@ import numpy as np
 
 from stylegan_swap import Swapper
 from stylegan_swap.cli.main import app
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 
 
 def main(out: Path) -> None:

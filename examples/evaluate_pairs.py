@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from stylegan_swap.cli.main import app
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 
 PAIRS = "identity,attribute\nhopper.png,astronaut.png\nastronaut.png,hopper.png\n"
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from stylegan_swap import MaskOptions, Swapper
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 
 MASKS = {
     "predicted": "predicted",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_swap import Swapper
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 
 
 def main(out: Path) -> None:

@@ -8,7 +8,7 @@ import av
 import numpy as np
 
 from stylegan_swap import swap_video
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 
 FRAMES, WIDTH, HEIGHT = 10, 320, 256
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from stylegan_swap import swap
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 
 
 def main(out: Path) -> None:

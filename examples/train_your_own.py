@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from stylegan_swap import Swapper
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 from stylegan_swap.training.config import load_config
 from stylegan_swap.training.data.photos import Photos
 from stylegan_swap.training.loop.run import train

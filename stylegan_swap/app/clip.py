@@ -1,7 +1,4 @@
-"""A swap into an uploaded clip, in a thread that can be stopped: what the second tab does.
-
-Uploaded files → ``swap_video`` → saved file and sentences; ``tab_clip`` lays it out.
-"""
+"""A swap into an uploaded clip, in a thread that can be stopped."""
 
 from __future__ import annotations
 
@@ -14,26 +11,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylegan_swap.app.pictures import chosen_file
-from stylegan_swap.app.words import duration
+from stylegan_swap.app.pictures import chosen_file, duration
 from stylegan_swap.errors import AppError
 from stylegan_swap.images.photo import read_photo
 from stylegan_swap.video.reading import VideoClip
 from stylegan_swap.video.run import swap_video
 
 if TYPE_CHECKING:
-    from stylegan_swap.api import FaceChoice, Swapper
+    from stylegan_swap.swapping.swapper import FaceChoice, PhotoSwapper
 
 #: The largest frame: 4K. Larger ones take seconds each.
 MOST_PIXELS = 4096 * 2304
 #: File types of the result.
 CLIP_TYPES = ("MP4", "WebM", "MKV")
-_POLL = 0.2
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True)
 class ClipChoices:
-    """What is chosen on the tab; the dials are those of ``swap_video``.
+    """Choices of the second tab; the dials are those of ``swap_video``.
 
     Attributes:
         face: ``"largest"``, ``"all"``, or a number from the left from 0.
@@ -58,15 +54,15 @@ class ClipChoices:
 
 @dataclass(frozen=True)
 class ClipOutcome:
-    """What a clip gives the page.
+    """Result of a swapped clip.
 
     Attributes:
         file: the swapped clip, marked as ``swap_video`` marks it.
-        frames: how many it has.
-        swapped: in how many a face was swapped.
-        without_face: in how many none was found.
-        seconds: it took.
-        notes: what the user should know, one line each.
+        frames: count of its frames.
+        swapped: count of frames with a swapped face.
+        without_face: count of frames in which none was found.
+        seconds: time of the work.
+        notes: notes for the user, one line each.
     """
 
     file: Path
@@ -78,21 +74,21 @@ class ClipOutcome:
 
 
 class Stopped(Exception):
-    """The user does not want the clip any more."""
+    """The user stopped the clip."""
 
 
 class ClipJob:
-    """One clip on its way, in a thread of its own.
+    """One clip being swapped, in a thread of its own.
 
     Attributes:
-        done: frames finished.
+        finished: frames finished.
         total: frames in all, or None where that is not known.
         began: when the first frame was finished, by ``time.monotonic``; None before.
     """
 
     def __init__(
         self,
-        swapper: Swapper,
+        swapper: PhotoSwapper,
         identity: str | Path | None,
         clip: str | Path | None,
         choices: ClipChoices,
@@ -113,7 +109,7 @@ class ClipJob:
             AppError: something is missing, out of range, too long or too large.
             VideoReadError: the clip cannot be read.
         """
-        self.done = 0
+        self.finished = 0
         self.total: int | None = None
         self.began: float | None = None
         self._swapper, self._choices, self._folder = swapper, choices, folder
@@ -141,9 +137,9 @@ class ClipJob:
         try:
             while worker.is_alive():
                 yield
-                worker.join(_POLL)
+                worker.join(_POLL_S)
         finally:
-            # Nobody waits for the result any more, where this is closed before the end.
+            # Closed before the end: the result is not needed any more.
             if worker.is_alive():
                 self.stop()
         if self._error is not None:
@@ -170,7 +166,7 @@ class ClipJob:
     def _swapped(self) -> ClipOutcome:
         choices = self._choices
         person = self._swapper.prepare(read_photo(self._identity))
-        self._tell(0, None)
+        self._report(0, None)
         file = self._folder / f"{self._clip.stem[:60]}-swapped.{choices.file_type.lower()}"
         face: FaceChoice = choices.face
         result = swap_video(
@@ -185,20 +181,20 @@ class ClipJob:
             detail=choices.detail,
             match_colour=choices.match_colour,
             smooth=choices.smooth,
-            progress=self._tell,
+            progress=self._report,
         )
         return ClipOutcome(
             file, result.frames, result.swapped, result.without_face, result.seconds, result.notes
         )
 
-    def _tell(self, done: int, total: int | None) -> None:
+    def _report(self, finished: int, total: int | None) -> None:
         if self._stop.is_set():
             raise Stopped
-        # A file may say that it is shorter than it is.
-        if done > self._most_frames:
+        # A file may state less than its real length.
+        if finished > self._most_frames:
             raise AppError(_too_long(self._clip.name, None, self._most_seconds))
-        self.done, self.total = done, total
-        if done and self.began is None:
+        self.finished, self.total = finished, total
+        if finished and self.began is None:
             self.began = time.monotonic()
 
 
@@ -211,7 +207,7 @@ class ClipJobs:
 
     @contextlib.contextmanager
     def running(self, visitor: str, job: ClipJob) -> Iterator[None]:
-        """Knows the job as the visitor's while the block runs; stops it at the end if it is not done."""
+        """Registers the job as the visitor's while the block runs; stops it at the end."""
         with self._lock:
             self._jobs[visitor] = job
         try:
@@ -260,7 +256,7 @@ def check_clip(path: Path, start: float, end: float | None, most_seconds: float)
     return int(float(clip.rate) * (most_seconds + 0.5)) + 1
 
 
-def _too_long(name: str, seconds: float | None, most: float) -> str:
+def _too_long(name: str, seconds: float | None, limit: float) -> str:
     length = "it is longer than it says" if seconds is None else f"it has {duration(seconds)}"
     part = "choose a part by “from” and “to”"
-    return f"{name}: {length}; this page swaps up to {duration(most)} of a clip: {part}"
+    return f"{name}: {length}; this page swaps up to {duration(limit)} of a clip: {part}"

@@ -1,8 +1,8 @@
-"""What reaches gradio and what does not: the outermost layer of the page's server.
+"""Request filter in front of gradio: the outermost layer of the page's server.
 
 Gradio serves more than this page needs, and on request it fetches addresses on the internet. Here every
 request has to be one that the page makes, by its path, its host and its size, and files are named by their
-place on this computer alone. ``server`` puts it round the page.
+path on this computer alone.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _READ_BELOW = ("/static/", "/assets/", "/svelte/", f"{_API}/heartbeat/", f"{_API
 _WRITE = {_UPLOAD, *(f"{_API}/{name}" for name in ("queue/join", "cancel", "reset"))}
 _WRITE_BELOW = (f"{_API}/call/", f"{_API}/run/")
 _ADDRESS = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]+:", re.ASCII)
-#: A form has some kilobytes; nothing longer is read.
+#: Largest form in bytes; usual ones have some kilobytes.
 MOST_JSON = 1 << 20
-# What a file's upload adds to its size.
-_ENVELOPE = 1 << 16
+# Bytes that an upload adds to the file's size.
+_ENVELOPE_BYTES = 1 << 16
 
 _LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 # Gradio's page has its scripts and styles inside, and builds functions from text.
@@ -103,8 +103,8 @@ class Doorkeeper:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                own = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *own]
+                added = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message.get("headers", []), *added]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
@@ -124,12 +124,12 @@ class Doorkeeper:
     @staticmethod
     def _check_path(method: str, path: str) -> None:
         if method in ("GET", "HEAD"):
-            known = path in _READ or path.startswith(_READ_BELOW)
+            allowed = path in _READ or path.startswith(_READ_BELOW)
         elif method == "POST":
-            known = path in _WRITE or path.startswith(_WRITE_BELOW)
+            allowed = path in _WRITE or path.startswith(_WRITE_BELOW)
         else:
             raise _Refused(405, "this page reads and posts, nothing else")
-        if not known:
+        if not allowed:
             raise _Refused(404, "there is no such page")
         if path.startswith(_FILE) and _is_address(path[len(_FILE) :]):
             raise _Refused(403, "this page fetches nothing from elsewhere")
@@ -139,7 +139,7 @@ class Doorkeeper:
         if not re.fullmatch(r"[0-9]{1,15}", length):
             raise _Refused(411, "tell the length")
         if path == _UPLOAD:
-            if int(length) > self.most_bytes + _ENVELOPE:
+            if int(length) > self.most_bytes + _ENVELOPE_BYTES:
                 raise _Refused(
                     413, f"File size exceeded: at most {self.most_bytes / 2**20:g} MB can be uploaded"
                 )
@@ -164,34 +164,34 @@ class Doorkeeper:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """The request once more, for who comes next; after it whatever the connection says."""
-    given = False
+    """The request's body once more for the next layer, then the messages of the connection."""
+    replayed = False
 
-    async def again() -> Message:
-        nonlocal given
-        if given:
+    async def receive_body() -> Message:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return again
+    return receive_body
 
 
 def _paths(content: Any) -> Iterator[str]:
     """Every text called "path" in a form, however deep."""
-    waiting = [content]
-    while waiting:
-        part = waiting.pop()
+    stack = [content]
+    while stack:
+        part = stack.pop()
         if isinstance(part, dict):
             if isinstance(part.get("path"), str):
                 yield part["path"]
-            waiting += part.values()
+            stack += part.values()
         elif isinstance(part, list):
-            waiting += part
+            stack += part
 
 
 def _is_address(path: str) -> bool:
-    """Whether a file's place is an address of a network; Windows has one letter before the colon."""
+    """Whether a file's path is a network address; Windows has one letter before the colon."""
     return bool(_ADDRESS.match(path)) or path.lstrip().startswith(("//", "\\\\"))
 
 

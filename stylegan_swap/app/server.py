@@ -1,6 +1,6 @@
-"""Serving the page: settings, limits, start and end. Called by ``cli_app``.
+"""Serving the page: settings, limits, start and end.
 
-One network for everybody, one private folder, one queue; ``doorkeeper`` stands before all of it.
+One network for everybody, one private folder, one queue; ``doorkeeper`` filters every request.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from importlib import resources
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any
 
-from stylegan_swap.app.folder import PageFolder
+from stylegan_swap.app.workshop import PageFolder
 from stylegan_swap.errors import AppError, MissingDependencyError
 
 # Read by gradio and by a library below it when they are imported or used.
@@ -24,14 +25,14 @@ _SILENT = {
     "GRADIO_ALLOWED_PATHS": "",
     "GRADIO_SHARE": "false",
 }
-# Fewer cores than this, and two photos at once take each other's time.
+# With fewer cores two photos at once slow each other.
 _CORES_PER_PHOTO = 4
 _MOST_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the page is served.
+    """Settings of the page.
 
     Attributes:
         weights: a method's name, or a folder or file with weights.
@@ -69,7 +70,7 @@ class Server:
 
     Attributes:
         url: where the page is.
-        notes: what the user should know about the weights.
+        notes: notes about the weights for the user.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -78,12 +79,12 @@ class Server:
         Raises:
             MissingDependencyError: gradio is not installed.
             AppError: the address or the port is not to be had.
-            StyleganSwapError: as ``Swapper.from_pretrained``.
+            StyleganSwapError: as ``PhotoSwapper.from_pretrained``.
         """
         require_gradio()
-        from stylegan_swap.api import Swapper
+        from stylegan_swap.swapping.swapper import PhotoSwapper
 
-        swapper = Swapper.from_pretrained(settings.weights, device=settings.device)
+        swapper = PhotoSwapper.from_pretrained(settings.weights, device=settings.device)
         self.notes = swapper.notes
         self.folder = PageFolder()
         self._ended = threading.Event()
@@ -100,13 +101,13 @@ class Server:
         # Only here, for the layout imports gradio.
         from starlette.middleware import Middleware
 
+        from stylegan_swap.app.components import theme
         from stylegan_swap.app.doorkeeper import Doorkeeper
-        from stylegan_swap.app.look import CSS, theme
         from stylegan_swap.app.page import build_page
         from stylegan_swap.app.workshop import Workshop
 
-        at_once = photos_at_once(str(swapper.method.device), os.cpu_count() or 1)
-        workshop = Workshop(swapper, self.folder, at_once, settings.clip_seconds)
+        parallel = photos_at_once(str(swapper.method.device), os.cpu_count() or 1)
+        workshop = Workshop(swapper, self.folder, parallel, settings.clip_seconds)
         page = build_page(workshop, keep_seconds=settings.keep_seconds, queue=settings.queue)
         most_bytes = settings.most_megabytes << 20
         guard = Middleware(Doorkeeper, only_here=settings.only_here, most_bytes=most_bytes)
@@ -129,7 +130,7 @@ class Server:
                 footer_links=[],
                 app_kwargs={"middleware": [guard]},
                 theme=theme(),
-                css=CSS,
+                css=resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8"),
             )
         except (OSError, OverflowError, ValueError) as error:
             page.close(verbose=False)
@@ -161,13 +162,13 @@ class Server:
         self.close()
 
     def _sweep(self, age: int) -> None:
-        # gradio deletes the files it knows of; here goes what no answer ever named, and empty folders.
+        # gradio deletes files that an answer named; this deletes the others, and empty folders.
         while not self._ended.wait(max(1, age // 4)):
             self.folder.sweep(age, time.time())
 
 
 def photos_at_once(device: str, cores: int) -> int:
-    """How many photos to work on at the same time.
+    """Number of photos to work on at the same time.
 
     Args:
         device: of the network. A GPU works on one while the processor prepares another.

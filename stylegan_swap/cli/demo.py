@@ -13,7 +13,7 @@ from PIL import Image
 
 from stylegan_swap.api import Swapper
 from stylegan_swap.errors import ImageWriteError
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 from stylegan_swap.provenance.photo_file import (
     write_photo,
 )

@@ -135,7 +135,7 @@ def evaluate(
             _progress(f"{name}, two-sample test", 0, 1)
             found = two_sample_of_method(name, todo, rows[name], trained, people, out, device=device)
             by_person = found.by_person
-            add_measure(summary, name, COLUMN, (by_person.estimate, by_person.low, by_person.high))
+            add_measure(summary, name, COLUMN, by_person.estimate, by_person.low, by_person.high)
             heat = (255 * np.clip(found.heat / max(float(found.heat.max()), 1e-6), 0, 1)).astype(np.uint8)
             heat_map = np.repeat(heat[..., None], 3, axis=2)
             write_photo(out / method_folder(name) / "heat.png", heat_map, mark=False, overwrite=True)

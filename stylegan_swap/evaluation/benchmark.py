@@ -1,31 +1,28 @@
-"""Run methods over a list of pairs and measure every result: what ``stylegan-swap evaluate`` does.
+"""Methods run over a list of pairs, every result measured: one CSV row per pair, written at once.
 
-pairs → swap → find the face afresh → measures → one CSV row per pair, at once. A run that was stopped goes
-on where it ended. ``summary`` makes a table of the rows, ``report`` a page.
+A run that was stopped goes on where it ended. ``table`` summarises the rows, ``report`` makes a page of them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import functools
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from stylegan_swap.errors import ImageWriteError, StyleganSwapError
+from stylegan_swap.errors import ImageWriteError, StyleganSwapError, os_errors_as
 from stylegan_swap.evaluation.pairs import Pair
 from stylegan_swap.files.atomic import replacing
-from stylegan_swap.images.photo import (
-    read_photo,
-)
+from stylegan_swap.images.photo import read_photo
 from stylegan_swap.metrics.background import Background
 from stylegan_swap.metrics.boundary import BoundaryGradient
 from stylegan_swap.metrics.colour import ChromaMatch
@@ -38,9 +35,7 @@ from stylegan_swap.metrics.retrieval import Gallery, retrieval
 from stylegan_swap.metrics.robustness import RobustIdentityMeasure, aligned_view
 from stylegan_swap.metrics.sample import Column, PairMeasure, Sample, View, look, measured
 from stylegan_swap.metrics.sharpness import Sharpness
-from stylegan_swap.provenance.photo_file import (
-    write_photo,
-)
+from stylegan_swap.provenance.photo_file import write_photo
 from stylegan_swap.swapping.swapper import PhotoSwapper
 
 ROWS = "pairs.csv"
@@ -52,7 +47,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """What must not change between the parts of one run; kept in ``run.json``.
+    """Settings that must stay the same between the parts of one run; kept in ``run.json``.
 
     Attributes:
         pairs: names of the pairs, in order.
@@ -120,7 +115,7 @@ def run_method(
     Args:
         method: name or weights, as in ``swap``.
         pairs: what to swap.
-        people: photo name → person; a photo that is not in it shows a person of its own.
+        people: photo name → person; a photo that is not in it shows a person of its current.
         measures: what to measure.
         out: folder of the run; rows go to ``out/METHOD/pairs.csv``, pictures to ``out/METHOD/results``.
         device: as in ``swap``.
@@ -136,17 +131,17 @@ def run_method(
     folder = out / method_folder(method)
     columns = columns_of(measures)
     rows = {int(row["number"]): row for row in read_rows(folder / ROWS, columns)}
-    todo = [pair for pair in pairs if pair.number not in rows]
-    swapper = PhotoSwapper.from_pretrained(method, device=device) if todo else None
+    pending = [pair for pair in pairs if pair.number not in rows]
+    swapper = PhotoSwapper.from_pretrained(method, device=device) if pending else None
     photo = functools.lru_cache(maxsize=128)(lambda path, name: _photo(path, name, people.get(name, name)))
-    with _appending(folder / ROWS, columns) as append:
-        for done, pair in enumerate(pairs):
-            if progress is not None:
-                progress(method, done, len(pairs))
-            if swapper is not None and pair.number not in rows:
-                row = _one_pair(swapper, pair, measures, photo, out, folder)
-                append(row)
-                rows[pair.number] = row
+    append = row_writer(folder / ROWS, columns)
+    for count, pair in enumerate(pairs):
+        if progress is not None:
+            progress(method, count, len(pairs))
+        if swapper is not None and pair.number not in rows:
+            row = measure_pair(swapper, pair, measures, photo, out, folder)
+            append(row)
+            rows[pair.number] = row
     if progress is not None:
         progress(method, len(pairs), len(pairs))
     return [rows[pair.number] for pair in pairs]
@@ -172,9 +167,9 @@ def start_run(out: Path, settings: Settings) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if path.is_file():
-            known = json.loads(path.read_text(encoding="utf-8"))
-            wanted = json.loads(json.dumps(asdict(settings)))
-            if known["pairs"] != wanted["pairs"] or known["distractors"] != wanted["distractors"]:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            current = json.loads(json.dumps(asdict(settings)))
+            if any(earlier[name] != current[name] for name in ("pairs", "distractors")):
                 raise ImageWriteError(
                     f"{out}: holds a run with other pairs: choose another folder, or delete it"
                 )
@@ -201,15 +196,15 @@ def read_rows(path: Path, columns: Sequence[Column]) -> list[dict[str, Any]]:
             raise ImageWriteError(
                 f"{path}: has other columns than this run: choose another folder, or delete it"
             )
-        whole = [row for row in reader if None not in row and None not in row.values()]
+        complete = [row for row in reader if None not in row and None not in row.values()]
     rows: list[dict[str, Any]] = []
-    for row in whole:
+    for row in complete:
         numbers = {column.name: _number(row[column.name]) for column in columns}
         rows.append({**row, "number": int(row["number"]), "seconds": _number(row["seconds"]), **numbers})
     return rows
 
 
-def _one_pair(
+def measure_pair(
     swapper: PhotoSwapper,
     pair: Pair,
     measures: Sequence[PairMeasure],
@@ -217,7 +212,16 @@ def _one_pair(
     out: Path,
     folder: Path,
 ) -> dict[str, Any]:
-    """Swap, write the picture, measure; an error is a row with the worst values, never the end of the run."""
+    """Swap, write the picture, measure; an error is a row with the worst values, never the end of the run.
+
+    Args:
+        swapper: of the method.
+        pair: to swap.
+        measures: of one swap.
+        photo: path and name → the photo with its face.
+        out: folder of the run.
+        folder: of the method in it.
+    """
     row: dict[str, Any] = {
         **dict.fromkeys(_FIXED, ""),
         "number": pair.number,
@@ -225,24 +229,22 @@ def _one_pair(
         "attribute": pair.attribute_name,
     }
     worst = {column.name: column.worst for column in columns_of(measures)}
-    started = time.perf_counter()
     try:
-        identity, attribute = (
-            photo(pair.identity, pair.identity_name),
-            photo(pair.attribute, pair.attribute_name),
-        )
-        started = time.perf_counter()
+        identity = photo(pair.identity, pair.identity_name)
+        attribute = photo(pair.attribute, pair.attribute_name)
+        start = time.perf_counter()
         result = swapper(swapper.prepare(identity.pixels), attribute.pixels)
     except StyleganSwapError as error:
         return {**row, "status": "error", "reason": str(error), "seconds": 0.0, **worst}
-    row["seconds"] = round(time.perf_counter() - started, 4)
+    row["seconds"] = round(time.perf_counter() - start, 4)
+    # Write the picture.
     pixels = np.asarray(result.image)[..., :3]
     picture = folder / "results" / f"{pair.number:05d}.png"
-    with _told(picture):
+    with _write_errors(picture):
         picture.parent.mkdir(parents=True, exist_ok=True)
     write_photo(picture, np.ascontiguousarray(pixels), overwrite=True)
     row["result"] = picture.relative_to(out).as_posix()
-    # A method that changed nothing is judged where a swap would have been.
+    # Measure. A method that changed nothing is judged where a swap would have been.
     mask = result.mask if result.mask.any() else None
     sample = Sample(identity, attribute, look(pixels, picture.name, identity.person), mask)
     row["status"] = "miss" if sample.missed else "ok"
@@ -256,14 +258,17 @@ def _photo(path: Path, name: str, person: str) -> View:
     return look(read_photo(path).pixels, name, person)
 
 
-@contextlib.contextmanager
-def _appending(path: Path, columns: Sequence[Column]) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Append rows so that each is on the disk before the next is begun."""
+def row_writer(path: Path, columns: Sequence[Column]) -> Callable[[dict[str, Any]], None]:
+    """A function that appends one row to a CSV file and returns when it is on the disk.
+
+    Raises:
+        ImageWriteError: the file cannot be written, here or when a row is appended.
+    """
     names = [*_FIXED, *(column.name for column in columns)]
 
     def write(line: Callable[[Any], object]) -> None:
         # Opened for each row: after a full disk nothing waits in a buffer to fail once more on closing.
-        with _told(path), open(path, "a", newline="", encoding="utf-8") as stream:
+        with _write_errors(path), open(path, "a", newline="", encoding="utf-8") as stream:
             line(csv.DictWriter(stream, names))
             stream.flush()
             os.fsync(stream.fileno())
@@ -272,29 +277,23 @@ def _appending(path: Path, columns: Sequence[Column]) -> Iterator[Callable[[dict
         finite = {key: "" if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
         write(lambda writer: writer.writerow(finite))
 
-    with _told(path):
+    with _write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     _mend_last_line(path)
     if not path.is_file() or not path.stat().st_size:
         write(lambda writer: writer.writeheader())
-    yield append
+    return append
 
 
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What the system refuses, as an error of this library."""
-    try:
-        yield
-    except OSError as error:
-        raise ImageWriteError(
-            f"{path}: cannot be written ({error.strerror}): free some space, the run goes on from there"
-        ) from error
+def _write_errors(path: Path) -> AbstractContextManager[None]:
+    remedy = "free some space, the run goes on from there"
+    return os_errors_as(ImageWriteError, path, "cannot be written", remedy)
 
 
 def _mend_last_line(path: Path) -> None:
     """Cut off a row that a killed run left half-written."""
     if path.is_file() and (content := path.read_bytes()) and not content.endswith(b"\n"):
-        with _told(path), replacing(path) as temporary:
+        with _write_errors(path), replacing(path) as temporary:
             temporary.write_bytes(content[: content.rfind(b"\n") + 1])
 
 

@@ -1,7 +1,4 @@
-"""What a swap costs: seconds, memory, parameters, FLOPs. Read by ``benchmark`` and ``bench``.
-
-Definitions and what they leave out: ``docs/evaluation/cost.md``.
-"""
+"""Cost of a swap: seconds, memory, parameters, FLOPs. Definitions: ``docs/evaluation/cost.md``."""
 
 from __future__ import annotations
 
@@ -23,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from stylegan_swap.errors import StyleganSwapError
+from stylegan_swap.evaluation.bench.clock import wait_for
 from stylegan_swap.evaluation.pairs import Pair
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.images.photo import read_photo
@@ -32,23 +30,22 @@ from stylegan_swap.swapping.swapper import PhotoSwapper
 
 _MIB = 2**20
 
-
 COLUMNS = (
     Column("swap_seconds", "lower", 1e6, "s"),
     Column("swap_memory", "lower", 1e6, "MiB"),
     Column("parameters", "lower", 1e6, "M"),
     Column("operations", "lower", 1e6, "GFLOP"),
 )
-FREE_SIDE = 256
+FREE_SIDE = 256  # crop side in px for methods that take any
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one call costs.
+    """Cost of one call.
 
     Attributes:
         seconds: median wall-clock time of the warm calls.
-        memory: what the call needed beyond what was there before it, MiB (1 MiB = 2²⁰ bytes).
+        memory: peak of the call above the memory in use before it, MiB (1 MiB = 2²⁰ bytes).
         parameters: numbers in the networks, each tensor once, buffers not counted.
         flops: floating-point operations of matrix products and convolutions, a multiply-add being two;
             0 for methods without networks.
@@ -84,18 +81,20 @@ def measure_cost(
     """
     if repeats < 1 or warmup < 0:
         raise ValueError(f"a cost needs at least 1 timed call, got repeats={repeats}, warmup={warmup}")
-    where = torch.device(device)
+    device = torch.device(device)
     for _ in range(warmup):
         call()
     seconds = []
     for _ in range(repeats):
-        start = _now(where)
+        wait_for(device)
+        start = time.perf_counter()
         call()
-        seconds.append(_now(where) - start)
-    memory = peak_memory(call, where)
+        wait_for(device)
+        seconds.append(time.perf_counter() - start)
+    memory = peak_memory(call, device)
     with FlopCounterMode(display=False) as counter:
         call()
-    name = torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return Cost(
         statistics.median(seconds), memory, count_parameters(modules), int(counter.get_total_flops()), name
     )
@@ -118,20 +117,16 @@ def cost_of_method(
     Returns:
         The cost of ``prepare`` and of ``swap_aligned``. Both carry all parameters of the method.
     """
-    networks = modules_of(method)
     prepared = method.prepare(x_id)
-    device = x_attr.device
-    first = measure_cost(lambda: method.prepare(x_id), networks, device=device, **options)
-    each = measure_cost(
-        lambda: method.swap_aligned(prepared, x_attr, landmarks), networks, device=device, **options
+    calls = (lambda: method.prepare(x_id), lambda: method.swap_aligned(prepared, x_attr, landmarks))
+    first, second = (
+        measure_cost(call, modules_of(method), device=x_attr.device, **options) for call in calls
     )
-    return first, each
+    return first, second
 
 
-def cost_columns(
-    method: str, pairs: Sequence[Pair], device: str = "auto"
-) -> list[tuple[Column, tuple[float, None, None]]]:
-    """What one swap of aligned faces costs (256 px where the method is free), on the first readable pair."""
+def cost_columns(method: str, pairs: Sequence[Pair], device: str = "auto") -> list[tuple[Column, float]]:
+    """Cost of one swap of aligned faces, on the first pair that can be read, at the method's own size."""
     swapper = PhotoSwapper.from_pretrained(method, device=device)
     side = swapper.method.size or FREE_SIDE
     for pair in pairs:
@@ -143,16 +138,15 @@ def cost_columns(
             continue
         x_id, x_attr = (from_pixels(view.crop(side)) for view in views)
         points = [view.alignment(side).to_crop(np.asarray(view.landmarks)) for view in views]
-        _, each = cost_of_method(swapper.method, x_id, x_attr, torch.from_numpy(points[1])[None])
-        values = (each.seconds, each.memory, each.parameters / 1e6, each.flops / 1e9)
-        return [(column, (value, None, None)) for column, value in zip(COLUMNS, values, strict=True)]
+        _, cost = cost_of_method(swapper.method, x_id, x_attr, torch.from_numpy(points[1])[None])
+        values = (cost.seconds, cost.memory, cost.parameters / 1e6, cost.flops / 1e9)
+        return list(zip(COLUMNS, values, strict=True))
     return []
 
 
-def modules_of(thing: Any) -> list[nn.Module]:
-    """The networks a method holds: itself, or what its attributes are."""
-    held = [thing, *vars(thing).values()]
-    return [part for part in held if isinstance(part, nn.Module)]
+def modules_of(method: Any) -> list[nn.Module]:
+    """The networks of a method: itself, or its attributes."""
+    return [part for part in (method, *vars(method).values()) if isinstance(part, nn.Module)]
 
 
 def count_parameters(modules: Iterable[nn.Module]) -> int:
@@ -171,16 +165,18 @@ def peak_memory(call: Callable[[], object], device: torch.device | str = "cpu") 
         call: what to measure.
         device: where the work is.
     """
-    where = torch.device(device)
+    device = torch.device(device)
     gc.collect()
-    if where.type == "cuda":
-        torch.cuda.synchronize(where)
-        torch.cuda.reset_peak_memory_stats(where)
-        before = torch.cuda.memory_allocated(where)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        base = torch.cuda.memory_allocated(device)
         call()
-        torch.cuda.synchronize(where)
-        return (torch.cuda.max_memory_allocated(where) - before) / _MIB
-    _give_back_free_memory()
+        torch.cuda.synchronize(device)
+        return (torch.cuda.max_memory_allocated(device) - base) / _MIB
+    # Otherwise a warm call finds what it needs already resident. glibc's own; other C libraries lack it.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         # proc(5): 5 sets the high-water mark back to what is resident now.
         Path("/proc/self/clear_refs").write_text("5")
@@ -190,13 +186,6 @@ def peak_memory(call: Callable[[], object], device: torch.device | str = "cpu") 
     mark = read()
     call()
     return max(0.0, read() - mark)
-
-
-def _give_back_free_memory() -> None:
-    """Otherwise a warm call finds what it needs already resident and seems to need nothing."""
-    with contextlib.suppress(OSError, AttributeError):
-        # glibc's own; other C libraries do not have it.
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _high_water_of_linux() -> float:
@@ -209,9 +198,3 @@ def _high_water() -> float:
     # KiB on Linux and BSD, bytes on macOS.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / _MIB if sys.platform == "darwin" else peak / 1024
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

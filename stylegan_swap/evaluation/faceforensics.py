@@ -1,12 +1,13 @@
-"""FaceForensics++ as pairs of photographs: the protocol most published swapping numbers stand on.
+"""FaceForensics++ as pairs of photographs: the protocol of most published swapping numbers.
 
-Feeds ``benchmark``: reads the data set's own folders, takes frames spread evenly over every video and pairs
-frame N of the identity video with frame N of the attribute video. What the numbers can be compared with is in
-``docs/evaluation/faceforensics.md``. Rössler et al., FaceForensics++ (ICCV 2019).
+Takes frames spread evenly over every video of the official folders and pairs frame N of the identity video
+with frame N of the attribute video. Comparability: ``docs/evaluation/faceforensics.md``. Rössler et al.,
+FaceForensics++ (ICCV 2019).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -20,11 +21,9 @@ import cv2
 import numpy as np
 
 from stylegan_swap.errors import ImageReadError, ImageWriteError
-from stylegan_swap.provenance.photo_file import (
-    write_photo,
-)
+from stylegan_swap.provenance.photo_file import write_photo
 
-#: How strongly the videos are compressed, as the data set's folders say it.
+#: Compression of the videos, by the data set's folder names.
 Compression: TypeAlias = Literal["raw", "c23", "c40"]
 
 _VIDEO = re.compile(r"\d{3}")
@@ -112,27 +111,21 @@ class FaceForensics:
         """
         folder = self.root / _ORIGINALS / self.compression
         if self.frames_from == "videos":
-            kept = self.cache / "original" / f"{self.compression}-{self.count}" / video
-            return extracted(folder / "videos" / f"{video}.mp4", kept, self.count)
-        found = sorted((folder / "images" / video).glob("*.png"))
-        chosen = evenly_spaced(len(found), self.count, str(folder / "images" / video))
-        return tuple(found[index] for index in chosen)
+            cached = self.cache / "original" / f"{self.compression}-{self.count}" / video
+            return extracted(folder / "videos" / f"{video}.mp4", cached, self.count)
+        pictures = sorted((folder / "images" / video).glob("*.png"))
+        indices = evenly_spaced(len(pictures), self.count, str(folder / "images" / video))
+        return tuple(pictures[index] for index in indices)
 
     def __len__(self) -> int:
         return 2 * len(self.entries) * self.count
 
     def __iter__(self) -> Iterator[FramePair]:
         for attribute, identity in self._swaps():
+            people = self.person(identity), self.person(attribute)
             photos = zip(self.frames(identity), self.frames(attribute), strict=True)
-            for number, (giver, taker) in enumerate(photos):
-                yield FramePair(
-                    giver,
-                    taker,
-                    self.person(identity),
-                    self.person(attribute),
-                    (identity, attribute),
-                    number,
-                )
+            for number, frames in enumerate(photos):
+                yield FramePair(*frames, *people, (identity, attribute), number)
 
     def gallery(self) -> Iterator[tuple[Path, str]]:
         """Every frame taken from the original videos with its person: what the field's retrieval searches."""
@@ -154,15 +147,15 @@ class FaceForensics:
         """
         folder = self.root / _SWAPS / method / self.compression / "videos"
         if not folder.is_dir():
-            there = sorted(path.name for path in (self.root / _SWAPS).glob("*") if path.is_dir())
+            present = sorted(path.name for path in (self.root / _SWAPS).glob("*") if path.is_dir())
             raise ImageReadError(
-                f"{folder}: no such folder; download this method, or take one of {', '.join(there) or 'none'}"
+                f"{folder}: no such folder; download it, or take one of {', '.join(present) or 'none'}"
             )
         pairs = iter(self)
         for attribute, identity in self._swaps():
             name = f"{attribute}_{identity}"
-            kept = self.cache / "manipulated" / method / f"{self.compression}-{self.count}" / name
-            for result in extracted(folder / f"{name}.mp4", kept, self.count):
+            cached = self.cache / "manipulated" / method / f"{self.compression}-{self.count}" / name
+            for result in extracted(folder / f"{name}.mp4", cached, self.count):
                 yield next(pairs), result
 
     def _swaps(self) -> Iterator[tuple[str, str]]:
@@ -176,12 +169,12 @@ class FaceForensics:
         originals = self.root / _ORIGINALS
         folder = originals / self.compression / self.frames_from
         if not folder.is_dir():
-            there = sorted(
+            present = sorted(
                 str(path.relative_to(originals)) for path in originals.glob("*/*") if path.is_dir()
             )
             remedy = (
-                f"there is {', '.join(there)}: choose compression and frames_from to match"
-                if there
+                f"there is {', '.join(present)}: choose compression and frames_from to match"
+                if present
                 else "give the folder that holds original_sequences, as the official download script fills it"
             )
             raise ImageReadError(f"{folder}: no such folder; {remedy}")
@@ -195,18 +188,18 @@ class FaceForensics:
 
 
 def evenly_spaced(total: int, count: int, name: str = "video") -> tuple[int, ...]:
-    """The frames to take: the middles of ``count`` equal parts, ``floor((2k + 1) · total / (2 · count))``.
+    """Indices of the middles of ``count`` equal parts, ``floor((2k + 1) · total / (2 · count))``.
 
     The first and the last frame are avoided on purpose: many videos fade in, and containers often claim a
     frame more than can be decoded.
 
     Args:
-        total: frames there are.
-        count: frames wanted.
+        total: frames of the video.
+        count: frames to take.
         name: of the video, for the message.
 
     Raises:
-        ImageReadError: there are fewer frames than wanted.
+        ImageReadError: there are fewer than ``count`` frames.
     """
     if total < count:
         raise ImageReadError(
@@ -229,12 +222,12 @@ def extracted(video: Path, folder: Path, count: int) -> tuple[Path, ...]:
     """
     if not folder.is_dir():
         _extract(video, folder, count)
-    found = tuple(sorted(folder.glob("*.png")))
-    if len(found) != count:
+    pictures = tuple(sorted(folder.glob("*.png")))
+    if len(pictures) != count:
         raise ImageReadError(
-            f"{folder}: holds {len(found)} pictures instead of {count}; delete this folder to fill it anew"
+            f"{folder}: holds {len(pictures)} pictures instead of {count}; delete this folder to fill it anew"
         )
-    return found
+    return pictures
 
 
 def read_entries(*files: Path) -> tuple[tuple[str, str], ...]:
@@ -267,7 +260,7 @@ def read_entries(*files: Path) -> tuple[tuple[str, str], ...]:
 
 
 def read_people(path: Path) -> dict[str, str]:
-    """Which videos show the same person: one group of video names per line, apart by spaces or commas.
+    """People in several videos: one group of video names per line, separated by spaces or commas.
 
     The published tables merge the 1000 videos to 889 people. Text after ``#`` is a remark.
 
@@ -306,7 +299,7 @@ def _lines(path: Path) -> str:
 
 
 def _extract(video: Path, folder: Path, count: int) -> None:
-    """Fills a hidden folder beside the wanted one and renames it: an interrupted run leaves no half."""
+    """Fills a hidden folder and renames it: an interrupted run leaves no part of one."""
     pictures = _decode(video, count)
     # Not tempfile: its folders are closed to everybody else.
     part = folder.with_name(f".{secrets.token_hex(8)}.part")
@@ -329,50 +322,41 @@ def _decode(video: Path, count: int) -> dict[int, np.ndarray]:
     """Frame number → uint8 RGB ``[H, W, 3]``."""
     if not video.is_file():
         raise ImageReadError(f"{video}: does not exist; complete the download or leave out its pairs")
-    claimed = _claimed_length(video)
-    found = _read(video, evenly_spaced(claimed, count, str(video))) if claimed >= count else {}
-    if len(found) < count:
-        # The container's word and the stream differ: spread over the frames that there are.
-        found = _read(video, evenly_spaced(_decoded_length(video), count, str(video)))
-    return found
+    with _capture(video) as capture:
+        length = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+    frames = _read(video, evenly_spaced(length, count, str(video))) if length >= count else {}
+    if len(frames) < count:
+        # Fewer frames in the stream than the container states: count them.
+        with _capture(video) as capture:
+            length = sum(1 for _ in iter(capture.grab, False))
+        frames = _read(video, evenly_spaced(length, count, str(video)))
+    return frames
 
 
-def _claimed_length(video: Path) -> int:
-    """How many frames the container says it has; 0 where it does not say."""
+@contextlib.contextmanager
+def _capture(video: Path) -> Iterator[cv2.VideoCapture]:
     capture = cv2.VideoCapture(str(video))
     try:
         if not capture.isOpened():
             raise ImageReadError(
                 f"{video}: OpenCV cannot open this video; check the file, or download it again"
             )
-        return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        yield capture
     finally:
         capture.release()
 
 
-def _decoded_length(video: Path) -> int:
-    capture = cv2.VideoCapture(str(video))
-    total = 0
-    while capture.grab():
-        total += 1
-    capture.release()
-    return total
-
-
-def _read(video: Path, wanted: Iterable[int]) -> dict[int, np.ndarray]:
-    """The wanted frames, as far as the stream goes."""
-    waiting, found = sorted(wanted), dict[int, np.ndarray]()
-    capture = cv2.VideoCapture(str(video))
-    try:
-        index = 0
-        # Frame by frame: seeking lands on a neighbour in many videos with predicted frames.
-        while waiting and capture.grab():
-            if index == waiting[0]:
-                good, pixels = capture.retrieve()
-                if not good:
-                    break
-                found[waiting.pop(0)] = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
-            index += 1
-    finally:
-        capture.release()
-    return found
+def _read(video: Path, indices: Iterable[int]) -> dict[int, np.ndarray]:
+    """The frames of these ascending indices, as far as the stream goes."""
+    frames: dict[int, np.ndarray] = {}
+    position = -1
+    with _capture(video) as capture:
+        for index in indices:
+            # Frame by frame: seeking lands on a neighbour in many videos with predicted frames.
+            while position < index and capture.grab():
+                position += 1
+            decoded, pixels = capture.retrieve() if position == index else (False, None)
+            if not decoded or pixels is None:
+                break
+            frames[index] = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+    return frames

@@ -1,8 +1,9 @@
-"""Which photos are swapped into which: pair lists, folders, and who is on a photo. Read by ``benchmark``."""
+"""Pairs of identity and attribute photos: lists, folders, and the person on each photo."""
 
 from __future__ import annotations
 
 import csv
+import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,12 +68,19 @@ def cross_pairs(identities: Path, attributes: Path, limit: int | None = None, se
         ImageReadError: a folder is missing or holds no photo.
     """
     first, second = _photos(identities), _photos(attributes)
-    both = [(one, other) for one in first for other in second if one.resolve() != other.resolve()]
-    if limit is not None and limit < len(both):
-        both = random.Random(seed).sample(both, limit)
+    pairs = [
+        (identity, attribute)
+        for identity, attribute in itertools.product(first, second)
+        if identity.resolve() != attribute.resolve()
+    ]
+    if limit is not None and limit < len(pairs):
+        pairs = random.Random(seed).sample(pairs, limit)
     return [
-        Pair(number, one, other, str(one.relative_to(identities)), str(other.relative_to(attributes)))
-        for number, (one, other) in enumerate(both)
+        Pair(
+            *(number, identity, attribute),
+            *(str(identity.relative_to(identities)), str(attribute.relative_to(attributes))),
+        )
+        for number, (identity, attribute) in enumerate(pairs)
     ]
 
 
@@ -94,13 +102,11 @@ def faceforensics_pairs(
 
     pairs: list[Pair] = []
     people: dict[str, str] = {}
-    for found in FaceForensics(root, read_entries(entries), cache, frames_from=frames_from):
-        names = [
-            f"{video}/{path.name}"
-            for video, path in zip(found.videos, (found.identity, found.attribute), strict=True)
-        ]
-        people |= dict(zip(names, (found.identity_person, found.attribute_person), strict=True))
-        pairs.append(Pair(len(pairs), found.identity, found.attribute, *names))
+    for frames in FaceForensics(root, read_entries(entries), cache, frames_from=frames_from):
+        paths = (frames.identity, frames.attribute)
+        names = [f"{video}/{path.name}" for video, path in zip(frames.videos, paths, strict=True)]
+        people |= dict(zip(names, (frames.identity_person, frames.attribute_person), strict=True))
+        pairs.append(Pair(len(pairs), *paths, *names))
     return pairs, people
 
 
@@ -130,7 +136,7 @@ def manifest_of(folder: Path) -> list[dict[str, str]]:
 def _photos(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ImageReadError(f"{folder}: there is no such folder: check the path")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
-    if not found:
+    photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+    if not photos:
         raise ImageReadError(f"{folder}: holds no photos ({', '.join(PHOTO_SUFFIXES)})")
-    return found
+    return photos

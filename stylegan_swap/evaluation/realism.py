@@ -1,7 +1,7 @@
-"""What takes a whole method and not one swap: the two-sample test, ``kid_dlib``, LPIPS, FID and KID.
+"""Measures of a whole method on the results of ``benchmark``: two-sample test, ``kid_dlib``, LPIPS, FID, KID.
 
-After ``benchmark``, on the results it wrote. The two-sample classifier is trained on swaps of the people whom
-a ``manifest.csv`` puts into split train and asked about those of the pairs: it has seen none of them.
+The two-sample classifier is trained on swaps of the people whom a ``manifest.csv`` puts into split train and
+tested on those of the pairs, of whom it has seen none.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ FID_COLUMN = Column("fid", "lower", 1e4, floor=0.0)
 KID_COLUMN = Column("kid_dlib", "lower", 10.0, floor=0.0)
 # Of fewer than 1,000 photos, but enough to compare methods on the same ones.
 FEW_KID_COLUMN = Column("kid_dlib_few", "lower", 10.0, floor=0.0)
-FEWEST_OF_FEW = 50
-CROP_SIDE = 256
-SIDE = 96
+FEWEST_OF_FEW = 50  # faces
+CROP_SIDE = 256  # px, of LPIPS, FID and KID
+TWO_SAMPLE_SIDE = 96  # px
 
 
 def training_pairs(
@@ -62,19 +62,18 @@ def training_pairs(
     draw = random.Random(seed)
     pairs: list[Pair] = []
     while len(pairs) < count:
-        one, other = draw.sample(rows, 2)
-        if one["person"] != other["person"]:
-            pairs.append(
-                Pair(len(pairs), root / one["file"], root / other["file"], one["file"], other["file"])
-            )
+        identity, attribute = draw.sample(rows, 2)
+        if identity["person"] != attribute["person"]:
+            names = identity["file"], attribute["file"]
+            pairs.append(Pair(len(pairs), root / names[0], root / names[1], *names))
     return pairs
 
 
 def two_sample_of_method(
     method: str,
-    asked: Sequence[Pair],
+    pairs: Sequence[Pair],
     rows: Sequence[Mapping[str, Any]],
-    trained: Sequence[Pair],
+    train_pairs: Sequence[Pair],
     people: Mapping[str, str],
     out: Path,
     *,
@@ -82,38 +81,38 @@ def two_sample_of_method(
     config: TwoSampleConfig | None = None,
     seed: int = 0,
 ) -> TwoSampleResult:
-    """Can swaps of this method be told from photos?
+    """Can swaps of this method be told from photos? See ``two_sample_test`` for ``config`` and ``seed``.
 
-    Args:
-        method: as in ``benchmark.run_method``.
-        asked: the pairs of the benchmark.
-        rows: what ``run_method`` returned for them.
-        trained: from ``training_pairs``.
-        people: photo name → person.
-        out: folder of the run; the training swaps are kept in ``out/METHOD/training``.
-        device: as in ``swap``.
-        config: of the classifier.
-        seed: of its weights and of which crops are drawn where one kind has more.
+    The other arguments are those of ``two_sample_crops``.
 
     Raises:
         ValueError: too few people or results; see ``two_sample_test``.
     """
-    crops = crops_to_tell(method, asked, rows, trained, people, out, device=device)
-    names = {people.get(name, name) for pair in asked for name in (pair.identity_name, pair.attribute_name)}
-    return two_sample_test(*crops, config=config, asked_people=names, seed=seed)
+    crops = two_sample_crops(method, pairs, rows, train_pairs, people, out, device=device)
+    names = {people.get(name, name) for pair in pairs for name in (pair.identity_name, pair.attribute_name)}
+    return two_sample_test(*crops, config=config, test_people=names, seed=seed)
 
 
-def crops_to_tell(
+def two_sample_crops(
     method: str,
-    asked: Sequence[Pair],
+    pairs: Sequence[Pair],
     rows: Sequence[Mapping[str, Any]],
-    trained: Sequence[Pair],
+    train_pairs: Sequence[Pair],
     people: Mapping[str, str],
     out: Path,
     *,
     device: str = "auto",
 ) -> tuple[Tensor, Tensor, list[tuple[str, ...]], list[str]]:
-    """What the two-sample test compares; arguments as in ``two_sample_of_method``.
+    """The crops that the two-sample test compares.
+
+    Args:
+        method: as in ``benchmark.run_method``.
+        pairs: of the benchmark.
+        rows: what ``run_method`` returned for them.
+        train_pairs: from ``training_pairs``.
+        people: photo name → person.
+        out: folder of the run; the training swaps are kept in ``out/METHOD/training``.
+        device: as in ``swap``.
 
     Returns:
         Swaps and photos, each under the attribute photo's alignment, ``[n, 3, 96, 96]``, RGB in [-1, 1], the
@@ -125,31 +124,30 @@ def crops_to_tell(
     photos: dict[str, Tensor] = {}
     swap_people: list[tuple[str, ...]] = []
     results = {row["number"]: out / row["result"] for row in rows if row["result"]}
-    todo = [(pair, results.get(pair.number)) for pair in asked]
-    todo += [(pair, _training_swap(swapper, pair, folder)) for pair in trained]
-    for pair, result in todo:
+    files = [(pair, results.get(pair.number)) for pair in pairs]
+    files += [(pair, _training_swap(swapper, pair, folder)) for pair in train_pairs]
+    for pair, result in files:
         attribute = look(read_photo(pair.attribute).pixels) if result is not None else None
         if result is None or attribute is None or attribute.landmarks is None:
             continue
-        alignment = attribute.alignment(SIDE)
+        alignment = attribute.alignment(TWO_SAMPLE_SIDE)
         swaps.append(from_pixels(alignment.crop(read_photo(result).pixels)))
         swap_people.append(
             tuple(people.get(name, name) for name in (pair.identity_name, pair.attribute_name))
         )
         photos[pair.attribute_name] = from_pixels(alignment.crop(attribute.pixels))
-    of_photos = [people.get(name, name) for name in photos]
-    return torch.cat(swaps), torch.cat(list(photos.values())), swap_people, of_photos
+    photo_people = [people.get(name, name) for name in photos]
+    return torch.cat(swaps), torch.cat(list(photos.values())), swap_people, photo_people
 
 
 def kid_of_method(
-    asked: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path
-) -> tuple[Column, tuple[float, float, float]] | None:
-    """``kid_dlib`` of results against attribute photos, ± its spread.
+    pairs: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path
+) -> tuple[Column, float, float, float] | None:
+    """``kid_dlib`` of results against attribute photos and both ends of its spread; None below 50 faces.
 
-    Below 1,000 of each it has a column of its own: mostly good for comparing methods on the same photos.
-    None below 50.
+    Below 1,000 of each it has a column of its own, fit for comparing methods on the same photos.
     """
-    results = _results(asked, rows, out)
+    results = _results(pairs, rows, out)
     photos = list(dict.fromkeys(attribute for attribute, _ in results))
     count = min(len(results), len(photos))
     if count < FEWEST_OF_FEW:
@@ -157,43 +155,43 @@ def kid_of_method(
     network = DlibIdentity()
     swaps = dlib_features(_crops(results), network)
     real = dlib_features(_crops([(path, path) for path in photos]), network)
-    found = kid_dlib(swaps, real, allow_few=True)
+    distance = kid_dlib(swaps, real, allow_few=True)
     column = KID_COLUMN if count >= FEWEST else FEW_KID_COLUMN
-    return column, (found.value, found.value - found.deviation, found.value + found.deviation)
+    return column, distance.value, distance.value - distance.deviation, distance.value + distance.deviation
 
 
 def perceptual_of_method(
-    asked: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path
-) -> list[tuple[Column, tuple[float, None, None]]]:
+    pairs: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path
+) -> list[tuple[Column, float]]:
     """LPIPS (result to attribute photo), FID and KID, each if its backbone lies in torch's hub folder.
 
     All on 256-px crops under the attribute photo's alignment; see ``perceptual`` for files and formulas.
     """
-    results = _results(asked, rows, out)
-    columns: list[tuple[Column, tuple[float, None, None]]] = []
+    results = _results(pairs, rows, out)
+    columns: list[tuple[Column, float]] = []
     with contextlib.suppress(MissingDependencyError):
         network = lpips_network()
-        apart = [
+        distances = [
             float(lpips_distance(swap, photo, network)[0])
             for swap, photo in zip(_crops(results), _crops([(a, a) for a, _ in results]), strict=True)
         ]
-        if apart:
-            columns.append((LPIPS_COLUMN, (float(np.mean(apart)), None, None)))
+        if distances:
+            columns.append((LPIPS_COLUMN, float(np.mean(distances))))
     with contextlib.suppress(MissingDependencyError):
         features = inception()
         photos = list(dict.fromkeys(attribute for attribute, _ in results))
         fewest = min(len(results), len(photos))
-        for column, distance, needed in ((FID_COLUMN, fid, 2), (INCEPTION_KID_COLUMN, _kid_mean, FEWEST)):
-            if fewest >= needed:
+        for column, distance, required in ((FID_COLUMN, fid, 2), (INCEPTION_KID_COLUMN, _kid_mean, FEWEST)):
+            if fewest >= required:
                 swaps, real = _bytes(_crops(results)), _bytes(_crops([(path, path) for path in photos]))
-                columns.append((column, (distance(swaps, real, features), None, None)))
+                columns.append((column, distance(swaps, real, features)))
     return columns
 
 
-def _results(asked: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path) -> list[tuple[Path, Path]]:
+def _results(pairs: Sequence[Pair], rows: Sequence[Mapping[str, Any]], out: Path) -> list[tuple[Path, Path]]:
     """Attribute photo and result of every pair with a face in the result."""
     files = {row["number"]: out / row["result"] for row in rows if row["status"] == "ok"}
-    return [(pair.attribute, files[pair.number]) for pair in asked if pair.number in files]
+    return [(pair.attribute, files[pair.number]) for pair in pairs if pair.number in files]
 
 
 def _crops(files: Iterable[tuple[Path, Path]]) -> Iterator[Tensor]:

@@ -1,8 +1,7 @@
 """An evaluation as one HTML page: counts, measures with intervals, plots, and the best and worst swaps.
 
-Last step of an evaluation: ``benchmark`` runs the measures and hands their numbers over; this file turns them
-into a page that carries everything it shows, so it can be mailed, archived and opened without a network.
-The page itself is the template ``report.html.j2`` beside this file.
+The page carries everything it shows, so it can be mailed, archived and opened without a network. Its template
+is ``report.html.j2``.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from stylegan_swap.errors import ImageWriteError
+from stylegan_swap.errors import ImageWriteError, os_errors_as
 from stylegan_swap.evaluation import report_plots
+from stylegan_swap.evaluation.table import finite
 from stylegan_swap.files.atomic import replacing
 
 #: One swap of a method: number, identity, attribute, status, reason, and a value per column.
@@ -31,13 +31,13 @@ Row: TypeAlias = Mapping[str, Any]
 #: Identity, attribute and result photo of a swap, each uint8 RGB ``[H, W, 3]``.
 Triple: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-#: What stands where there is no number.
+#: Text of a missing number.
 NOTHING = "–"
 
 _ARROWS = {"lower": "↓", "higher": "↑", "one": "→1"}
 _DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "one": "nearer to 1 is better"}
-_THUMBNAIL = 120
-_QUALITY = 82
+_THUMBNAIL_PX = 120
+_JPEG_QUALITY = 82
 
 
 def write_report(
@@ -46,7 +46,7 @@ def write_report(
     rows: Mapping[str, Sequence[Row]],
     triple: Callable[[str, Row], Triple],
     *,
-    shown: int = 12,
+    limit: int = 12,
 ) -> None:
     """Writes one self-contained HTML page, completely or not at all.
 
@@ -60,7 +60,7 @@ def write_report(
             or "error"), ``reason``, and a number or None per column.
         triple: method and row → identity, attribute and result photo; asked only for swaps that are shown,
             and those have the status "ok".
-        shown: the most swaps at either end of the ranking of a method; no swap is shown at both.
+        limit: the most swaps at either end of the ranking of a method; no swap is shown at both.
 
     Raises:
         ImageWriteError: no such folder, no permission, or the disk is full.
@@ -72,15 +72,13 @@ def write_report(
     target = Path(path)
     if not target.parent.is_dir():
         raise ImageWriteError(f"{target}: the folder {target.parent} does not exist; create it first")
-    page = _page(summary, rows, triple, shown)
-    try:
-        with replacing(target) as temporary:
-            temporary.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ImageWriteError(
-            f"{target}: could not be written ({error.strerror or error}); "
-            "free some space or choose another folder"
-        ) from error
+    page = _page(summary, rows, triple, limit)
+    remedy = "free some space or choose another folder"
+    with (
+        os_errors_as(ImageWriteError, target, "could not be written", remedy),
+        replacing(target) as temporary,
+    ):
+        temporary.write_text(page, encoding="utf-8")
 
 
 def ranked(rows: Sequence[Row], column: str, better: str) -> list[Row]:
@@ -100,18 +98,11 @@ def badness(value: float, better: str) -> float:
     return {"lower": value, "higher": -value, "one": abs(value - 1)}[better]
 
 
-def finite(value: object) -> float | None:
-    """A number as float; None for None, NaN, infinity and whatever is no number."""
-    if isinstance(value, int | float | np.number) and math.isfinite(value):
-        return float(value)
-    return None
-
-
 def _page(
     summary: Mapping[str, Any],
     rows: Mapping[str, Sequence[Row]],
     triple: Callable[[str, Row], Triple],
-    shown: int,
+    limit: int,
 ) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -128,7 +119,7 @@ def _page(
         measures=[_measure(name, column, summary) for name, column in summary["columns"].items()],
         plots=report_plots.distributions(summary, of_methods),
         intervals=report_plots.intervals(summary),
-        galleries=[_gallery(name, of_methods[name], summary, triple, shown) for name in methods],
+        galleries=[_gallery(name, of_methods[name], summary, triple, limit) for name in methods],
         nothing=NOTHING,
     )
 
@@ -139,29 +130,22 @@ def _method(name: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     counts = {state: int(method["counts"].get(state, 0)) for state in ("ok", "miss", "error")}
     pairs = sum(counts.values())
     seconds = finite(method.get("seconds"))
-    each = None if seconds is None or not pairs else seconds / pairs
+    per_pair = None if seconds is None or not pairs else seconds / pairs
     return {
         "name": name,
         "pairs": pairs,
         **counts,
         "seconds": _text(seconds, 1),
-        "each": _text(each, 0 if each is None else _decimals([each])),
+        "each": _text(per_pair, 0 if per_pair is None else _decimals([per_pair])),
         "seconds_value": seconds,
-        "each_value": each,
+        "each_value": per_pair,
     }
 
 
 def _failures(method: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Every pair of a method that gave no swap with a face, and why."""
+    """Every pair of a method that gave no swap with a face, with the reason."""
     return [
-        {
-            "method": method,
-            "number": row["number"],
-            "identity": row["identity"],
-            "attribute": row["attribute"],
-            "status": row["status"],
-            "reason": row.get("reason") or NOTHING,
-        }
+        {**row, "method": method, "reason": row.get("reason") or NOTHING}
         for row in rows
         if row["status"] != "ok"
     ]
@@ -171,10 +155,10 @@ def _measure(name: str, column: Mapping[str, Any], summary: Mapping[str, Any]) -
     """A line of the table measure × method."""
     measured = {method: entry["measures"].get(name) or {} for method, entry in summary["methods"].items()}
     values = {method: finite(entry.get("value")) for method, entry in measured.items()}
-    known = [value for value in values.values() if value is not None]
-    best = min((badness(value, column["better"]) for value in known), default=None)
+    defined = [value for value in values.values() if value is not None]
+    best = min((badness(value, column["better"]) for value in defined), default=None)
     floor = finite(column.get("floor"))
-    decimals = _decimals(known or [floor or 0.0])
+    decimals = _decimals(defined or [floor or 0.0])
     cells = []
     for method, entry in measured.items():
         value, low, high = values[method], finite(entry.get("low")), finite(entry.get("high"))
@@ -206,14 +190,14 @@ def _gallery(
     rows: Sequence[Row],
     summary: Mapping[str, Any],
     triple: Callable[[str, Row], Triple],
-    shown: int,
+    limit: int,
 ) -> dict[str, Any]:
     """The two ends of a method's ranking with their pictures."""
     name = summary["sort_by"]
     order = ranked(rows, name, summary["columns"][name]["better"])
     # The better half feeds the one end and the worse half the other: no swap stands at both.
     half = (len(order) + 1) // 2
-    best, worst = order[:half][:shown], order[half:][::-1][:shown]
+    best, worst = order[:half][:limit], order[half:][::-1][:limit]
     decimals = _decimals([float(row[name]) for row in order] or [0.0])
 
     def card(row: Row) -> dict[str, Any]:
@@ -240,9 +224,9 @@ def _inline(picture: np.ndarray, method: str, row: Row) -> str:
         )
     image = Image.fromarray(np.ascontiguousarray(pixels))
     # Twice the size on the page, so that faces stay sharp on a phone's dense screen.
-    image.thumbnail((2 * _THUMBNAIL, 2 * _THUMBNAIL), Image.Resampling.LANCZOS)
+    image.thumbnail((2 * _THUMBNAIL_PX, 2 * _THUMBNAIL_PX), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    image.save(buffer, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -1,6 +1,6 @@
-"""The plots of the report: inline SVG that takes its ink from the page, so it fits light and dark.
+"""Plots of the report as inline SVG in the page's text colour, so that they fit light and dark.
 
-Used by ``report`` only. Drawn by matplotlib without pyplot, hence without global state or a display.
+Drawn by matplotlib without pyplot, hence without global state or a display.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from stylegan_swap.evaluation.table import finite
+
 # Colours that keep a contrast of at least 3:1 on white and on near-black alike; the marks differ as well,
 # for readers who do not see the colours.
 _COLOURS = ("#2f7ed8", "#d55e00", "#1f9d61", "#b061c9", "#a5851a", "#d6477a", "#2596a3", "#808080")
 _MARKS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"))
 
-# Stands for the page's text colour until the SVG is written.
+# Placeholder of the page's text colour, replaced in the finished SVG.
 _INK = "#010203"
 
 _IDENTITY, _EXPRESSION = "id_distance", "expression_error"
@@ -31,7 +33,7 @@ _MOST_VECTOR_MARKS = 3000
 
 
 def keys(methods: Sequence[str]) -> list[dict[str, str]]:
-    """What the legend says: name, colour and mark of every method."""
+    """The legend: name, colour and mark of every method."""
     return [
         {"name": name, "colour": _COLOURS[i % len(_COLOURS)], "mark": _MARKS[i % len(_MARKS)][1]}
         for i, name in enumerate(methods)
@@ -65,7 +67,7 @@ def intervals(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     plots: list[dict[str, Any]] = []
     for name, column in summary["columns"].items():
         entries = [entry["measures"].get(name) or {} for entry in summary["methods"].values()]
-        values = [[_finite(entry.get(key)) for key in ("value", "low", "high")] for entry in entries]
+        values = [[_number(entry.get(key)) for key in ("value", "low", "high")] for entry in entries]
         if all(math.isnan(value[0]) for value in values):
             continue
         figure, axes = _axes(3.4, 0.55 + 0.25 * len(values))
@@ -110,12 +112,12 @@ def _strips(
     _method_axis(axes, list(values))
     _floor(axes, summary["columns"][name])
     axes.set_xlabel(_heading(name, summary), parse_math=False)
-    says = "One mark per swap; box: middle half and median"
-    if not math.isnan(_finite(summary["columns"][name].get("floor"))):
-        says += "; dashed: the measure's own noise"
+    caption = "One mark per swap; box: middle half and median"
+    if not math.isnan(_number(summary["columns"][name].get("floor"))):
+        caption += "; dashed: the measure's own noise"
     return {
         "title": f"{name} of every swap",
-        "says": says + ".",
+        "says": caption + ".",
         "svg": _svg(figure, f"dist-{_slug(name)}", name),
     }
 
@@ -170,7 +172,7 @@ def _method_axis(axes: Axes, methods: Sequence[str]) -> None:
 
 
 def _floor(axes: Axes, column: Mapping[str, Any]) -> None:
-    floor = _finite(column.get("floor"))
+    floor = _number(column.get("floor"))
     if not math.isnan(floor):
         axes.axvline(floor, color=_INK, linewidth=1, linestyle=(0, (4, 3)), alpha=0.7)
 
@@ -184,14 +186,15 @@ def _heading(name: str, summary: Mapping[str, Any]) -> str:
 
 def _pairs(rows: Sequence[Mapping[str, Any]], *names: str) -> np.ndarray:
     """``[n, len(names)]`` values of the successful swaps that have them all."""
-    found = [[_finite(row.get(name)) for name in names] for row in rows if row["status"] == "ok"]
-    table = np.array(found, np.float64).reshape(-1, len(names))
+    values = [[_number(row.get(name)) for name in names] for row in rows if row["status"] == "ok"]
+    table = np.array(values, np.float64).reshape(-1, len(names))
     return table[np.isfinite(table).all(axis=1)]
 
 
-def _finite(value: object) -> float:
+def _number(value: object) -> float:
     """A number as float, NaN for anything else."""
-    return float(value) if isinstance(value, int | float | np.number) and math.isfinite(value) else math.nan
+    number = finite(value)
+    return math.nan if number is None else number
 
 
 def _slug(name: str) -> str:
@@ -203,8 +206,8 @@ def _svg(figure: Figure, prefix: str, label: str) -> Markup:
     buffer = io.StringIO()
     # Text stays text (small, selectable, in the page's font); the salt makes ids the same in every run.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix, "font.family": "sans-serif"}):
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

@@ -1,9 +1,10 @@
-"""From rows to a table: means over all pairs, intervals over people; between ``benchmark`` and ``report``."""
+"""Tables of numbers: an evaluation's summary (means over pairs, intervals over people), plain text, CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,13 @@ def summarise(
     Returns:
         Plain values for JSON; the layout ``report.write_report`` reads.
     """
-    some = next(iter(rows.values()))
-    identities = {people.get(str(row["identity"]), str(row["identity"])) for row in some}
+    first = next(iter(rows.values()))
+    identities = {people.get(str(row["identity"]), str(row["identity"])) for row in first}
     return {
         "title": title,
         "command": command,
         "version": __version__,
-        "pairs": len(some),
+        "pairs": len(first),
         "people": len(identities),
         "sort_by": SORT_BY,
         "columns": {column.name: _about(column) for column in columns},
@@ -60,39 +61,41 @@ def summarise(
 
 
 def add_measure(
-    summary: dict[str, Any], method: str, column: Column, found: tuple[float, float | None, float | None]
+    summary: dict[str, Any],
+    method: str,
+    column: Column,
+    value: float,
+    low: float | None = None,
+    high: float | None = None,
 ) -> None:
-    """Put a measure of a method, or of many swaps at once, into a summary: value, lower and upper end."""
+    """Put a measure of a method, or of many swaps at once, into a summary, with both ends of its interval."""
     summary["columns"][column.name] = _about(column)
-    for measures in (values["measures"] for values in summary["methods"].values()):
-        measures.setdefault(column.name, {"value": None, "low": None, "high": None, "undefined": 0})
-    summary["methods"][method]["measures"][column.name] = {
-        **dict(zip(("value", "low", "high"), found, strict=True)),
-        "undefined": 0,
-    }
+    for entry in summary["methods"].values():
+        entry["measures"].setdefault(column.name, _entry(None))
+    summary["methods"][method]["measures"][column.name] = _entry(value, low, high)
 
 
 def as_table(summary: Mapping[str, Any]) -> str:
     """The summary as CSV: one line per measure and method, numbers only."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["measure", "better", "unit", "method", "value", "low", "high", "pairs", "undefined"])
+    rows = []
     for column, about in summary["columns"].items():
         for method, values in summary["methods"].items():
-            found = values["measures"][column]
-            numbers = ["" if found[key] is None else f"{found[key]:.5g}" for key in ("value", "low", "high")]
-            writer.writerow(
-                [
-                    column,
-                    about["better"],
-                    about["unit"],
-                    method,
-                    *numbers,
-                    summary["pairs"],
-                    found["undefined"],
-                ]
+            entry = values["measures"][column]
+            rows.append(
+                {
+                    "measure": column,
+                    "better": about["better"],
+                    "unit": about["unit"],
+                    "method": method,
+                    **{
+                        key: "" if entry[key] is None else f"{entry[key]:.5g}"
+                        for key in ("value", "low", "high")
+                    },
+                    "pairs": summary["pairs"],
+                    "undefined": entry["undefined"],
+                }
             )
-    return text.getvalue()
+    return csv_text(rows)
 
 
 def _about(column: Column) -> dict[str, Any]:
@@ -114,16 +117,27 @@ def _method(
 def _interval(
     rows: Sequence[Mapping[str, Any]], name: str, people: Mapping[str, str], resamples: int
 ) -> dict[str, float | int | None]:
-    known = [row for row in rows if row[name] is not None and np.isfinite(row[name])]
-    values = [float(row[name]) for row in known]
-    who = [people.get(str(row["identity"]), str(row["identity"])) for row in known]
-    if not values:
-        return {"value": None, "low": None, "high": None, "undefined": len(rows)}
+    defined = [row for row in rows if finite(row[name]) is not None]
+    values = [float(row[name]) for row in defined]
+    clusters = [people.get(str(row["identity"]), str(row["identity"])) for row in defined]
     undefined = len(rows) - len(values)
-    if len(set(who)) < 2:
-        return {"value": float(np.mean(values)), "low": None, "high": None, "undefined": undefined}
-    found = bootstrap_over_people(values, who, resamples=resamples)
-    return {"value": found.estimate, "low": found.low, "high": found.high, "undefined": undefined}
+    if len(set(clusters)) < 2:
+        return _entry(float(np.mean(values)) if values else None, undefined=undefined)
+    interval = bootstrap_over_people(values, clusters, resamples=resamples)
+    return _entry(interval.estimate, interval.low, interval.high, undefined)
+
+
+def _entry(
+    value: float | None, low: float | None = None, high: float | None = None, undefined: int = 0
+) -> dict[str, float | int | None]:
+    return {"value": value, "low": low, "high": high, "undefined": undefined}
+
+
+def finite(value: object) -> float | None:
+    """A number as float; None for None, NaN, infinity and anything that is no number."""
+    if isinstance(value, int | float | np.number) and math.isfinite(value):
+        return float(value)
+    return None
 
 
 Row = Mapping[str, "str | int | float | None"]
@@ -134,12 +148,12 @@ def lines_of(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     names = list(rows[0])
-    cells = [names, *([shown(row.get(name)) for name in names] for row in rows)]
+    cells = [names, *([cell(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[index]) for line in cells) for index in range(len(names))]
     return ["  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells]
 
 
-def shown(value: str | int | float | None) -> str:
+def cell(value: str | int | float | None) -> str:
     """One cell: three significant digits for numbers with a fraction, nothing for None."""
     if value is None:
         return ""
@@ -152,11 +166,16 @@ def shown(value: str | int | float | None) -> str:
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write rows with the keys of all of them as columns; the file appears whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(csv_text(rows), encoding="utf-8")
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """Rows as CSV, with the keys of all of them as columns and numbers to three digits."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: shown(row.get(name)) for name in names})
-    with replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+        writer.writerow({name: cell(row.get(name)) for name in names})
+    return text.getvalue()

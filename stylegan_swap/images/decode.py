@@ -1,8 +1,7 @@
-"""From a picture file of any allowed kind to 8-bit sRGB: the first half of reading a photo.
+"""Decoding picture files of the allowed formats to 8-bit sRGB.
 
-Where it sits on the road: **read photo** → detect → align → encoder → swapper → generator → paste → write.
-Here live the guards (allow-list of formats, size before decoding) and the colour conversions;
-:mod:`stylegan_swap.images.photo` makes a :class:`~stylegan_swap.images.photo.Photo` of what comes out.
+Holds the guards (allow-list of formats, size before decoding) and the colour conversions; ``images.photo``
+makes a ``Photo`` of the result.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ DEFAULT_MAX_PIXELS = 64_000_000
 
 LIMIT_VARIABLE = "STYLEGAN_SWAP_MAX_PIXELS"
 
-# What Pillow's decoders raise on damaged data, depending on the format and on where it is damaged.
+# Errors of Pillow's decoders on damaged data, depending on the format and on the damaged part.
 _DAMAGE = (
     OSError,
     RuntimeError,
@@ -46,7 +45,8 @@ _DAMAGE = (
     Image.DecompressionBombError,
 )
 
-_guard = threading.Lock()
+# Held while Pillow's global limit is replaced.
+_limit_lock = threading.Lock()
 
 
 def pixel_limit(max_pixels: int | None = None) -> int:
@@ -111,7 +111,7 @@ def open_picture(file: BinaryIO, name: str, limit: int) -> Iterator[Image.Image]
             image: Image.Image = Image.open(file, formats=formats)
     except Image.UnidentifiedImageError:
         file.seek(0)
-        raise ImageReadError(f"{name}: {_what_it_is(file.read(64))}") from None
+        raise ImageReadError(f"{name}: {_foreign_kind(file.read(64))}") from None
     except Image.DecompressionBombError:
         raise ImageReadError(
             f"{name}: the picture has more than twice the {limit / 1e6:g} megapixels allowed; "
@@ -229,8 +229,8 @@ def _is_neutral(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
         steps = np.linspace(0, 255, 17).astype(np.uint8)
         grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1)
         probe = Image.fromarray(grid.reshape(17, -1, 3))
-    moved = np.asarray(ImageCms.applyTransform(probe, transform)).astype(int)
-    return bool(np.abs(moved - np.asarray(probe.convert("RGB"))).max() <= 1)
+    converted = np.asarray(ImageCms.applyTransform(probe, transform)).astype(int)
+    return bool(np.abs(converted - np.asarray(probe.convert("RGB"))).max() <= 1)
 
 
 def _scaled_gray(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
@@ -266,15 +266,15 @@ def _stored_16_bit(image: Image.Image) -> bool:
 
 @contextlib.contextmanager
 def _pillow_limit(limit: int) -> Iterator[None]:
-    """Puts our limit in the place of Pillow's, which is global and warns before it refuses."""
-    with _guard, warnings.catch_warnings():
+    """Replaces Pillow's limit, which is global and warns before it refuses."""
+    with _limit_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        before = Image.MAX_IMAGE_PIXELS
+        pillow_limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = limit
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS = before
+            Image.MAX_IMAGE_PIXELS = pillow_limit
 
 
 def _damaged(name: str, error: BaseException) -> ImageReadError:
@@ -284,8 +284,8 @@ def _damaged(name: str, error: BaseException) -> ImageReadError:
     )
 
 
-def _what_it_is(head: bytes) -> str:
-    """Says of a file that is none of FORMATS what it seems to be, and what to do."""
+def _foreign_kind(head: bytes) -> str:
+    """Likely kind of a file that is none of FORMATS, and the remedy."""
     if head[4:8] == b"ftyp":
         if head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis"):
             return "HEIC pictures cannot be read; save it as JPEG or PNG"

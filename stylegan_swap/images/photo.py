@@ -1,10 +1,8 @@
-"""Reading photographs: upright 8-bit sRGB of whatever picture is given.
-
-Nothing of the input's metadata passes through but the names in :data:`stylegan_swap.images.credit.CREDIT`.
-"""
+"""Reading photographs as upright 8-bit sRGB; of their metadata only :data:`CREDIT` is kept."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass, field
@@ -15,17 +13,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stylegan_swap.errors import ImageReadError
+from stylegan_swap.errors import ImageReadError, os_errors_as
 from stylegan_swap.images import decode
-from stylegan_swap.images.credit import (
-    CREDIT,
-    DATE_CHANGED,
-    DATE_TAKEN,
-    EXIF_CREDIT,
-    EXIF_IFD,
-    TEXT_CREDIT,
-    credit_line,
-)
+
+#: The metadata kept from a photo. Anything else (position, camera, serial numbers, previews) is dropped.
+CREDIT = ("artist", "copyright", "description", "date")
+
+# EXIF tags and PNG text keys that hold them.
+EXIF_IFD = 0x8769
+DATE_TAKEN = 0x9003
+DATE_CHANGED = 0x0132
+EXIF_CREDIT = {"artist": 0x013B, "copyright": 0x8298, "description": 0x010E}
+TEXT_CREDIT = {"artist": "Author", "copyright": "Copyright", "description": "Description"}
+_LONGEST_CREDIT = 1000  # letters of one entry
 
 _ORIENTATION = 0x0112
 
@@ -49,8 +49,8 @@ class Photo:
         pixels: uint8 [H, W, 3], RGB, C-contiguous.
         alpha: uint8 [H, W], 0 transparent to 255 opaque; None without transparency.
         name: the file name, or what else the picture came from, for messages.
-        credit: artist, copyright, description and date, as far as the file told them.
-        notes: what was lost or assumed in reading, e.g. "16-bit gray reduced to 8 bit".
+        credit: artist, copyright, description and date, as far as the file holds them.
+        notes: losses and assumptions in reading, e.g. "16-bit gray reduced to 8 bit".
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -60,7 +60,7 @@ class Photo:
     notes: list[str] = field(default_factory=list)
 
 
-#: What :func:`read_photo` accepts.
+#: Sources that :func:`read_photo` accepts.
 PhotoSource: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any] | Photo"
 
 
@@ -92,11 +92,12 @@ def read_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
         kind = type(source).__name__
         raise ImageReadError(f"{kind}: not a picture; give a path, a Pillow image or a uint8 RGB array")
     path = _readable(source)
-    try:
-        with path.open("rb") as file, decode.open_picture(file, str(path), limit) as image:
-            return _from_image(image, str(path), limit)
-    except OSError as error:
-        raise ImageReadError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+    with (
+        os_errors_as(ImageReadError, path, "cannot be read", "check the file"),
+        path.open("rb") as file,
+        decode.open_picture(file, str(path), limit) as image,
+    ):
+        return _from_image(image, str(path), limit)
 
 
 def _from_array(array: npt.NDArray[Any], limit: int) -> Photo:
@@ -122,33 +123,33 @@ def _from_image(image: Image.Image, name: str, limit: int) -> Photo:
     notes = decode.decode(image, name, limit)
     # Only now: Pillow turns some formats upright while decoding and then takes the tag away.
     orientation, credit = _read_metadata(image, notes)
-    pixels, alpha, lost = decode.to_srgb(image, name)
+    pixels, alpha, losses = decode.to_srgb(image, name)
     if orientation in _UPRIGHT:
         turn = _UPRIGHT[orientation]
         pixels = np.array(Image.fromarray(pixels).transpose(turn), order="C")
         alpha = None if alpha is None else np.array(Image.fromarray(alpha).transpose(turn), order="C")
-    return Photo(pixels, alpha, name, credit, notes + lost)
+    return Photo(pixels, alpha, name, credit, notes + losses)
 
 
 def _read_metadata(image: Image.Image, notes: list[str]) -> tuple[int, dict[str, str]]:
     """The orientation (1 to 8) and the credit of a decoded picture."""
-    found: dict[str, object] = {}
+    entries: dict[str, object] = {}
     orientation = 1
     try:
         exif = image.getexif()
         orientation = exif.get(_ORIENTATION, 1)
-        found = {key: exif.get(tag) for key, tag in EXIF_CREDIT.items()}
-        found["date"] = exif.get_ifd(EXIF_IFD).get(DATE_TAKEN) or exif.get(DATE_CHANGED)
+        entries = {key: exif.get(tag) for key, tag in EXIF_CREDIT.items()}
+        entries["date"] = exif.get_ifd(EXIF_IFD).get(DATE_TAKEN) or exif.get(DATE_CHANGED)
     except (OSError, ValueError, TypeError, LookupError, SyntaxError, ArithmeticError):
         notes.append("EXIF data are damaged; ignored")
     for key, text in TEXT_CREDIT.items():
-        found[key] = found.get(key) or image.info.get(text)
-    credit = {key: value for key in CREDIT if (value := credit_line(found.get(key)))}
+        entries[key] = entries.get(key) or image.info.get(text)
+    credit = {key: value for key in CREDIT if (value := credit_line(entries.get(key)))}
     return orientation if isinstance(orientation, int) else 1, credit
 
 
 def _readable(source: str | os.PathLike[str]) -> Path:
-    """Refuses what is not a file with something in it."""
+    """The path of a regular file that is not empty; refuses everything else."""
     path = Path(source)
     if "://" in str(source):
         raise ImageReadError(f"{source}: is an address, not a file; download the picture first")
@@ -166,3 +167,25 @@ def _readable(source: str | os.PathLike[str]) -> Path:
     if status.st_size == 0:
         raise ImageReadError(f"{path}: the file is empty; copy or download it again")
     return path
+
+
+def credit_line(value: object) -> str:
+    """A credit as one line of printable text; empty where there is none."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        return ""
+    # EXIF knows only ASCII; cameras and programs write UTF-8 there, which Pillow reads as Latin-1.
+    with contextlib.suppress(UnicodeError):
+        value = value.encode("latin-1").decode("utf-8")
+    printable = "".join(letter if letter.isprintable() else " " for letter in value)
+    return " ".join(printable.split())[:_LONGEST_CREDIT]
+
+
+def demo_photos() -> tuple[Photo, Photo]:
+    """The two portraits, read from the installed packages."""
+    import matplotlib.cbook
+    import skimage.data
+
+    hopper = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    return read_photo(skimage.data.astronaut()), read_photo(str(hopper))

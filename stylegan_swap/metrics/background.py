@@ -1,7 +1,6 @@
-"""What a swap does where it has no business: PSNR, SSIM and equality outside the mask.
+"""The background of a swap: PSNR, SSIM and share of changed pixels outside the mask; and the mask itself.
 
-A measure of one swap, read by ``benchmark``; ``swap_mask`` also tells ``boundary``, ``sharpness`` and
-``colour`` where the swap is. Formulas and calibration: ``docs/evaluation/image.md``.
+Formulas and calibration: ``docs/evaluation/image.md``.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from stylegan_swap.metrics.sample import Column, Sample
 # Pixels of the 256-px aligned crop by which the mask is grown: the feather of a method that tells its
 # mask only roughly, and JPEG blocks that reach over the edge.
 DILATION = 4.0
-SCALE = 256
+SCALE = 256  # px, side of the aligned crop
 # An unchanged background has no finite PSNR. One channel of one pixel off by one in a background of 100 x 100
 # pixels is 93 dB, so nothing that can be seen is cut off.
-HIGHEST_PSNR = 100.0
-_SSIM_WINDOW = 11
+HIGHEST_PSNR = 100.0  # dB
+_SSIM_WINDOW = 11  # px
 
 
 class Background:
@@ -55,11 +54,11 @@ class Background:
         Raises:
             ValueError: result and attribute photo differ in size, or no background is left to compare.
         """
-        before, after = sample.attribute.pixels, sample.result.pixels
-        if before.shape != after.shape:
+        original, result = sample.attribute.pixels, sample.result.pixels
+        if original.shape != result.shape:
             raise ValueError(
-                f"{sample.result.name or 'the result'}: {after.shape} is not the attribute photo's size "
-                f"{before.shape}; compare the result before it is cropped or resized"
+                f"{sample.result.name or 'the result'}: {result.shape} is not the attribute photo's size "
+                f"{original.shape}; compare the result before it is cropped or resized"
             )
         outside = background(sample, self.dilation)
         if not outside.any():
@@ -69,11 +68,11 @@ class Background:
         near = outside & _crop_square(sample)
         # A face that fills its photo has background elsewhere only.
         near = near if near.any() else outside
-        rows, columns = _bounds(near)
+        window = _bounds(near)
         return {
-            "background_psnr": masked_psnr(before, after, near),
-            "background_ssim": masked_ssim(before[rows, columns], after[rows, columns], near[rows, columns]),
-            "background_changed": 1e6 * float((before != after).any(-1)[outside].mean()),
+            "background_psnr": masked_psnr(original, result, near),
+            "background_ssim": masked_ssim(original[window], result[window], near[window]),
+            "background_changed": 1e6 * float((original != result).any(-1)[outside].mean()),
         }
 
 
@@ -89,8 +88,7 @@ def swap_mask(sample: Sample, alignment: Alignment) -> np.ndarray:
     """
     size = alignment.size
     if sample.mask is None:
-        assert sample.attribute.landmarks is not None  # alignment() would have raised before
-        return hull_mask(alignment.to_crop(sample.attribute.landmarks), size)
+        return hull_mask(alignment.to_crop(sample.attribute.face), size)
     return resample(sample.mask.astype(np.float32), alignment.matrix, (size, size))
 
 
@@ -118,36 +116,30 @@ def background(sample: Sample, dilation: float = DILATION) -> np.ndarray:
     return distance > dilation / alignment.scale
 
 
-def masked_psnr(before: np.ndarray, after: np.ndarray, where: np.ndarray) -> float:
-    """PSNR in dB over the pixels of a mask, at most ``HIGHEST_PSNR``.
-
-    Args:
-        before: uint8 ``[H, W, 3]``.
-        after: uint8 ``[H, W, 3]``.
-        where: bool ``[H, W]``.
-    """
-    error = float(np.square(before[where].astype(np.float64) - after[where]).mean())
+def masked_psnr(first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> float:
+    """PSNR in dB of two uint8 ``[H, W, 3]`` over the pixels of a mask, at most ``HIGHEST_PSNR``."""
+    error = float(np.square(first[mask].astype(np.float64) - second[mask]).mean())
     if error == 0:
         return HIGHEST_PSNR
     return min(HIGHEST_PSNR, 10 * float(np.log10(255**2 / error)))
 
 
-def masked_ssim(before: np.ndarray, after: np.ndarray, where: np.ndarray) -> float:
+def masked_ssim(first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> float:
     """Mean SSIM over the pixels of a mask, -1 to 1; 1 where the pictures are too small for its window.
 
-    What lies outside the mask is made equal first, so the swap itself does not leak in through the window.
+    Outside the mask both are made equal first, so the swap itself does not leak in through the window.
 
     Args:
-        before: uint8 ``[H, W, 3]``.
-        after: uint8 ``[H, W, 3]``.
-        where: bool ``[H, W]``.
+        first: uint8 ``[H, W, 3]``.
+        second: uint8 ``[H, W, 3]``.
+        mask: bool ``[H, W]``.
     """
-    after = np.where(where[..., None], after, before)
-    if min(before.shape[:2]) < _SSIM_WINDOW:
-        return 1.0 if np.array_equal(before, after) else 0.0
+    second = np.where(mask[..., None], second, first)
+    if min(first.shape[:2]) < _SSIM_WINDOW:
+        return 1.0 if np.array_equal(first, second) else 0.0
     _, similarity = structural_similarity(
-        before,
-        after,
+        first,
+        second,
         channel_axis=-1,
         data_range=255,
         gaussian_weights=True,
@@ -155,7 +147,7 @@ def masked_ssim(before: np.ndarray, after: np.ndarray, where: np.ndarray) -> flo
         use_sample_covariance=False,
         full=True,
     )
-    return float(similarity[where].mean())
+    return float(similarity[mask].mean())
 
 
 def _crop_square(sample: Sample) -> np.ndarray:
@@ -169,11 +161,11 @@ def _crop_square(sample: Sample) -> np.ndarray:
     return canvas > 0
 
 
-def _bounds(where: np.ndarray) -> tuple[slice, slice]:
-    """The smallest window that holds a mask, with room for the window of SSIM."""
-    rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
-    room = _SSIM_WINDOW
-    return (
-        slice(max(int(rows[0]) - room, 0), int(rows[-1]) + room + 1),
-        slice(max(int(columns[0]) - room, 0), int(columns[-1]) + room + 1),
+def _bounds(mask: np.ndarray) -> tuple[slice, slice]:
+    """The smallest window that holds a mask, with a margin for the window of SSIM."""
+    margin = _SSIM_WINDOW
+    rows, columns = (
+        slice(max(int(line[0]) - margin, 0), int(line[-1]) + margin + 1)
+        for line in (np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0)))
     )
+    return rows, columns

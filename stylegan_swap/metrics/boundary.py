@@ -1,6 +1,6 @@
-"""Is there a seam? Gradients along the mask's edge, in the result against the attribute photo.
+"""The seam: gradients along the mask's edge, in the result against the attribute photo.
 
-A measure of one swap, read by ``benchmark``. Formula and calibration: ``docs/evaluation/image.md``.
+Formula and calibration: ``docs/evaluation/image.md``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from stylegan_swap.metrics.sample import Column, Sample
 SCALE = 256
 # The edge is where the method takes half of each picture: there a feathered blend is steepest.
 LEVEL = 0.5
-HALF_WIDTH = 4.0
+HALF_WIDTH = 4.0  # px
 # Derivatives of a Gaussian this wide see a seam of one pixel and hardly the grain of the photo.
-SIGMA = 1.5
+SIGMA = 1.5  # px
 # Grey levels per pixel, about the gradient of evenly lit skin; keeps the ratio finite on flat pictures.
 FLOOR = 0.5
 
@@ -33,18 +33,14 @@ class BoundaryGradient:
     columns = (Column("seam", "one", 10.0),)
 
     def __call__(self, sample: Sample) -> dict[str, float]:
-        """The ratio; 1 where the mask has no edge inside the crop, for then nothing was changed.
-
-        Raises:
-            ValueError: no face was found in the attribute photo.
-        """
+        """The ratio; 1 where the mask has no edge inside the crop, for then nothing was changed."""
         alignment = sample.attribute.alignment(SCALE)
         band = edge_band(swap_mask(sample, alignment))
         if not band.any():
             return {"seam": 1.0}
-        after = gradient_magnitude(sample.result_in_place(SCALE))[band].mean()
-        before = gradient_magnitude(sample.attribute.crop(SCALE))[band].mean()
-        return {"seam": float((after + FLOOR) / (before + FLOOR))}
+        result = gradient_magnitude(sample.result_in_place(SCALE))[band].mean()
+        original = gradient_magnitude(sample.attribute.crop(SCALE))[band].mean()
+        return {"seam": float((result + FLOOR) / (original + FLOOR))}
 
 
 def edge_band(mask: np.ndarray, half_width: float = HALF_WIDTH, level: float = LEVEL) -> np.ndarray:

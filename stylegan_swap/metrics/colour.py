@@ -1,6 +1,6 @@
-"""Has the swapped skin the photo's colour? Mean and spread of chroma in Lab, eyes and mouth left out.
+"""Colour of the swapped skin: mean and spread of chroma in Lab, eyes and mouth left out.
 
-A measure of one swap, read by ``benchmark``. Formula and calibration: ``docs/evaluation/image.md``.
+Formula and calibration: ``docs/evaluation/image.md``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from stylegan_swap.metrics.sample import Column, Sample
 # The aligned crop's side; all lengths below are its pixels.
 SCALE = 256
 # Eyes and lips are grown by this, the hull is shrunk by it: lashes, lip contour and hair are not skin.
-MARGIN = 6
+MARGIN = 6  # px
 # Takes the photo's grain out before chroma is squared; colour seen as colour is wider than this.
-SIGMA = 2.0
+SIGMA = 2.0  # px
 # Units of Lab; keeps the ratio of spreads finite on black-and-white photos.
 FLOOR = 1.0
-_FEWEST = 200
+_FEWEST = 200  # pixels
 
 
 class ChromaMatch:
@@ -37,17 +37,13 @@ class ChromaMatch:
     columns = (Column("chroma_shift", "lower", 50.0, "ΔE", 0.5), Column("chroma_spread", "one", 10.0))
 
     def __call__(self, sample: Sample) -> dict[str, float]:
-        """Compare the skins, in the same pixels of both pictures.
-
-        Raises:
-            ValueError: no face was found in the attribute photo.
-        """
+        """Compare the skins, in the same pixels of both pictures."""
         skin = skin_pixels(sample)
-        mean_before, spread_before = chroma_statistics(sample.attribute.crop(SCALE), skin)
-        mean_after, spread_after = chroma_statistics(sample.result_in_place(SCALE), skin)
+        original_mean, original_spread = chroma_statistics(sample.attribute.crop(SCALE), skin)
+        result_mean, result_spread = chroma_statistics(sample.result_in_place(SCALE), skin)
         return {
-            "chroma_shift": float(np.hypot(*(mean_after - mean_before))),
-            "chroma_spread": (spread_after + FLOOR) / (spread_before + FLOOR),
+            "chroma_shift": float(np.hypot(*(result_mean - original_mean))),
+            "chroma_spread": (result_spread + FLOOR) / (original_spread + FLOOR),
         }
 
 
@@ -56,20 +52,16 @@ def skin_pixels(sample: Sample) -> np.ndarray:
 
     The hull, 6 px narrower, without the eyes and lips of *either* picture and, where the mask is known and
     leaves at least 200 pixels, only where the method takes at least half of the swapped face.
-
-    Raises:
-        ValueError: no face was found in the attribute photo.
     """
     alignment = sample.attribute.alignment(SCALE)
-    assert sample.attribute.landmarks is not None
-    points = alignment.to_crop(sample.attribute.landmarks)
+    points = alignment.to_crop(sample.attribute.face)
     skin = _shrunk(hull_mask(points, SCALE) > 0.5)
-    seen = [points]
+    faces = [points]
     if sample.result.landmarks is not None:
-        seen.append(alignment.to_crop(sample.result.landmarks))
-    for face in seen:
-        other = np.maximum(eye_masks(face, SCALE), fill_polygon(face[OUTER_LIPS], SCALE)) > 0.5
-        skin &= _shrunk(~other)
+        faces.append(alignment.to_crop(sample.result.landmarks))
+    for face in faces:
+        features = np.maximum(eye_masks(face, SCALE), fill_polygon(face[OUTER_LIPS], SCALE)) > 0.5
+        skin &= _shrunk(~features)
     if sample.mask is not None:
         swapped = skin & (swap_mask(sample, alignment) > 0.5)
         if swapped.sum() >= _FEWEST:
@@ -77,20 +69,20 @@ def skin_pixels(sample: Sample) -> np.ndarray:
     return skin
 
 
-def chroma_statistics(image: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, float]:
+def chroma_statistics(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
     """Mean and spread of colour, lightness left out.
 
     Args:
         image: RGB ``[H, W, 3]`` in 0..255; low-passed here (Gaussian of 2 px).
-        where: bool ``[H, W]``.
+        mask: bool ``[H, W]``.
 
     Returns:
         The mean (a, b), float64 ``[2]``, and the spread √(var a + var b), in Lab units.
     """
     smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), SIGMA, borderType=cv2.BORDER_REFLECT_101)
-    chroma = to_lab(smooth)[..., 1:][where].astype(np.float64)
+    chroma = to_lab(smooth)[..., 1:][mask].astype(np.float64)
     return chroma.mean(0), float(np.sqrt(chroma.var(0).sum()))
 
 
-def _shrunk(where: np.ndarray) -> np.ndarray:
-    return cv2.distanceTransform(where.astype(np.uint8), cv2.DIST_L2, 5) > MARGIN
+def _shrunk(mask: np.ndarray) -> np.ndarray:
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5) > MARGIN

@@ -1,7 +1,7 @@
-"""Does the result make the face of the attribute photo? Nine measures of eyes, brows and mouth.
+"""Expression of the result against that of the attribute photo: nine features of eyes, brows and mouth.
 
-Reads a ``Sample``, after ``pose`` whose mean face it uses. Raw distances between landmarks would measure
-whose face it is rather than what it expresses. Defined in ``docs/evaluation/pose-expression.md``.
+Raw distances between landmarks would measure the person rather than the expression. Defined in
+``docs/evaluation/pose-expression.md``.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ def expression_features(landmarks: np.ndarray) -> np.ndarray:
         [
             eye_opening(p[LEFT_EYE]),
             eye_opening(p[RIGHT_EYE]),
-            _between(p[48], p[54]),
-            _between(p[62], p[66]),
-            _between(p[51], p[57]),
+            _distance(p[48], p[54]),
+            _distance(p[62], p[66]),
+            _distance(p[51], p[57]),
             lips - (p[48, 1] + p[54, 1]) / 2,
             p[LEFT_EYE, 1].mean() - p[17:22, 1].mean(),
             p[RIGHT_EYE, 1].mean() - p[22:27, 1].mean(),
-            _between(p[21], p[22]),
+            _distance(p[21], p[22]),
         ]
     )
 
@@ -84,8 +84,8 @@ def expression_features(landmarks: np.ndarray) -> np.ndarray:
 def eye_opening(eye: np.ndarray) -> float:
     """Height over width of an eye given by its six landmarks ``[6, 2]``; about 0.3 open, 0 shut."""
     eye = np.asarray(eye, np.float64)
-    width = _between(eye[0], eye[3])
-    return (_between(eye[1], eye[5]) + _between(eye[2], eye[4])) / (2 * max(width, 1e-9))
+    width = _distance(eye[0], eye[3])
+    return (_distance(eye[1], eye[5]) + _distance(eye[2], eye[4])) / (2 * max(width, 1e-9))
 
 
 class ExpressionMeasure:
@@ -103,16 +103,8 @@ class ExpressionMeasure:
     )
 
     def __call__(self, sample: Sample) -> dict[str, float]:
-        """One value per column.
-
-        Raises:
-            ValueError: result or attribute photo shows no face.
-        """
-        if sample.result.landmarks is None or sample.attribute.landmarks is None:
-            raise ValueError("ExpressionMeasure needs a face in the result and in the attribute photo")
-        difference = expression_features(sample.result.landmarks) - expression_features(
-            sample.attribute.landmarks
-        )
+        """One value per column."""
+        difference = expression_features(sample.result.face) - expression_features(sample.attribute.face)
         errors = (
             float(np.sqrt(np.mean((difference / SPREAD) ** 2))),
             abs(float(difference[FEATURES.index("inner_mouth_opening")])),
@@ -121,5 +113,5 @@ class ExpressionMeasure:
         return {c.name: min(error, c.worst) for c, error in zip(self.columns, errors, strict=True)}
 
 
-def _between(first: np.ndarray, second: np.ndarray) -> float:
+def _distance(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.linalg.norm(first - second))

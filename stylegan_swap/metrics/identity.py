@@ -1,12 +1,12 @@
-"""Does the result show the identity person? Distances and cosines of recognition descriptors.
+"""Identity of the result: distances and cosines of recognition descriptors.
 
-Reads a ``Sample``; ``retrieval``, ``robustness`` and ``video`` use its recognisers. The face is cut out by
-the landmarks found in each picture, so nothing depends on how a method aligned it. Defined in
-``docs/evaluation/identity.md``.
+The face is cut out by the landmarks detected in each picture, so nothing depends on how a method aligned it.
+Defined in ``docs/evaluation/identity.md``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -22,15 +22,15 @@ from stylegan_swap.nn.recognisers.dlib_identity import SAME_PERSON, DlibIdentity
 from stylegan_swap.nn.recognisers.dlib_resnet import CHIP_SIZE
 from stylegan_swap.weights.backbones import load_arcface
 
-# dlib's chip shows this share of the face's size around it (dlib's own face recognition example).
+# Border of dlib's chip as a share of the face's size (dlib's own face recognition example).
 CHIP_PADDING = 0.25
 # No two of 87 people are further apart than 1.12 by dlib; a miss is further than any of them.
 FURTHEST = 1.2
-_CROP_SIZE = 256
+_CROP_SIZE = 256  # px
 
 
 class Recogniser(Protocol):
-    """Who is in a picture, as a vector.
+    """The person in a picture as a vector; ``embed`` raises ValueError where the view shows no face.
 
     Attributes:
         name: for tables.
@@ -71,20 +71,15 @@ class DlibRecogniser:
 
     def __init__(self, network: DlibIdentity | None = None) -> None:
         self._network = DlibIdentity() if network is None else network
-        self._known: WeakKeyDictionary[View, np.ndarray] = WeakKeyDictionary()
+        self._descriptors: WeakKeyDictionary[View, np.ndarray] = WeakKeyDictionary()
 
     def embed(self, view: View) -> np.ndarray:
-        """Descriptor ``[128]``.
-
-        Raises:
-            ValueError: the view has no landmarks.
-        """
-        if view not in self._known:
-            device = self._network.mean.device
+        """Descriptor ``[128]``."""
+        if view not in self._descriptors:
             with torch.inference_mode():
-                vector = self._network.network(dlib_chip(view).to(device))[0]
-            self._known[view] = vector.cpu().numpy()
-        return self._known[view]
+                vector = self._network.network(dlib_chip(view).to(self._network.mean.device))[0]
+            self._descriptors[view] = vector.cpu().numpy()
+        return self._descriptors[view]
 
     def distance(self, a: np.ndarray, b: np.ndarray) -> float:
         """Euclidean distance of two descriptors."""
@@ -115,7 +110,7 @@ class ArcFaceRecogniser:
 
     def __init__(self, network: ArcFaceIdentity) -> None:
         self._network = network
-        self._known: WeakKeyDictionary[View, np.ndarray] = WeakKeyDictionary()
+        self._descriptors: WeakKeyDictionary[View, np.ndarray] = WeakKeyDictionary()
 
     @classmethod
     def load(cls, path: str | Path) -> ArcFaceRecogniser:
@@ -127,17 +122,13 @@ class ArcFaceRecogniser:
         return cls(load_arcface(path))
 
     def embed(self, view: View) -> np.ndarray:
-        """Descriptor ``[512]`` of length 1.
-
-        Raises:
-            ValueError: the view has no landmarks.
-        """
-        if view not in self._known:
+        """Descriptor ``[512]`` of length 1."""
+        if view not in self._descriptors:
             device = next(self._network.parameters()).device
             with torch.inference_mode():
                 vector = self._network.embed(from_pixels(view.crop(_CROP_SIZE)).to(device))[0]
-            self._known[view] = vector.cpu().numpy()
-        return self._known[view]
+            self._descriptors[view] = vector.cpu().numpy()
+        return self._descriptors[view]
 
     def distance(self, a: np.ndarray, b: np.ndarray) -> float:
         """1 − cosine, 0..2."""
@@ -165,22 +156,17 @@ class IdentityMeasure:
 
     def __init__(self, recogniser: Recogniser | None = None) -> None:
         self.recogniser = DlibRecogniser() if recogniser is None else recogniser
-        suffix = "" if self.recogniser.name == "dlib" else f"_{self.recogniser.name}"
-        known = not suffix
-        self.columns: tuple[Column, ...] = (
-            Column(f"id_distance{suffix}", "lower", self.recogniser.furthest, floor=0.23 if known else None),
-            Column(f"id_cosine{suffix}", "higher", -1.0, floor=0.94 if known else None),
-            Column(f"attr_distance{suffix}", "higher", 0.0, floor=0.84 if known else None),
-            Column(f"attr_cosine{suffix}", "lower", 1.0, floor=0.17 if known else None),
-            Column(f"id_relative{suffix}", "lower", 1.0, floor=0.21 if known else None),
+        self.columns = columns_of_recogniser(
+            self.recogniser.name,
+            Column("id_distance", "lower", self.recogniser.furthest, floor=0.23),
+            Column("id_cosine", "higher", -1.0, floor=0.94),
+            Column("attr_distance", "higher", 0.0, floor=0.84),
+            Column("attr_cosine", "lower", 1.0, floor=0.17),
+            Column("id_relative", "lower", 1.0, floor=0.21),
         )
 
     def __call__(self, sample: Sample) -> dict[str, float]:
-        """One value per column.
-
-        Raises:
-            ValueError: one of the three pictures shows no face.
-        """
+        """One value per column."""
         result, identity, attribute = (
             self.recogniser.embed(view) for view in (sample.result, sample.identity, sample.attribute)
         )
@@ -196,10 +182,17 @@ class IdentityMeasure:
         return {column.name: value for column, value in zip(self.columns, values, strict=True)}
 
 
-def relative(to_wanted: float, to_other: float) -> float:
-    """to_wanted / (to_wanted + to_other), 0..1; 0.5 where both are 0, since neither is the nearer."""
-    total = to_wanted + to_other
-    return to_wanted / total if total > 0 else 0.5
+def columns_of_recogniser(name: str, *columns: Column) -> tuple[Column, ...]:
+    """Columns as they are for dlib's recogniser; for another one named after it and without dlib's floors."""
+    if name == "dlib":
+        return columns
+    return tuple(dataclasses.replace(c, name=f"{c.name}_{name}", floor=None) for c in columns)
+
+
+def relative(to_identity: float, to_attribute: float) -> float:
+    """to_identity / (to_identity + to_attribute), 0..1; 0.5 where both are 0: neither is the nearer."""
+    total = to_identity + to_attribute
+    return to_identity / total if total > 0 else 0.5
 
 
 def dlib_chip(view: View) -> Tensor:
@@ -211,13 +204,12 @@ def dlib_chip(view: View) -> Tensor:
     Raises:
         ValueError: the view has no landmarks.
     """
-    if view.landmarks is None:
-        raise ValueError(f"{view.name or 'the picture'}: no face was found, so nobody can be recognised")
+    landmarks = view.face
     try:
         import dlib
     except ImportError:
         return face_chip(from_pixels(view.crop(_CROP_SIZE)))
-    points = [dlib.point(round(float(x)), round(float(y))) for x, y in view.landmarks]
+    points = [dlib.point(round(float(x)), round(float(y))) for x, y in landmarks]
     # The box is not used: dlib fits its mean face to the points.
     shape = dlib.full_object_detection(dlib.rectangle(0, 0, 1, 1), points)
     chip = dlib.get_face_chip(np.ascontiguousarray(view.pixels), shape, CHIP_SIZE, CHIP_PADDING)

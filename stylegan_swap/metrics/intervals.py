@@ -1,4 +1,4 @@
-"""How sure a mean over many swaps is: bootstrap over people. Used by ``benchmark`` for every column."""
+"""Confidence interval of a mean over many swaps: bootstrap over people."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def bootstrap_over_people(
 
     Args:
         values: ``[n]``, one per swap.
-        people: ``[n]``, who each swap is of (the identity, unless a benchmark says otherwise).
+        people: ``[n]``, the person of each swap (the identity, unless a benchmark says otherwise).
         statistic: of an array ``[m]``.
         level: confidence, 0..1.
-        resamples: how many times the people are drawn.
+        resamples: number of draws.
         seed: of the draws.
 
     Raises:
@@ -71,10 +71,10 @@ def bootstrap_over_people(
     if len(clusters) < 2:
         raise ValueError("an interval over people needs at least two people: add pairs of other people")
 
-    def of_people(chosen: np.ndarray) -> float:
-        return float(statistic(np.concatenate([clusters[int(i)] for i in chosen])))
+    def of_people(indices: np.ndarray) -> float:
+        return float(statistic(np.concatenate([clusters[int(i)] for i in indices])))
 
-    drawn = bootstrap(
+    interval = bootstrap(
         (np.arange(len(clusters)),),
         of_people,
         n_resamples=resamples,
@@ -83,4 +83,6 @@ def bootstrap_over_people(
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Interval(float(statistic(numbers)), float(drawn.low), float(drawn.high), level, len(clusters))
+    return Interval(
+        float(statistic(numbers)), float(interval.low), float(interval.high), level, len(clusters)
+    )

@@ -1,7 +1,7 @@
-"""Do swaps look like photos, as dlib's recogniser sees them? KID on its features, under a name of its own.
+"""Realism of many swaps as dlib's recogniser sees it: KID on its features, under a name of its own.
 
-A measure of many swaps, read by ``benchmark``. It is *not* the KID of papers, which needs Inception's weights
-(``perceptual``). Formula and calibration: ``docs/evaluation/realism.md``.
+It is *not* the KID of papers, which needs Inception's weights (``perceptual``). Formula and calibration:
+``docs/evaluation/realism.md``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class KernelDistance:
 
 @torch.inference_mode()
 def dlib_features(batches: Iterable[Tensor], network: DlibIdentity | None = None) -> Tensor:
-    """What dlib's recogniser sees on the way to the identity: its four feature maps, averaged over the face.
+    """The four feature maps of dlib's recogniser, averaged over the face.
 
     The descriptor itself would say whether the *people* are distributed alike; the maps of 35, 17, 8 and 4
     px hold texture and shape.

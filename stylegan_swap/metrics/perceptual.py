@@ -1,8 +1,7 @@
-"""LPIPS, FID and KID as papers report them: only with the backbones' weight files, which stay outside.
+"""LPIPS, FID and KID as papers report them, where the backbones' weight files are present.
 
-Measures of many swaps, read by ``benchmark`` where the files are there. The backbones were trained on
-ImageNet and come with its conditions, so the library neither ships nor downloads them; ``kid`` and
-``two_sample`` do without. Definitions: ``docs/evaluation/realism.md``.
+The backbones were trained on ImageNet and come with its conditions, so the library neither ships nor
+downloads them; ``kid`` and ``two_sample`` do without. Definitions: ``docs/evaluation/realism.md``.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ def kid(
         ValueError: there are fewer images than ``subset_size``.
     """
     with warnings.catch_warnings():
-        # That it keeps all features in memory: 80 MB for 10,000 images.
+        # The warning: all features are held in memory, 80 MB for 10,000 images.
         warnings.filterwarnings("ignore", message=".*large memory footprint.*")
         metric = KernelInceptionDistance(feature=network, subset_size=subset_size)
     _fill(metric, swaps, photos)

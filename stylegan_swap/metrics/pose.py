@@ -1,7 +1,4 @@
-"""Does the result look where the attribute photo looks? Differences of the poses of ``faces.head_pose``.
-
-Reads a ``Sample``. Defined in ``docs/evaluation/pose-expression.md``.
-"""
+"""Head pose of the result and of the attribute photo. Defined in ``docs/evaluation/pose-expression.md``."""
 
 from __future__ import annotations
 
@@ -33,12 +30,12 @@ def frontal_bias(views: Iterable[View]) -> dict[str, float]:
     Raises:
         ValueError: a view without a person or a face.
     """
-    found: dict[str, list[float]] = {}
+    pitches: dict[str, list[float]] = {}
     for view in views:
-        if not view.person or view.landmarks is None:
-            raise ValueError(f"{view.name or 'a view'}: a frontal bias needs a person's name and a face")
-        found.setdefault(view.person, []).append(head_pose(view.landmarks).pitch)
-    return {person: float(np.mean(pitches)) for person, pitches in found.items()}
+        if not view.person:
+            raise ValueError(f"{view.name or 'a view'}: a frontal bias needs a person's name")
+        pitches.setdefault(view.person, []).append(head_pose(view.face).pitch)
+    return {person: float(np.mean(values)) for person, values in pitches.items()}
 
 
 class PoseMeasure:
@@ -67,14 +64,8 @@ class PoseMeasure:
         self.columns: tuple[Column, ...] = columns if bias is None else columns + corrected
 
     def __call__(self, sample: Sample) -> dict[str, float]:
-        """One value per column.
-
-        Raises:
-            ValueError: result or attribute photo shows no face.
-        """
-        if sample.result.landmarks is None or sample.attribute.landmarks is None:
-            raise ValueError("PoseMeasure needs a face in the result and in the attribute photo")
-        result, attribute = head_pose(sample.result.landmarks), head_pose(sample.attribute.landmarks)
+        """One value per column, degrees."""
+        result, attribute = head_pose(sample.result.face), head_pose(sample.attribute.face)
         if result.flipped or attribute.flipped:
             return {column.name: column.worst for column in self.columns}
         values = {

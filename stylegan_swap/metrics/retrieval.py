@@ -1,8 +1,7 @@
-"""Would a search among many people find the identity person in the result? Over many samples.
+"""Retrieval: whether a search among many people finds the identity person in the result.
 
-Uses the recognisers of ``identity``; the benchmark calls it once with everything it swapped. Protocol: the
-retrieval of MegaFS (Zhu et al., CVPR 2021) and its followers with one enrolled photograph per person.
-Defined in ``docs/evaluation/identity.md``.
+Protocol: the retrieval of MegaFS (Zhu et al., CVPR 2021) and its followers with one enrolled photograph per
+person. Defined in ``docs/evaluation/identity.md``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ COLUMNS: tuple[Column, ...] = (
 
 
 class Gallery:
-    """Photographs of known people to search in.
+    """Photographs of enrolled people to search in.
 
     For every search each person is represented by *one* photo: the first that is neither the identity nor
     the attribute photo of the sample, where there is one, else the first. So a result is not recognised by
@@ -75,11 +74,7 @@ class Gallery:
         return next((photo for photo in photos if photo.name not in used), photos[0])
 
     def distances(self, sample: Sample) -> dict[str, float]:
-        """Person → distance of the result to their enrolled photo.
-
-        Raises:
-            ValueError: the result shows no face.
-        """
+        """Person → distance of the result to their enrolled photo."""
         result = self.recogniser.embed(sample.result)
         return {
             person: self.recogniser.distance(result, self.recogniser.embed(self.enrolled(person, sample)))
@@ -117,14 +112,14 @@ def retrieval(
 
 def _hits(sample: Sample, gallery: Gallery, limit: float | None) -> tuple[float, float, float, float]:
     """The four answers for one sample as 0 or 1 (NaN for a verification without threshold)."""
-    wanted = sample.identity.person
-    gallery.enrolled(wanted, sample)
+    person = sample.identity.person
+    gallery.enrolled(person, sample)
     if sample.missed:
         return (0.0, 0.0, np.nan if limit is None else 0.0, 1.0)
     distances = gallery.distances(sample)
-    own = distances.pop(wanted)
-    nearer = sum(distance <= own for distance in distances.values())
-    verified = np.nan if limit is None else float(own < limit)
-    other = distances.get(sample.attribute.person, np.inf)
-    is_attribute = other <= own and other <= min(distances.values(), default=np.inf)
+    to_identity = distances.pop(person)
+    nearer = sum(distance <= to_identity for distance in distances.values())
+    verified = np.nan if limit is None else float(to_identity < limit)
+    to_attribute = distances.get(sample.attribute.person, np.inf)
+    is_attribute = to_attribute <= to_identity and to_attribute <= min(distances.values(), default=np.inf)
     return (float(nearer == 0), float(nearer < 5), verified, float(is_attribute))

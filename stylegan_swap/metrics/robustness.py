@@ -1,4 +1,4 @@
-"""Is the identity in the face, or in a texture that only a recogniser sees? The robust form of ``identity``.
+"""Identity of the result after changes that no human eye minds: the robust form of ``identity``.
 
 A network trained against a recogniser can hide its answer in faint patterns. Small changes that leave the
 person to every human eye destroy such patterns, so the result is scored again after each of them. Defined in
@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 
 from stylegan_swap.faces.detection.landmarks import MIRRORED
-from stylegan_swap.metrics.identity import DlibRecogniser, Recogniser
+from stylegan_swap.metrics.identity import DlibRecogniser, Recogniser, columns_of_recogniser
 from stylegan_swap.metrics.sample import Column, Sample, View, look
 
 # Every change happens on the result's FFHQ crop of this side, so that it means the same in every photo.
-CROP_SIZE = 256
-BLUR_SIGMA = 2.0
+CROP_SIZE = 256  # px
+BLUR_SIGMA = 2.0  # px
 JPEG_QUALITY = 60
-LOW_PASS_SIZE = 48
+LOW_PASS_SIZE = 48  # px
 
 
 def blurred(view: View) -> View:
@@ -42,9 +42,7 @@ def grey(view: View) -> View:
 
 def flipped(view: View) -> View:
     """Mirrored, with the landmarks renumbered."""
-    if view.landmarks is None:
-        raise ValueError(f"{view.name or 'the picture'}: no face was found, so it cannot be mirrored")
-    points = view.landmarks[MIRRORED].copy()
+    points = view.face[MIRRORED].copy()
     points[:, 0] = view.pixels.shape[1] - 1 - points[:, 0]
     return View(np.ascontiguousarray(view.pixels[:, ::-1]), points, view.name, view.person)
 
@@ -84,20 +82,16 @@ class RobustIdentityMeasure:
 
     def __init__(self, recogniser: Recogniser | None = None) -> None:
         self.recogniser = DlibRecogniser() if recogniser is None else recogniser
-        suffix = "" if self.recogniser.name == "dlib" else f"_{self.recogniser.name}"
-        known, worst = not suffix, self.recogniser.furthest
-        self.columns: tuple[Column, ...] = (
-            Column(f"id_distance_worst{suffix}", "lower", worst, floor=0.39 if known else None),
-            Column(f"id_distance_mean{suffix}", "lower", worst, floor=0.28 if known else None),
-            Column(f"id_distance_gap{suffix}", "lower", worst, floor=0.05 if known else None),
+        worst = self.recogniser.furthest
+        self.columns = columns_of_recogniser(
+            self.recogniser.name,
+            Column("id_distance_worst", "lower", worst, floor=0.39),
+            Column("id_distance_mean", "lower", worst, floor=0.28),
+            Column("id_distance_gap", "lower", worst, floor=0.05),
         )
 
     def distances(self, sample: Sample) -> dict[str, float]:
-        """Name of the change → distance to the identity photo; ``"none"`` for the unchanged crop.
-
-        Raises:
-            ValueError: the identity photo or the result shows no face.
-        """
+        """Name of the change → distance to the identity photo; ``"none"`` for the unchanged crop."""
         identity = self.recogniser.embed(sample.identity)
         crop = aligned_view(sample.result)
         views = {"none": crop, **{name: change(crop) for name, change in CHANGES.items()}}
@@ -109,27 +103,19 @@ class RobustIdentityMeasure:
         }
 
     def __call__(self, sample: Sample) -> dict[str, float]:
-        """One value per column.
-
-        Raises:
-            ValueError: the identity photo or the result shows no face.
-        """
+        """One value per column."""
         distances = self.distances(sample)
         plain = distances.pop("none")
-        changed = list(distances.values())
-        values = (max(changed), float(np.mean(changed)), float(np.mean(changed)) - plain)
+        mean = float(np.mean(list(distances.values())))
+        values = (max(distances.values()), mean, mean - plain)
         return {column.name: value for column, value in zip(self.columns, values, strict=True)}
 
 
 def aligned_view(view: View, size: int = CROP_SIZE) -> View:
-    """The FFHQ crop of a view as a view: uint8 ``[size, size, 3]`` with its landmarks.
-
-    Raises:
-        ValueError: the view has no landmarks.
-    """
+    """The FFHQ crop of a view as a view: uint8 ``[size, size, 3]`` with its landmarks."""
     alignment = view.alignment(size)
     pixels = np.clip(np.rint(alignment.crop(view.pixels)), 0, 255).astype(np.uint8)
-    return View(pixels, alignment.to_crop(np.asarray(view.landmarks)), view.name, view.person)
+    return View(pixels, alignment.to_crop(view.face), view.name, view.person)
 
 
 def _changed(view: View, pixels: np.ndarray) -> View:

@@ -1,7 +1,4 @@
-"""What every measure reads: one swap with its two photographs, faces found afresh in all of them.
-
-First step of an evaluation; the measures follow, ``benchmark`` runs them over many samples.
-"""
+"""The input of every measure: one swap with its two photographs, faces detected anew in all of them."""
 
 from __future__ import annotations
 
@@ -50,15 +47,20 @@ class View:
     name: str = ""
     person: str = ""
 
-    def alignment(self, size: int) -> Alignment:
-        """The FFHQ alignment of the face.
+    @property
+    def face(self) -> np.ndarray:
+        """The landmarks, float32 ``[68, 2]``.
 
         Raises:
             ValueError: no face was found.
         """
         if self.landmarks is None:
-            raise ValueError(f"{self.name or 'the picture'}: no face was found, so it cannot be aligned")
-        return ffhq_alignment(self.landmarks, size)
+            raise ValueError(f"{self.name or 'the picture'}: no face was found, so it cannot be measured")
+        return self.landmarks
+
+    def alignment(self, size: int) -> Alignment:
+        """The FFHQ alignment of the face; ValueError where no face was found."""
+        return ffhq_alignment(self.face, size)
 
     def crop(self, size: int) -> np.ndarray:
         """The aligned face, float32 ``[size, size, 3]`` in 0..255."""
@@ -92,11 +94,11 @@ class Sample:
 
 
 class PairMeasure(Protocol):
-    """A measure of one swap."""
+    """A measure of one swap; raises ValueError where a photograph it needs shows no face."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What it reports, in order."""
+        """The numbers it reports, in order."""
         ...
 
     def __call__(self, sample: Sample) -> dict[str, float]:
@@ -105,7 +107,7 @@ class PairMeasure(Protocol):
 
 
 def look(pixels: np.ndarray, name: str = "", person: str = "") -> View:
-    """Find the largest face of a picture afresh; a view without landmarks where there is none."""
+    """Detect the largest face of a picture; a view without landmarks where there is none."""
     try:
         landmarks = largest_face(detect_faces(pixels, name=name or "the picture")).landmarks
     except NoFaceError:

@@ -1,7 +1,6 @@
-"""Is the swapped face as sharp as the photo round it? Edge detail and band spectra, free of added noise.
+"""Sharpness of the swapped face against its surroundings: edge detail and band spectra, free of added noise.
 
-A measure of one swap, read by ``benchmark``. Formulas, calibration and why noise does not count:
-``docs/evaluation/image.md``.
+Formulas, calibration and why noise does not count: ``docs/evaluation/image.md``.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ _FINE, _COARSE = 0, 2
 # The share of pixels that counts as edges, and the share that counts as flat.
 _SHARE = 0.25
 # The photo's own scale is kept, but not beyond what a crop of that side holds.
-_SMALLEST, _LARGEST = 128, 1024
+_SMALLEST, _LARGEST = 128, 1024  # px
 # Squared grey levels: quantisation to 8 bit is 1/12; below that there is nothing to compare.
 _FLOOR = 1 / 12
-_FEWEST = 400
+_FEWEST = 400  # pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,26 +70,21 @@ class Sharpness:
     )
 
     def __call__(self, sample: Sample) -> dict[str, float]:
-        """Compare the four regions; 1, 0 and 1 where inside or outside has too few pixels to tell.
-
-        Raises:
-            ValueError: no face was found in the attribute photo.
-        """
+        """Compare the four regions; 1, 0 and 1 where inside or outside has too few pixels."""
         side = _SMALLEST / sample.attribute.alignment(_SMALLEST).scale
         size = round(float(np.clip(side, _SMALLEST, _LARGEST)))
         mask = swap_mask(sample, sample.attribute.alignment(size))
         inside, outside = regions(mask)
         if min(inside.sum(), outside.sum()) < _FEWEST:
             return {"sharpness": 1.0, "spectrum_error": 0.0, "grain": 1.0}
-        after, before = sample.result_in_place(size), sample.attribute.crop(size)
-        after_in, after_out = spectrum(after, inside), spectrum(after, outside)
-        before_in, before_out = spectrum(before, inside), spectrum(before, outside)
-        power = _decibels(after_in, after_out) - _decibels(before_in, before_out)
+        (sharpness, decibels, grain), (original_sharpness, original_decibels, original_grain) = (
+            _inside_against_outside(spectrum(crop, inside), spectrum(crop, outside))
+            for crop in (sample.result_in_place(size), sample.attribute.crop(size))
+        )
         return {
-            "sharpness": (after_in.sharpness / after_out.sharpness)
-            / (before_in.sharpness / before_out.sharpness),
-            "spectrum_error": float(np.sqrt(np.square(power).mean())),
-            "grain": (after_in.grain / after_out.grain) / (before_in.grain / before_out.grain),
+            "sharpness": sharpness / original_sharpness,
+            "spectrum_error": float(np.sqrt(np.square(decibels - original_decibels).mean())),
+            "grain": grain / original_grain,
         }
 
 
@@ -125,7 +119,7 @@ def octave_bands(image: np.ndarray) -> np.ndarray:
     return np.stack([fine - coarse for fine, coarse in itertools.pairwise(levels)])
 
 
-def spectrum(image: np.ndarray, where: np.ndarray) -> Spectrum:
+def spectrum(image: np.ndarray, mask: np.ndarray) -> Spectrum:
     """Band spectra of a part of a picture, noise told apart from structure.
 
     White noise adds the same power to a fine band everywhere; real detail adds it where the coarse picture
@@ -134,19 +128,20 @@ def spectrum(image: np.ndarray, where: np.ndarray) -> Spectrum:
 
     Args:
         image: RGB ``[H, W, 3]`` in 0..255.
-        where: bool ``[H, W]``, not empty.
+        mask: bool ``[H, W]``, not empty.
     """
     energy = np.square(octave_bands(image).astype(np.float64))
     # Locally averaged: at the very edge a band passes through zero. The band and not the gradient: shading is
     # steep, but no edge.
-    coarse = cv2.GaussianBlur(energy[_COARSE], (0, 0), SCALES[_COARSE])[where]
-    power = energy[:, where]
+    coarse = cv2.GaussianBlur(energy[_COARSE], (0, 0), SCALES[_COARSE])[mask]
+    power = energy[:, mask]
     weak, strong = np.quantile(coarse, [_SHARE, 1 - _SHARE])
     flat = power[:, coarse <= weak].mean(1)
     edges = power[:, coarse >= strong].mean(1) - flat
     return Spectrum(power.mean(1), np.maximum(edges, 0.0), flat)
 
 
-def _decibels(inside: Spectrum, outside: Spectrum) -> np.ndarray:
-    """Edge power inside over outside per band."""
-    return 10 * np.log10((inside.edges + _FLOOR) / (outside.edges + _FLOOR))
+def _inside_against_outside(inside: Spectrum, outside: Spectrum) -> tuple[float, np.ndarray, float]:
+    """Inside over outside: ratio of sharpness, edge power in dB per band, ratio of grain."""
+    decibels = 10 * np.log10((inside.edges + _FLOOR) / (outside.edges + _FLOOR))
+    return inside.sharpness / outside.sharpness, decibels, inside.grain / outside.grain

@@ -1,8 +1,7 @@
-"""Can a network tell swaps from photos? A classifier two-sample test that needs no foreign weights.
+"""Classifier two-sample test: whether a network can tell swaps from photos, without foreign weights.
 
-A measure of many swaps, read by ``benchmark``: a small CNN is trained from scratch on some people and asked
-about others. Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests (ICLR 2017). Calibration and
-limits: ``docs/evaluation/realism.md``.
+A small CNN is trained from scratch on some people and tested on others. Lopez-Paz and Oquab, Revisiting
+Classifier Two-Sample Tests (ICLR 2017). Calibration and limits: ``docs/evaluation/realism.md``.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ class TwoSampleConfig:
     """How the classifier is trained. The defaults take a few minutes for 1,000 crops on two cores.
 
     Attributes:
-        side: of the crops in pixels; larger ones are scaled down.
+        side: of the crops in px; larger ones are scaled down.
         width: channels of the first layer.
         epochs: passes over the training crops.
         batch: crops per step.
-        held_out: share of the people that are asked about.
+        held_out: share of the people in the test.
         precision: of the training; bfloat16 is 1.7 times as fast where the CPU has it, and slower where not.
         device: where it is trained, as torch names it; the answer differs a little between devices.
     """
@@ -51,18 +50,18 @@ class TwoSampleConfig:
 
 @dataclass(frozen=True, eq=False)
 class TwoSampleResult:
-    """What the classifier could tell about people it had never seen.
+    """Accuracy of the classifier on people it has never seen.
 
     Attributes:
-        accuracy: share it got right, as many swaps as photos: 0.5 = cannot tell, 1 = always can.
+        accuracy: share of correct answers, as many swaps as photos: 0.5 = chance, 1 = always correct.
         low: lower end of the 95 % Wilson interval.
         high: upper end.
         by_person: the same with people as the unit that is drawn, wider where one person has many crops.
         p_value: of the accuracy or a higher one if swaps and photos were alike (binomial, one-sided).
-        heat: where it looks: float32 ``[side, side]``; the mean over it is by how much swaps score higher
+        heat: evidence map, float32 ``[side, side]``; the mean over it is by how much swaps score higher
             than photos, and each pixel its share of that.
-        trained: crops it was trained on.
-        asked: crops it was asked about.
+        train_crops: crops it was trained on.
+        test_crops: crops it was tested on.
     """
 
     accuracy: float
@@ -71,8 +70,8 @@ class TwoSampleResult:
     by_person: Interval
     p_value: float
     heat: np.ndarray
-    trained: int
-    asked: int
+    train_crops: int
+    test_crops: int
 
 
 class Classifier(nn.Module):
@@ -116,13 +115,13 @@ def two_sample_test(
     photo_people: People,
     *,
     config: TwoSampleConfig | None = None,
-    asked_people: Collection[str] | None = None,
+    test_people: Collection[str] | None = None,
     seed: int = 0,
 ) -> TwoSampleResult:
-    """Train on some people, ask about the others.
+    """Train on some people, test on the others.
 
     A crop belongs to all people named with it (for a swap: identity and attribute); crops that show people of
-    both parts are left out, so nobody asked about was ever seen. Both kinds are balanced in both parts.
+    both parts are left out, so no person of the test was ever seen. Both kinds are balanced in both parts.
 
     Args:
         swaps: aligned crops ``[n, 3, S, S]``, RGB in [-1, 1].
@@ -130,12 +129,12 @@ def two_sample_test(
         swap_people: ``[n]`` names, or tuples of names.
         photo_people: ``[m]``, likewise.
         config: how it is trained.
-        asked_people: the people to ask about; None draws ``config.held_out`` of all.
+        test_people: the people of the test; None draws ``config.held_out`` of all.
         seed: of the split, the weights and the order.
 
     Raises:
         ValueError: lengths differ, or the people do not leave four crops of each kind to train on and two
-            of each, of two people, to ask about.
+            of each, of two people, to test on.
     """
     config = config or TwoSampleConfig()
     if len(swaps) != len(swap_people) or len(photos) != len(photo_people):
@@ -143,55 +142,57 @@ def two_sample_test(
             f"{len(swaps)} swaps with {len(swap_people)} names, {len(photos)} photos with "
             f"{len(photo_people)} names: give one name (or tuple) per crop"
         )
+    # Crops of both kinds, split by people.
     random = np.random.default_rng(seed)
     crops = torch.cat([_shrunk(swaps, config.side), _shrunk(photos, config.side)])
     labels = torch.cat([torch.ones(len(swaps)), torch.zeros(len(photos))])
     people = [names if isinstance(names, tuple) else (names,) for names in [*swap_people, *photo_people]]
-    if asked_people is None:
+    if test_people is None:
         names = sorted({name for crop in people for name in crop})
         chosen = random.permutation(len(names))[: round(config.held_out * len(names))]
-        asked_people = {names[i] for i in chosen}
-    known, unknown = _split(people, labels.numpy(), asked_people, random)
-    classifier = _trained(crops[known], labels[known], config, seed)
-    evidence = _evidence(classifier, crops[unknown], config)
-    asked = labels[unknown]
-    right = ((evidence.mean((1, 2, 3)) > 0) == (asked > 0.5)).numpy()
-    test = binomtest(int(right.sum()), len(right), 0.5, alternative="greater")
-    spread = binomtest(int(right.sum()), len(right), 0.5).proportion_ci(0.95, method="wilson")
+        test_people = {names[i] for i in chosen}
+    train, test = _split(people, labels.numpy(), test_people, random)
+    # Train and test the classifier.
+    classifier = _trained(crops[train], labels[train], config, seed)
+    evidence = _evidence(classifier, crops[test], config)
+    targets = labels[test]
+    correct = ((evidence.mean((1, 2, 3)) > 0) == (targets > 0.5)).numpy()
+    chance = binomtest(int(correct.sum()), len(correct), 0.5, alternative="greater")
+    spread = binomtest(int(correct.sum()), len(correct), 0.5).proportion_ci(0.95, method="wilson")
     return TwoSampleResult(
-        accuracy=float(right.mean()),
+        accuracy=float(correct.mean()),
         low=float(spread.low),
         high=float(spread.high),
-        by_person=bootstrap_over_people(right, [people[i][0] for i in unknown], resamples=1000, seed=seed),
-        p_value=float(test.pvalue),
-        heat=_enlarged(evidence[asked > 0.5].mean(0) - evidence[asked < 0.5].mean(0), config.side),
-        trained=len(known),
-        asked=len(unknown),
+        by_person=bootstrap_over_people(correct, [people[i][0] for i in test], resamples=1000, seed=seed),
+        p_value=float(chance.pvalue),
+        heat=_enlarged(evidence[targets > 0.5].mean(0) - evidence[targets < 0.5].mean(0), config.side),
+        train_crops=len(train),
+        test_crops=len(test),
     )
 
 
 def _split(
     people: list[tuple[str, ...]],
     labels: np.ndarray,
-    strangers: Collection[str],
+    test_people: Collection[str],
     random: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the crops to train on and to ask about: no person in both, both kinds alike in number."""
-    is_strange = [{name in strangers for name in crop} for crop in people]
+    """Indices of the crops to train on and to test on: no person in both, both kinds alike in number."""
+    in_test = [{name in test_people for name in crop} for crop in people]
     parts = []
-    for wanted, fewest in (({False}, 4), ({True}, 2)):
-        of_part = np.array([i for i, kinds in enumerate(is_strange) if kinds == wanted], int)
+    for membership, fewest in (({False}, 4), ({True}, 2)):
+        of_part = np.array([i for i, names in enumerate(in_test) if names == membership], int)
         by_kind = [random.permutation(of_part[labels[of_part] == kind]) for kind in (0, 1)]
         count = min(map(len, by_kind))
         if count < fewest:
             raise ValueError(
                 f"{len({name for crop in people for name in crop})} people leave only {count} swaps or "
-                f"photos to {'ask about' if wanted == {True} else 'train on'}: give more people, or draw "
+                f"photos to {'test on' if membership == {True} else 'train on'}: give more people, or draw "
                 "the pairs within groups of people"
             )
         parts.append(np.concatenate([kind[:count] for kind in by_kind]))
     if len({people[i][0] for i in parts[1]}) < 2:
-        raise ValueError("the crops to ask about show one person only: give more people")
+        raise ValueError("the crops to test on show one person only: give more people")
     return parts[0], parts[1]
 
 

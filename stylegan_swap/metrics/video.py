@@ -1,6 +1,6 @@
-"""Is a swapped clip steady, and does its face move? Measures over frames, beside those of single pictures.
+"""Steadiness and motion of a swapped clip: measures over frames, beside those of single pictures.
 
-Every function reads two or more clips: lists of ``View``, one per frame, landmarks found in each frame by
+Every function takes two or more clips: lists of ``View``, one per frame, landmarks found in each frame by
 itself. All but identity are relative to the attribute clip, so that its own motion costs nothing; a face that
 is steady because it is frozen shows in ``mouth_motion``. Defined in ``docs/evaluation/video.md``.
 """
@@ -45,13 +45,13 @@ def identity_stability(result: Sequence[View], identity: View, recogniser: Recog
         ValueError: fewer than two frames, or no face in the identity photo.
     """
     _require_frames(2, result)
-    wanted = recogniser.embed(identity)
-    found = [None if view.landmarks is None else recogniser.embed(view) for view in result]
+    person = recogniser.embed(identity)
+    vectors = [None if view.landmarks is None else recogniser.embed(view) for view in result]
     steps = [
-        recogniser.furthest if before is None or now is None else recogniser.distance(before, now)
-        for before, now in itertools.pairwise(found)
+        recogniser.furthest if previous is None or current is None else recogniser.distance(previous, current)
+        for previous, current in itertools.pairwise(vectors)
     ]
-    cosines = [-1.0 if vector is None else recogniser.cosine(vector, wanted) for vector in found]
+    cosines = [-1.0 if vector is None else recogniser.cosine(vector, person) for vector in vectors]
     return {"identity_step": float(np.mean(steps)), "identity_deviation": float(np.std(cosines))}
 
 
@@ -71,13 +71,13 @@ def landmark_jitter(result: Sequence[View], attribute: Sequence[View]) -> float:
     size = _eye_distance(attribute)
     values = []
     for t in range(1, len(result) - 1):
-        wanted, found = _triple(attribute, t), _triple(result, t)
-        if wanted is None:
+        original, swapped = _triple(attribute, t), _triple(result, t)
+        if original is None:
             continue
-        if found is None:
+        if swapped is None:
             values.append(1.0)
             continue
-        difference = found - wanted
+        difference = swapped - original
         second = difference[0] - 2 * difference[1] + difference[2]
         values.append(float(np.linalg.norm(second, axis=1).mean()) / size)
     return float(np.mean(values)) if values else math.nan
@@ -143,19 +143,21 @@ def mouth_motion(result: Sequence[View], attribute: Sequence[View]) -> dict[str,
     """
     _require_frames(3, result, attribute)
     pairs = [(y.landmarks, x.landmarks) for y, x in zip(result, attribute, strict=True)]
-    seen = [(y, x) for y, x in pairs if x is not None]
-    wanted = np.array([mouth_opening(x) for _, x in seen])
-    found = np.array([math.nan if y is None else mouth_opening(y) for y, _ in seen])
-    undefined = {"mouth_correlation": math.nan, "mouth_agreement": math.nan}
-    if len(seen) < 3 or float(np.std(wanted)) < SILENT_MOUTH:
-        return undefined
-    centre = float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
-    found = np.nan_to_num(found - centre, nan=0.0)
-    wanted = wanted - wanted.mean()
-    together, own, clip = float(found @ wanted), float(found @ found), float(wanted @ wanted)
+    defined = [(y, x) for y, x in pairs if x is not None]
+    x_mouth = np.array([mouth_opening(x) for _, x in defined])
+    y_mouth = np.array([math.nan if y is None else mouth_opening(y) for y, _ in defined])
+    if len(defined) < 3 or float(np.std(x_mouth)) < SILENT_MOUTH:
+        return {"mouth_correlation": math.nan, "mouth_agreement": math.nan}
+    # Both about their own means; frames without a face lie at the mean.
+    centre = float(np.nanmean(y_mouth)) if np.isfinite(y_mouth).any() else 0.0
+    y_mouth = np.nan_to_num(y_mouth - centre, nan=0.0)
+    x_mouth = x_mouth - x_mouth.mean()
+    product, y_power, x_power = (
+        float(a @ b) for a, b in ((y_mouth, x_mouth), (y_mouth,) * 2, (x_mouth,) * 2)
+    )
     # Rounding alone must not look like motion.
-    correlation = together / math.sqrt(own * clip) if own > 1e-12 * clip else 0.0
-    return {"mouth_correlation": correlation, "mouth_agreement": 2 * together / (own + clip)}
+    correlation = product / math.sqrt(y_power * x_power) if y_power > 1e-12 * x_power else 0.0
+    return {"mouth_correlation": correlation, "mouth_agreement": 2 * product / (y_power + x_power)}
 
 
 def hull(view: View) -> np.ndarray:
@@ -167,18 +169,18 @@ def hull(view: View) -> np.ndarray:
     return canvas > 0
 
 
-def backward_flow(before: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where every pixel of a frame was in the frame before, and whether it could be seen there.
+def backward_flow(previous: np.ndarray, current: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Optical flow from a frame back to the previous one, and where it can be trusted.
 
     Args:
-        before: uint8 RGB ``[H, W, 3]``.
-        now: the next frame, of the same size.
+        previous: uint8 RGB ``[H, W, 3]``.
+        current: the next frame, of the same size.
 
     Returns:
-        float32 ``[H, W, 2]``, what to add to (x, y) of ``now`` to reach ``before``, and bool ``[H, W]``,
-        True where forward and backward flow agree and the place lies inside the frame.
+        float32 ``[H, W, 2]``, the offset from (x, y) of ``current`` to ``previous``, and bool ``[H, W]``,
+        True where forward and backward flow agree and the target lies inside the frame.
     """
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (before, now)]
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (previous, current)]
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     height, width = grey[0].shape
     # The third argument receives the result; zeros are also where the estimator starts.
@@ -199,17 +201,17 @@ def carried(frame: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def _pair_flicker(frames: list[np.ndarray], mask: np.ndarray) -> tuple[float, float] | None:
-    """Flicker and warping excess of one pair (x before, x now, y before, y now), near the mask only."""
+    """Flicker and warping excess of one pair (x previous, current, y previous, current), near the mask."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     margin = 16 + max(len(rows), len(columns)) // 4
     window = tuple(slice(max(0, int(w[0]) - margin), int(w[-1]) + 1 + margin) for w in (rows, columns))
-    x_before, x_now, y_before, y_now = (np.ascontiguousarray(frame[window]) for frame in frames)
-    flow, seen = backward_flow(x_before, x_now)
-    counted = mask[window] & seen
+    x_previous, x_current, y_previous, y_current = (np.ascontiguousarray(frame[window]) for frame in frames)
+    flow, visible = backward_flow(x_previous, x_current)
+    counted = mask[window] & visible
     if not counted.any():
         return None
-    x_change = (x_now - carried(x_before, flow))[counted]
-    y_change = (y_now - carried(y_before, flow))[counted]
+    x_change = (x_current - carried(x_previous, flow))[counted]
+    y_change = (y_current - carried(y_previous, flow))[counted]
     excess = np.abs(y_change).mean() - np.abs(x_change).mean()
     return float(np.abs(y_change - x_change).mean()), float(excess)
 
@@ -219,20 +221,20 @@ def _grid(height: int, width: int) -> np.ndarray:
 
 
 def _eye_distance(clip: Sequence[View]) -> float:
-    found = [view.landmarks for view in clip if view.landmarks is not None]
-    distances = [np.linalg.norm(p[RIGHT_EYE].mean(0) - p[LEFT_EYE].mean(0)) for p in found]
+    faces = [view.landmarks for view in clip if view.landmarks is not None]
+    distances = [np.linalg.norm(p[RIGHT_EYE].mean(0) - p[LEFT_EYE].mean(0)) for p in faces]
     return max(float(np.median(distances)), 1e-6) if distances else 1.0
 
 
 def _triple(clip: Sequence[View], t: int) -> np.ndarray | None:
     """Landmarks of the frames t - 1, t, t + 1, ``[3, 68, 2]``, or None if one shows no face."""
-    found = [view.landmarks for view in clip[t - 1 : t + 2] if view.landmarks is not None]
-    return np.stack(found).astype(np.float64) if len(found) == 3 else None
+    faces = [view.landmarks for view in clip[t - 1 : t + 2] if view.landmarks is not None]
+    return np.stack(faces).astype(np.float64) if len(faces) == 3 else None
 
 
-def _require_frames(least: int, *clips: Sequence[object]) -> None:
+def _require_frames(fewest: int, *clips: Sequence[object]) -> None:
     lengths = {len(clip) for clip in clips}
-    if len(lengths) > 1 or min(lengths) < least:
+    if len(lengths) > 1 or min(lengths) < fewest:
         raise ValueError(
-            f"clips of {sorted(lengths)} frames: they must be equally long and have at least {least} frames"
+            f"clips of {sorted(lengths)} frames: they must be equally long and have at least {fewest} frames"
         )

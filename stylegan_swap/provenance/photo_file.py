@@ -18,7 +18,7 @@ from PIL import Image
 
 from stylegan_swap.errors import ImageWriteError
 from stylegan_swap.files.atomic import replacing
-from stylegan_swap.images.credit import (
+from stylegan_swap.images.photo import (
     CREDIT,
     DATE_CHANGED,
     DATE_TAKEN,

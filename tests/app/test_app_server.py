@@ -22,7 +22,7 @@ from gradio_client import Client, handle_file  # noqa: E402
 from stylegan_swap import errors  # noqa: E402
 from stylegan_swap.api import Swapper  # noqa: E402
 from stylegan_swap.app import server as serving  # noqa: E402
-from stylegan_swap.app.photo import SwapChoices, swap_photo  # noqa: E402
+from stylegan_swap.app.actions import SwapChoices, swap_photo  # noqa: E402
 from stylegan_swap.app.server import Server, Settings  # noqa: E402
 from stylegan_swap.provenance.consent import CONSENT  # noqa: E402
 from stylegan_swap.verify import verify_file  # noqa: E402

@@ -8,11 +8,18 @@ import time
 
 import pytest
 
-from stylegan_swap.app.folder import PageFolder
-from stylegan_swap.app.photo import mask_choices, which_faces
-from stylegan_swap.app.pictures import chosen_file, suffix_of
+from stylegan_swap.app.actions import mask_choices, which_faces
+from stylegan_swap.app.pictures import (
+    chosen_file,
+    duration,
+    likeness,
+    likenesses,
+    marks,
+    remaining,
+    suffix_of,
+)
 from stylegan_swap.app.server import Settings, photos_at_once
-from stylegan_swap.app.words import duration, likeness, likenesses, marks, remaining
+from stylegan_swap.app.workshop import PageFolder
 from stylegan_swap.errors import AppError, UnsupportedOptionError
 
 

@@ -12,10 +12,8 @@ from PIL import Image
 from video_clips import panned, write_clip
 
 from stylegan_swap.api import Swapper
+from stylegan_swap.app.actions import ALL_FACES, SwapChoices, dials_of, edit_photo, generate_faces, swap_photo
 from stylegan_swap.app.clip import ClipChoices, ClipJob, ClipJobs, Stopped, check_clip
-from stylegan_swap.app.edit import ALL_FACES, dials_of, edit_photo
-from stylegan_swap.app.generate import generate_faces
-from stylegan_swap.app.photo import SwapChoices, swap_photo
 from stylegan_swap.app.pictures import find_faces
 from stylegan_swap.errors import AppError, FaceSelectionError, ImageReadError, NoFaceError
 from stylegan_swap.faces.detection.detect import detect_faces
@@ -79,10 +77,12 @@ def test_what_is_on_the_screen_is_marked_and_small(warp, hopper_path, tmp_path, 
     large = tmp_path / "large.png"
     Image.fromarray(two_faces).resize((1536, 900)).save(large)
     outcome = swap_photo(warp, hopper_path, large, SwapChoices(), tmp_path)
-    assert pixels_of(outcome.before).shape == pixels_of(outcome.after).shape == (820, 1400, 3)
+    assert pixels_of(outcome.original).shape == pixels_of(outcome.result).shape == (820, 1400, 3)
     assert pixels_of(outcome.file).shape == (900, 1536, 3)
-    assert read_watermark(pixels_of(outcome.after)).kind is Kind.SWAP and read_marks(outcome.after).synthetic
-    assert not read_marks(outcome.before).synthetic
+    assert (
+        read_watermark(pixels_of(outcome.result)).kind is Kind.SWAP and read_marks(outcome.result).synthetic
+    )
+    assert not read_marks(outcome.original).synthetic
 
 
 def test_ticked_faces_alone_change(warp, astronaut_path, hopper_path, group, tmp_path):
@@ -171,7 +171,7 @@ def test_a_clip_is_swapped_and_told(hopper_path, clip, tmp_path):
     swapper = Swapper.from_pretrained("paste", device="cpu")
     job = ClipJob(swapper, hopper_path, clip, ClipChoices(start=0.0, end=0.2), tmp_path, 60)
     waits = sum(1 for _ in job.run())
-    assert waits >= 1 and (job.done, job.outcome.frames, job.outcome.swapped) == (5, 5, 5)
+    assert waits >= 1 and (job.finished, job.outcome.frames, job.outcome.swapped) == (5, 5, 5)
     assert job.outcome.file.name == "clip-swapped.mp4"
     assert b"compositeWithTrainedAlgorithmicMedia" in job.outcome.file.read_bytes()
 
@@ -201,7 +201,7 @@ def test_a_visitor_who_leaves_stops_the_clip(hopper_path, clip, tmp_path):
     while any(thread.name == "clip" for thread in threading.enumerate()):
         assert time.monotonic() < deadline, "the thread goes on for nobody"
         time.sleep(0.05)
-    assert job.done < 25 and not folder.exists()
+    assert job.finished < 25 and not folder.exists()
 
 
 def test_errors_of_a_clip_come_back(hopper_path, clip, tmp_path):

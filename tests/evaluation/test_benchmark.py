@@ -96,8 +96,8 @@ def test_a_killed_run_goes_on_where_it_ended(copied, folder, measures, monkeypat
     second_row = content.index(b"\n", content.index(b"\n") + 1) + 1
     target.write_bytes(content[: second_row + 40])  # one whole row, and a part of the next
     swapped = []
-    original = benchmark._one_pair
-    monkeypatch.setattr(benchmark, "_one_pair", lambda *a: swapped.append(a[1].number) or original(*a))
+    original = benchmark.measure_pair
+    monkeypatch.setattr(benchmark, "measure_pair", lambda *a: swapped.append(a[1].number) or original(*a))
     again = run_method("copy", read_pairs(folder / "pairs.csv"), PEOPLE, measures, tmp_path)
     assert swapped == [1, 2, 3, 4]
     without_time = [{key: value for key, value in row.items() if key != "seconds"} for row in again]

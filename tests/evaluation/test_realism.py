@@ -63,7 +63,7 @@ def test_a_copy_cannot_be_told_but_a_pasted_face_can(crowd, tmp_path):
         Image.open(pair.attribute).save(tmp_path / pair.attribute_name)
     config = TwoSampleConfig.quick()
     copied = two_sample_of_method("copy", asked, rows, trained, people, tmp_path, config=config)
-    assert copied.asked == 24 and copied.low < 0.5 < copied.high
+    assert copied.test_crops == 24 and copied.low < 0.5 < copied.high
     spoiled = tmp_path / "spoiled"
     spoiled.mkdir()
     for pair in asked:
@@ -90,7 +90,7 @@ def test_the_number_joins_the_table():
         {"identity": f"{n}", "attribute": "x", "status": "ok", "seconds": 0.5, "a": n / 4} for n in range(5)
     ]
     summary = summarise({"m": rows, "n": rows}, [column], {}, resamples=50)
-    add_measure(summary, "n", COLUMN, (0.61, 0.5, 0.7))
+    add_measure(summary, "n", COLUMN, 0.61, 0.5, 0.7)
     lines = list(csv.DictReader(as_table(summary).splitlines()))
     assert [(line["measure"], line["method"], line["value"]) for line in lines] == [
         ("a", "m", "0.5"),
@@ -118,17 +118,17 @@ def test_foreign_backbones_join_only_where_they_are(crowd, tmp_path, monkeypatch
         return (a - b).abs().mean().reshape(1, 1, 1, 1)
 
     monkeypatch.setattr(realism, "lpips_network", lambda: apart)
-    ((column, (value, _, _)),) = realism.perceptual_of_method(asked, rows, tmp_path)
+    ((column, value),) = realism.perceptual_of_method(asked, rows, tmp_path)
     assert column.name == "lpips" and seen == [(1, 3, 256, 256)] * 2
     assert 0.02 < value < 0.6  # one pair equal, the other half as bright
     assert realism.kid_of_method(asked, rows, tmp_path) is None
     monkeypatch.setattr(realism, "FEWEST_OF_FEW", 2)
-    column, (value, low, high) = realism.kid_of_method(asked, rows, tmp_path)
+    column, value, low, high = realism.kid_of_method(asked, rows, tmp_path)
     assert column is realism.FEW_KID_COLUMN and low <= value <= high
     monkeypatch.setattr(realism, "inception", lambda: torch.nn.Sequential(Brightness()))
     found = dict(realism.perceptual_of_method(asked, rows, tmp_path))
     assert {column.name for column in found} == {"lpips", "fid"}
-    assert found[realism.FID_COLUMN][0] > 1
+    assert found[realism.FID_COLUMN] > 1
     monkeypatch.setattr(realism, "FEWEST", 2)
     assert "kid" in {column.name for column, _ in realism.perceptual_of_method(asked, rows, tmp_path)}
 

@@ -236,12 +236,12 @@ def shown_pairs(page: str) -> list[int]:
 def test_best_and_worst(tmp_path):
     summary, rows = made_up()
     assert shown_pairs(written(tmp_path, summary, rows)) == 2 * [0, 1, 2, 4, 8, 7, 6]
-    assert shown_pairs(written(tmp_path, summary, rows, shown=2)) == 2 * [0, 1, 8, 7]
+    assert shown_pairs(written(tmp_path, summary, rows, limit=2)) == 2 * [0, 1, 8, 7]
     summary["sort_by"] = "id_cosine"
-    assert shown_pairs(written(tmp_path, summary, rows, shown=2)) == 2 * [8, 7, 0, 1]
+    assert shown_pairs(written(tmp_path, summary, rows, limit=2)) == 2 * [8, 7, 0, 1]
     rows["warp"][8]["id_cosine"] = float("nan")
     rows["warp"][7]["id_cosine"] = None
-    assert shown_pairs(written(tmp_path, summary, rows, shown=1)) == [6, 0, 8, 0]
+    assert shown_pairs(written(tmp_path, summary, rows, limit=1)) == [6, 0, 8, 0]
 
 
 def test_ranking_by_nearness_to_one():

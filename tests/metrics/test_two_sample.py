@@ -43,7 +43,7 @@ def test_alike_cannot_be_told_apart():
     assert found.by_person.low <= 0.5 <= found.by_person.high
     assert found.p_value > 0.05
     # 120 people, 40 % held out: 48 people with two crops of each kind.
-    assert (found.trained, found.asked) == (288, 192)
+    assert (found.train_crops, found.test_crops) == (288, 192)
 
 
 def test_a_patch_is_found(patched):
@@ -92,9 +92,9 @@ def test_crops_that_show_both_parts_are_left_out():
     pairs = [(f"person {i % 30}", f"person {(i + 1) % 30}") for i in range(60)]
     config = replace(QUICK, epochs=1)
     found = two_sample_test(crops(60, 1), crops(60, 2), pairs, people(60), config=config)
-    assert found.trained + found.asked < 100
+    assert found.train_crops + found.test_crops < 100
     grouped = [(f"person {i}", f"person {i ^ 1}") for i in range(60)]
-    assert two_sample_test(crops(60, 1), crops(60, 2), grouped, people(60), config=config).asked > 0
+    assert two_sample_test(crops(60, 1), crops(60, 2), grouped, people(60), config=config).test_crops > 0
 
 
 def test_bfloat16_and_larger_crops_work():

@@ -60,7 +60,7 @@ def test_every_writer(tmp_path, name, before):
 
 def test_a_table_drops_the_row_that_was_cut(tmp_path):
     from stylegan_swap.batch.journal import Journal
-    from stylegan_swap.evaluation.benchmark import _appending, read_rows
+    from stylegan_swap.evaluation.benchmark import read_rows, row_writer
     from stylegan_swap.training.loop.history import History
 
     journal = Journal(tmp_path)
@@ -69,10 +69,9 @@ def test_a_table_drops_the_row_that_was_cut(tmp_path):
         journal.append({"output": "1.png", "error": "x" * 1000})
     assert list(journal.read()) == ["0.png"]
     table = tmp_path / "pairs.csv"
-    with _appending(table, []) as append:
-        append({"number": 0, "status": "ok", "seconds": 0.25})
-    with disk_of(300), pytest.raises(StyleganSwapError), _appending(table, []) as append:
-        append({"number": 1, "reason": "x" * 1000})
+    row_writer(table, [])({"number": 0, "status": "ok", "seconds": 0.25})
+    with disk_of(300), pytest.raises(StyleganSwapError):
+        row_writer(table, [])({"number": 1, "reason": "x" * 1000})
     assert [row["number"] for row in read_rows(table, [])] == [0]
     log = History(tmp_path / "history.csv", 0)
     log.append(8, {"loss": 0.125})

@@ -18,7 +18,7 @@ from PIL import Image
 from video_clips import panned, write_clip
 
 from stylegan_swap import Swapper
-from stylegan_swap.images.credit import (
+from stylegan_swap.images.photo import (
     CREDIT,
 )
 

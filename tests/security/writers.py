@@ -133,10 +133,9 @@ def batch_row(folder: Path) -> None:
 
 
 def evaluation_row(folder: Path) -> None:
-    from stylegan_swap.evaluation.benchmark import _appending
+    from stylegan_swap.evaluation.benchmark import row_writer
 
-    with _appending(folder / "pairs.csv", []) as append:
-        append({"number": 1, "reason": "x" * 30_000})
+    row_writer(folder / "pairs.csv", [])({"number": 1, "reason": "x" * 30_000})
 
 
 def video_journal(folder: Path) -> None:

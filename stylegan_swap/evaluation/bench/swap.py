@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from stylegan_swap.evaluation.bench.clock import describe_machine, run_process
-from stylegan_swap.images.demo_photos import demo_photos
+from stylegan_swap.images.photo import demo_photos
 from stylegan_swap.nn.device import choose_device
 from stylegan_swap.swapping.swapper import PhotoSwapper
 

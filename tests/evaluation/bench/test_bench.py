@@ -16,7 +16,7 @@ from stylegan_swap.evaluation.bench import clock, short, swap
 from stylegan_swap.evaluation.bench.clock import copy_bandwidth, describe_machine, in_turn, memory_of
 from stylegan_swap.evaluation.bench.generator import floor_calls, layers_of, random_generator
 from stylegan_swap.evaluation.bench.swap import SwapTimes, time_swaps, write_photos
-from stylegan_swap.evaluation.table import lines_of, shown, write_csv
+from stylegan_swap.evaluation.table import cell, lines_of, write_csv
 from stylegan_swap.images.photo import read_photo
 
 CPU = torch.device("cpu")
@@ -75,7 +75,7 @@ def test_tables(tmp_path):
     rows = [{"a": 1, "b": 0.123456}, {"a": 1234.6, "c": "x"}]
     assert lines_of(rows) == ["   a      b", "   1  0.123", "1235       "]
     assert lines_of([]) == []
-    assert [shown(v) for v in (None, 2.0, 1e-5, "w")] == ["", "2", "1e-05", "w"]
+    assert [cell(v) for v in (None, 2.0, 1e-5, "w")] == ["", "2", "1e-05", "w"]
     write_csv(tmp_path / "t.csv", rows)
     with open(tmp_path / "t.csv", newline="") as file:
         assert list(csv.DictReader(file)) == [

@@ -175,7 +175,10 @@ def test_a_killed_server_keeps_every_answer(tmp_path):
         threads = [threading.Thread(target=work, args=(token,)) for token in tokens]
         for thread in threads:
             thread.start()
-        time.sleep(0.06)
+        deadline = time.monotonic() + 30
+        while not acknowledged and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(0.03)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
