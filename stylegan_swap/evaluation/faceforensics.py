@@ -148,9 +148,8 @@ class FaceForensics:
         folder = self.root / _SWAPS / method / self.compression / "videos"
         if not folder.is_dir():
             present = sorted(path.name for path in (self.root / _SWAPS).glob("*") if path.is_dir())
-            raise ImageReadError(
-                f"{folder}: no such folder; download it, or take one of {', '.join(present) or 'none'}"
-            )
+            choices = ", ".join(present) or "none"
+            raise ImageReadError(f"{folder}: no such folder; download this method, or take one of {choices}")
         pairs = iter(self)
         for attribute, identity in self._swaps():
             name = f"{attribute}_{identity}"
@@ -322,8 +321,7 @@ def _decode(video: Path, count: int) -> dict[int, np.ndarray]:
     """Frame number → uint8 RGB ``[H, W, 3]``."""
     if not video.is_file():
         raise ImageReadError(f"{video}: does not exist; complete the download or leave out its pairs")
-    with _capture(video) as capture:
-        length = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+    length = _claimed_length(video)
     frames = _read(video, evenly_spaced(length, count, str(video))) if length >= count else {}
     if len(frames) < count:
         # Fewer frames in the stream than the container states: count them.
@@ -331,6 +329,12 @@ def _decode(video: Path, count: int) -> dict[int, np.ndarray]:
             length = sum(1 for _ in iter(capture.grab, False))
         frames = _read(video, evenly_spaced(length, count, str(video)))
     return frames
+
+
+def _claimed_length(video: Path) -> int:
+    """Frames that the container states; 0 where it states none."""
+    with _capture(video) as capture:
+        return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
 
 
 @contextlib.contextmanager
