@@ -1,6 +1,6 @@
 """Adversarial terms: the discriminator tells photographs from results, the generator is not told apart.
 
-Beside the road; every stage with a discriminator uses this pair. Non-saturating logistic loss of
+Every stage with a discriminator uses this pair. Non-saturating logistic loss of
 Goodfellow et al. (2014), as in StyleGAN2 (Karras et al. 2020).
 """
 

@@ -1,6 +1,6 @@
 """Colour terms: skin and light of the result are the attribute photo's, in patches of the face.
 
-Beside the road; for cross pairs, where no pixel of the answer is known but its coarse colours are. A
+For cross pairs, where no pixel of the answer is known but its coarse colours are. A
 recogniser does not mind a rainbow, so hue is held in smaller patches than brightness, which shapes a face.
 """
 

@@ -1,6 +1,6 @@
 """Expression term: lids, mouth and brows of the result do what the attribute person's do.
 
-Beside the road; the differentiable form of what ``metrics.expression`` measures, for cross pairs,
+The differentiable form of what ``metrics.expression`` measures, for cross pairs,
 where the shapes of the two faces differ and only openings and lifts can be compared.
 """
 

@@ -1,6 +1,6 @@
 """Feature term: the result looks like the target photo to a face network, layer by layer.
 
-Beside the road; the perceptual distance of the default training, needing no file that does not come
+The perceptual distance of the default training, needing no file that does not come
 with dlib. LPIPS is in ``perceptual``.
 """
 

@@ -1,6 +1,6 @@
 """R1: the discriminator is flat at photographs, so that there is a slope for the generator elsewhere.
 
-Beside the road; used with every discriminator, that of images and that of codes. Mescheder et al.
+Used with every discriminator, that of images and that of codes. Mescheder et al.
 (2018), "Which training methods for GANs do actually converge?"; lazy as in StyleGAN2, appendix B.
 """
 

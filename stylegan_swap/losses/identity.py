@@ -1,6 +1,6 @@
 """Identity terms: the result shows the identity person and not the attribute person.
 
-Beside the road. A recogniser can be fooled by a texture that no human sees, so it judges the result
+A recogniser can be fooled by a texture that no human sees, so it judges the result
 through random views: what still satisfies it after shift, scale, blur, grey and flip is a face.
 """
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
+from stylegan_swap.nn.recognisers.protocol import IdentityNetwork
 
 SHIFT = 4 / 128
 SCALE = 0.04
@@ -60,26 +60,26 @@ class RandomView:
             return torch.where(self._grey, y.mean(1, keepdim=True), y)
 
 
-def identity_loss(recogniser: DlibIdentity, embedding: Tensor, wanted: Tensor) -> Tensor:
+def identity_loss(recogniser: IdentityNetwork, embedding: Tensor, target: Tensor) -> Tensor:
     """Return 1 − cosine about the mean person per image, ``[batch]``: 0 same person, 1 a stranger.
 
     Args:
         recogniser: gives the mean person.
-        embedding: of the result (or of a view of it), ``[batch, 128]``.
-        wanted: of the identity person, ``[batch, 128]``.
+        embedding: of the result (or of a view of it), ``[batch, dim]``.
+        target: of the identity person, ``[batch, dim]``.
     """
-    return 1 - recogniser.centred_cosine(embedding.float(), wanted)
+    return 1 - recogniser.similarity(embedding.float(), target)
 
 
 def push_away_loss(
-    recogniser: DlibIdentity, embedding: Tensor, attribute: Tensor, margin: float = 0.1
+    recogniser: IdentityNetwork, embedding: Tensor, attribute: Tensor, margin: float = 0.1
 ) -> Tensor:
     """Return how far the result's likeness to the attribute person exceeds ``margin``, ``[batch]``.
 
     Args:
         recogniser: gives the mean person.
-        embedding: of the result, ``[batch, 128]``.
-        attribute: of the attribute person, ``[batch, 128]``.
+        embedding: of the result, ``[batch, dim]``.
+        attribute: of the attribute person, ``[batch, dim]``.
         margin: cosine that strangers may have.
     """
-    return (recogniser.centred_cosine(embedding.float(), attribute) - margin).clamp_min(0)
+    return (recogniser.similarity(embedding.float(), attribute) - margin).clamp_min(0)

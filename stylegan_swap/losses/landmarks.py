@@ -1,6 +1,6 @@
 """Landmark term: eyes, brows, nose, mouth and jaw of the result lie where the target's lie.
 
-Beside the road; reads the points of ``models.landmark_net``.
+The points are those of ``nn.perception.landmark_net``.
 """
 
 from __future__ import annotations
@@ -23,3 +23,12 @@ def landmark_loss(points: Tensor, target: Tensor) -> Tensor:
     weights[:17], weights[36:48], weights[48:] = JAW_WEIGHT, EYE_WEIGHT, MOUTH_WEIGHT
     distance = (points - target).square().sum(2).add(1e-10).sqrt()
     return 100 * (distance * weights).sum(1) / weights.sum()
+
+
+def inner_landmark_loss(points: Tensor, target: Tensor) -> Tensor:
+    """Return the mean distance of the 32 points of eyes and mouth, ``[batch]``, in percent of the side.
+
+    Where the swapped face has another shape than the photo that gives pose and expression: jaw, brows and
+    nose are the identity's. Arguments as in :func:`landmark_loss`.
+    """
+    return 100 * (points - target)[:, 36:].square().sum(2).add(1e-10).sqrt().mean(1)

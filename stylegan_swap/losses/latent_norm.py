@@ -1,6 +1,6 @@
 """Terms on codes: how far an encoder's code may lie from the average face, and its rows from each other.
 
-Beside the road; training of encoders uses both. A code far from W reconstructs better and edits worse.
+Training of encoders uses both. A code far from W reconstructs better and edits worse.
 """
 
 from __future__ import annotations

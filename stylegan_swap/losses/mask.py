@@ -1,6 +1,6 @@
 """Mask term: the predicted face mask is the landmark hull without what lies in front of it.
 
-Beside the road. Without supervision a paste mask shrinks until the result is the attribute photo.
+Without supervision a paste mask shrinks until the result is the attribute photo.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Path length: a step in W changes the image by the same amount everywhere.
 
-Beside the road; GAN training alone uses this. What the regulariser buys is a generator whose codes are
+GAN training alone uses this. What the regulariser buys is a generator whose codes are
 easy to find again, which is what inversion and swapping live on (StyleGAN2, Karras et al. 2020, section 3.2).
 """
 

@@ -1,6 +1,6 @@
 """Perceptual term: two images look alike to a network that was not trained for this.
 
-Beside the road; training of encoders uses this. LPIPS where the user has put its backbone, dlib's features
+Training of encoders uses this. LPIPS where the user has put its backbone, dlib's features
 (``features``) everywhere else: nothing is ever downloaded.
 """
 

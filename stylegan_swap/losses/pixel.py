@@ -1,6 +1,6 @@
 """Pixel term: absolute difference to a target photo, heavier where people look.
 
-Beside the road; used where training knows the answer: reverse triplets and pairs of one person.
+Used where training knows the answer: reverse triplets and pairs of one person.
 """
 
 from __future__ import annotations

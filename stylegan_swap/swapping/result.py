@@ -124,7 +124,7 @@ class SwappedFace:
     @functools.cached_property
     def similarity(self) -> float:
         """Cosine of both descriptors about the mean person: 1 the same, 0 unrelated."""
-        return float(self.recogniser.centred_cosine(self._embedding, self.reference))
+        return float(self.recogniser.similarity(self._embedding, self.reference))
 
     @functools.cached_property
     def _embedding(self) -> Tensor:

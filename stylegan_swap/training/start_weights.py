@@ -22,7 +22,7 @@ from stylegan_swap.weights.stylegan_formats import nvlabs, tflib
 
 State = dict[str, Tensor]
 
-# Names in published files → names here.
+# Names in pSp's and e4e's files → names here.
 _PARTS = {"decoder": "generator"}
 
 
@@ -84,7 +84,7 @@ def read_start(name_or_path: str | Path) -> StartWeights:
         if published is not None:
             return published
     state, config = load_weights(file)
-    return _sorted(str(file), state, state.get("latent_avg"), config)
+    return StartWeights(str(file), _by_part(state), state.get("latent_avg"), dict(config))
 
 
 def _published(file: Path) -> StartWeights | None:
@@ -101,18 +101,18 @@ def _published(file: Path) -> StartWeights | None:
         return StartWeights(str(file), parts, average)
     state = content.get("state_dict")
     if isinstance(state, Mapping) and any(str(name).startswith("decoder.") for name in state):
-        return _sorted(str(file), _tensors(state), average, {})
+        return StartWeights(str(file), _by_part(_tensors(state), _PARTS), average)
     return None
 
 
-def _sorted(source: str, state: Mapping[str, Tensor], average: Tensor | None, config: Any) -> StartWeights:
-    """Take the names apart at their first dot."""
+def _by_part(state: Mapping[str, Tensor], names: Mapping[str, str] | None = None) -> dict[str, State]:
+    """Take the names apart at their first dot; ``names`` renames parts."""
     parts: dict[str, State] = {}
     for name, value in state.items():
         prefix, dot, rest = name.partition(".")
         if dot:
-            parts.setdefault(_PARTS.get(prefix, prefix), {})[rest] = value
-    return StartWeights(source, parts, average, dict(config))
+            parts.setdefault((names or {}).get(prefix, prefix), {})[rest] = value
+    return parts
 
 
 def _tensors(state: Mapping[Any, Any]) -> State:

@@ -6,8 +6,9 @@ al. 2022, "High-resolution Face Swapping via Latent Semantics Disentanglement" (
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,31 @@ class FSLSDConfig(PublishedConfig):
     """
 
     method: ClassVar[str] = "fslsd"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "256": {"points": 68, "edit": 0.0, "identity_rows": 7, "size": 256},
+        "64": {
+            "points": 68,
+            "edit": 0.0,
+            "identity_rows": 7,
+            "size": 64,
+            "style_dim": 128,
+            "n_mlp": 2,
+            "max_channels": 64,
+            "trunk_width": 16,
+            "trunk_units": (1, 1, 1, 1),
+        },
+        "tiny": {
+            "points": 68,
+            "edit": 0.0,
+            "identity_rows": 7,
+            "size": 64,
+            "style_dim": 32,
+            "n_mlp": 2,
+            "max_channels": 16,
+            "trunk_width": 16,
+            "trunk_units": (1, 1, 1, 1),
+        },
+    }
 
     identity_rows: int = APPEARANCE_ROW
     edit: float = 2.0

@@ -6,8 +6,9 @@ Zhu et al. 2021, "One Shot Face Swapping on Megapixels" (CVPR).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -35,6 +36,27 @@ class MegaFSConfig(PublishedConfig):
     """
 
     method: ClassVar[str] = "megafs"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "256": {"size": 256},
+        "64": {
+            "size": 64,
+            "style_dim": 128,
+            "n_mlp": 2,
+            "max_channels": 64,
+            "split": (3, 3, 4),
+            "blocks": (1, 1, 1, 1, 1),
+            "planes": (8, 16, 32, 64, 64),
+        },
+        "tiny": {
+            "size": 64,
+            "style_dim": 32,
+            "n_mlp": 2,
+            "max_channels": 16,
+            "split": (3, 3, 4),
+            "blocks": (1, 1, 1, 1, 1),
+            "planes": (4, 4, 8, 8, 8),
+        },
+    }
 
     swap: str = "ftm"
     split: tuple[int, ...] | None = None

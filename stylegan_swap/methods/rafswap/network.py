@@ -6,8 +6,9 @@ al. 2022, "Region-Aware Face Swapping" (CVPR).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,25 @@ class RAFSwapConfig(PublishedConfig):
     """
 
     method: ClassVar[str] = "rafswap"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "256": {"size": 256},
+        "64": {
+            "size": 64,
+            "style_dim": 128,
+            "n_mlp": 2,
+            "max_channels": 64,
+            "trunk_width": 16,
+            "trunk_units": (1, 1, 1, 1),
+        },
+        "tiny": {
+            "size": 64,
+            "style_dim": 32,
+            "n_mlp": 2,
+            "max_channels": 16,
+            "trunk_width": 16,
+            "trunk_units": (1, 1, 1, 1),
+        },
+    }
 
     depth: int = 1
     heads: int = 8

@@ -34,4 +34,8 @@ class ArcFaceIdentity(nn.Module):
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Return 1 − cosine ``[batch]``, 0..2."""
-        return 1 - F.cosine_similarity(a, b, dim=-1)
+        return 1 - self.similarity(a, b)
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the cosine ``[batch]``; the mean person lies near 0 here."""
+        return F.cosine_similarity(a, b, dim=-1)

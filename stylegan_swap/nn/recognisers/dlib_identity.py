@@ -154,7 +154,7 @@ class DlibIdentity(nn.Module):
         amount = torch.where(worn.to(reading.device), dressed, bare)
         return embedding + amount[:, None] * self.glasses_shift.to(embedding)
 
-    def centred_cosine(self, a: Tensor, b: Tensor) -> Tensor:
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the cosine ``[batch]`` of embeddings about the mean person: 1 same, 0 unrelated."""
         # Embeddings are often kept on the CPU while the network is on a GPU.
         mean = self.mean.to(a.device)

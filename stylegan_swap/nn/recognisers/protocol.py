@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -16,4 +16,12 @@ class IdentityNetwork(Protocol):
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Return how different two embeddings are, ``[batch]``; 0 = the same."""
+        ...
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the cosine of two embeddings about the mean person, ``[batch]``: 1 same, 0 unrelated."""
+        ...
+
+    def to(self, device: Any) -> IdentityNetwork:
+        """Move the network."""
         ...

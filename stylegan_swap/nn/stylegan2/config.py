@@ -31,6 +31,7 @@ class PublishedConfig:
     """
 
     method: ClassVar[str]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     size: int = 1024
     style_dim: int = 512
@@ -58,6 +59,18 @@ class PublishedConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, and under "method" whose configuration it is."""
         return {"method": self.method, **asdict(self)}
+
+    @classmethod
+    def preset(cls: type[Config], name: str, **changes: Any) -> Config:
+        """Return a preset with changes; "1024" is the published network.
+
+        Raises:
+            ValueError: if there is no such preset, a key is unknown, or a value is out of range.
+        """
+        presets: Mapping[str, Mapping[str, Any]] = {"1024": {}, **cls.presets}
+        if name not in presets:
+            raise ValueError(f"There is no network preset {name!r}; there are: {', '.join(presets)}.")
+        return cls.from_dict({**presets[name], **changes})
 
     @classmethod
     def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:

@@ -78,7 +78,7 @@ def test_the_fixed_chip_of_an_aligned_photo_shows_the_same_person(size: int):
     embedding = identity().embed(as_image(crop))
     reference = torch.from_numpy(descriptor).float()[None]
     assert float(identity().distance(embedding, reference)) < 0.3
-    assert float(identity().centred_cosine(embedding, reference)) > 0.9
+    assert float(identity().similarity(embedding, reference)) > 0.9
 
 
 @torch.no_grad()
@@ -202,12 +202,12 @@ def test_statistics_are_those_of_many_people():
     assert 0.8 < float(people.std(0).mean()) < 1.2
 
 
-def test_centred_cosine_and_distance():
+def test_similarity_and_distance():
     statistics = embedding_statistics()
     mean, std = statistics.mean, statistics.std
     a, b = mean + std, mean - std
-    assert float(identity().centred_cosine(a[None], a[None])) == pytest.approx(1)
-    assert float(identity().centred_cosine(a[None], b[None])) == pytest.approx(-1)
+    assert float(identity().similarity(a[None], a[None])) == pytest.approx(1)
+    assert float(identity().similarity(a[None], b[None])) == pytest.approx(-1)
     assert float(identity().distance(a[None], b[None])) == pytest.approx(2 * float(std.norm()), rel=1e-5)
 
 
