@@ -132,7 +132,7 @@ def test_the_exported_folder_is_the_method(stage_of, tmp_path, method):
     averaged = stage.ema["network"]
     for name, value in averaged.state_dict().items():
         stored = value.half().float() if value.is_floating_point() else value
-        assert torch.equal(loaded.model.state_dict()[name], stored), name
+        assert torch.equal(loaded.network.state_dict()[name], stored), name
     batch = next(iter(stage.sheet.batches(2, torch.device("cpu"))))
     with torch.no_grad():
         shown = stage.preview(averaged, batch)
