@@ -1,8 +1,7 @@
 """Fetching the files other projects publish into the cache: ``stylegan-swap download``.
 
-Where it sits on the road: before it, and only when it is asked for: nothing else in the library opens a
-connection. A file appears under its name when it is complete and has the hash it must have; it is never
-executed, loaded or unpacked here.
+Only when it is asked for: nothing else in the library opens a connection. A file appears under its name when
+it is complete and has the hash it must have; it is never executed, loaded or unpacked here.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ from stylegan_swap.weights.cache import (
     sha256_of,
 )
 from stylegan_swap.weights.download.drive import drive_address, drive_refusal, page_title
-from stylegan_swap.weights.download.job import Job, Network
-from stylegan_swap.weights.download.transfer import WebPage, fetch, open_session
+from stylegan_swap.weights.download.transfer import Job, WebPage, fetch, open_session
 from stylegan_swap.weights.readers import is_web_page
 from stylegan_swap.weights.registry import PublishedWeights
 from stylegan_swap.weights.store import find_weights, published_weights, registered_weights
@@ -54,7 +52,7 @@ def download_weights(
     folder: Path | None = None,
     *,
     say: Callable[[str], None] = print,
-    progress: Callable[[int, int | None], None] = lambda here, total: None,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Downloaded:
     """Fetches a published file by its name in the registry, unless it is there already.
 
@@ -83,16 +81,15 @@ def download_published(
     folder: Path | None = None,
     *,
     say: Callable[[str], None] = print,
-    progress: Callable[[int, int | None], None] = lambda here, total: None,
-    _network: Network | None = None,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Downloaded:
-    """As :func:`download_weights`, of an entry; ``_network`` is for tests."""
+    """As :func:`download_weights`, of an entry."""
     target = folder / entry.file if folder is not None else cached_path(entry)
-    job = Job(entry, target, _network or Network(), None, say, progress)
+    job = Job(entry, target, None, say, progress)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(
-            job.lock,
+            target.with_name(f".{target.name}.lock"),
             waiting=lambda: say(f"{entry.name}: another process is fetching it; waiting for it"),
         ):
             # Only now: the process waited for may have recorded the hash.
@@ -117,7 +114,7 @@ def _fetched(job: Job) -> str:
             url = drive_address(job, session) if on_drive else job.entry.url
             fetch(job, session, url)
         except WebPage as page:
-            if job.part.exists() and not job.part.stat().st_size:
+            if not job.collected:
                 job.discard()
             title = page_title(str(page)) or "without a title"
             if on_drive:

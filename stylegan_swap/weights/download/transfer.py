@@ -1,67 +1,138 @@
-"""The bytes of one address into one file: resumed, counted, and retried where that may help.
+"""One download: which file, from where, to where; and its bytes, resumed where the server allows it.
 
-A server is asked for the rest of the file only if it can be told which version the beginning belongs to
-(If-Range), or if a hash will show at the end whether both fit. A server that sends the whole file instead is
-taken at its word: the transfer begins anew.
+requests connects, urllib3's ``Retry`` waits for busy servers. What neither does is here: going on after an
+answer that broke off, with the certainty that both parts are of one file. A server is asked for the rest only
+if it can be told which version the beginning belongs to (If-Range), or if a hash will show at the end whether
+both fit.
 """
 
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import errno
 import json
 import re
 import shutil
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stylegan_swap._version import __version__
-from stylegan_swap.weights.download.job import Job
+from stylegan_swap.errors import DownloadError
 from stylegan_swap.weights.readers import is_web_page
+from stylegan_swap.weights.registry import PublishedWeights
 
 if TYPE_CHECKING:
     import requests
 
-# Of what came before a connection broke off, less than a block is lost.
-_BLOCK = 1 << 16
-# A transfer that brought at least this much is getting on: its next failure counts as the first.
-_GETTING_ON = 1 << 20
-_LARGEST_PAGE = 1 << 20
+#: The only kinds of address that are opened, also after a redirection.
+SCHEMES = ("https",)
+_TIMEOUT_S = (15, 60)  # to connect, and between two blocks
+_ATTEMPTS = 5  # in a row without getting on
+_GETTING_ON = 1 << 20  # bytes; after so many the next failure counts as the first
+_LONGEST_WAIT_S = 120  # a server that asks for more is told as an error
+_BLOCK = 1 << 16  # bytes; of what came before a connection broke off, less is lost
+_LARGEST_PAGE = 1 << 20  # bytes
 _BUSY = (408, 429, 500, 502, 503, 504)
-_GONE = (404, 410)
-# What urllib3 calls a server that did not even take the call.
-_NOT_REACHED = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError")
-
-
-class _Failed(Exception):
-    """Trying again may help.
-
-    Attributes:
-        wait: seconds the server asks to wait; None: it does not say.
-        reached: whether a server had answered.
-    """
-
-    def __init__(self, cause: str, *, wait: float | None = None, reached: bool = True) -> None:
-        super().__init__(cause)
-        self.wait = wait
-        self.reached = reached
 
 
 class WebPage(Exception):
     """The answer is a page for people, not a file; its beginning is the only argument."""
 
 
+class _BrokenOff(Exception):
+    """The rest of the file did not come; asking for it again may help."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file on its way.
+
+    Attributes:
+        entry: what is fetched.
+        target: the path it will have.
+        expected: SHA-256 the file must have; None while nobody knows it.
+        say: told notes for the user, one line each.
+        progress: told the bytes that are here, and how many there will be (None: unknown).
+    """
+
+    entry: PublishedWeights
+    target: Path
+    expected: str | None = None
+    say: Callable[[str], None] = lambda text: None
+    progress: Callable[[int, int | None], None] = lambda done, total: None
+
+    @property
+    def part(self) -> Path:
+        """Where the bytes are collected until they are all there."""
+        return self.target.with_name(f".{self.target.name}.part")
+
+    @property
+    def origin(self) -> Path:
+        """Says which version of the file the part belongs to."""
+        return self.target.with_name(f".{self.target.name}.part.json")
+
+    @property
+    def collected(self) -> int:
+        """How many bytes were collected."""
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def discard(self) -> None:
+        """Forgets what was collected."""
+        self.part.unlink(missing_ok=True)
+        self.origin.unlink(missing_ok=True)
+
+    @property
+    def by_hand(self) -> str:
+        """The remedy that always remains."""
+        return f"open {self.entry.page} in a browser and put the file at {self.target}"
+
+    def error(self, cause: str, remedy: str | None = None) -> DownloadError:
+        """The error to raise; by default the remedy is to fetch the file by hand."""
+        return DownloadError(f"{self.entry.name}: {cause}; {remedy or self.by_hand}")
+
+    def later(self, cause: str, when: str = "later ") -> DownloadError:
+        """The error of a failure that may pass."""
+        kept, goes_on = "", ""
+        if self.collected:
+            kept, goes_on = f"; {_human(self.collected)} are kept", ", it goes on from there"
+        return self.error(f"{cause}{kept}", f"{when}run the command again{goes_on}, or {self.by_hand}")
+
+
 def open_session(job: Job) -> requests.Session:
     """A session that can open nothing but the schemes of the job, also when it is redirected."""
     import requests
+    from urllib3.exceptions import InvalidHeader
+    from urllib3.response import BaseHTTPResponse
+    from urllib3.util.retry import Retry
 
+    class Patience(Retry):
+        def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+            try:
+                seconds = super().get_retry_after(response) or 0
+            except InvalidHeader:
+                return None
+            if seconds > _LONGEST_WAIT_S:
+                cause = f"{job.entry.page} asks to wait ({response.status})"
+                raise job.later(cause, f"in {seconds / 60:.0f} min ")
+            return seconds
+
+        def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+            busy = f"is busy ({response.status})" if response else "does not answer"
+            job.say(f"{job.entry.name}: the server {busy}; trying again")
+            super().sleep(response)
+
+    # A machine that cannot be reached, or not safely, is told at once.
+    waiting = Patience(
+        _ATTEMPTS - 1, connect=0, other=0, status_forcelist=_BUSY, backoff_factor=1, raise_on_status=False
+    )
     session = requests.Session()
     session.adapters.clear()
-    for scheme in job.network.schemes:
-        session.mount(f"{scheme}://", requests.adapters.HTTPAdapter())
+    for scheme in SCHEMES:
+        session.mount(f"{scheme}://", requests.adapters.HTTPAdapter(max_retries=waiting))
     # Offsets count the bytes of the file, not of a compressed form of it.
     session.headers["Accept-Encoding"] = "identity"
     session.headers["User-Agent"] = f"Mozilla/5.0 (compatible; stylegan-swap/{__version__})"
@@ -75,14 +146,19 @@ def fetch(job: Job, session: requests.Session, url: str) -> None:
         DownloadError: the server, the network or the disk does not let it.
         WebPage: a page came in place of the file.
     """
-    patience = _Patience(job)
+    failures = 0
     while True:
-        before = _size(job)
+        size = job.collected
         try:
             _collect(job, session, url)
             return
-        except _Failed as failure:
-            patience.after(failure, gained=_size(job) - before)
+        except _BrokenOff as broken:
+            failures = 1 if job.collected - size >= _GETTING_ON else failures + 1
+            if failures == _ATTEMPTS:
+                raise job.later(f"{broken}, {failures} times in a row") from broken
+            wait = 2 ** (failures - 1)
+            job.say(f"{job.entry.name}: {broken}; trying again in {wait} s")
+            time.sleep(wait)
 
 
 def look(job: Job, session: requests.Session, url: str) -> str | None:
@@ -91,112 +167,85 @@ def look(job: Job, session: requests.Session, url: str) -> str | None:
     Raises:
         DownloadError: the server or the network does not let it.
     """
-    patience = _Patience(job)
-    while True:
-        try:
-            with _answer(job, session, url, {}) as response:
-                if not _says_page(response):
-                    return None
-                return _text(response)
-        except _Failed as failure:
-            patience.after(failure, gained=0)
-
-
-class _Patience:
-    """Counts failures in a row and waits after each, or gives up."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.failures = 0
-        self.reached = False
-
-    def after(self, failure: _Failed, gained: int) -> None:
-        """Waits before the next attempt, or raises DownloadError."""
-        network = self.job.network
-        self.reached = self.reached or failure.reached
-        self.failures = 1 if gained >= _GETTING_ON else self.failures + 1
-        kept = f"; {_human(here)} are kept" if (here := _size(self.job)) else ""
-        goes_on = ", it goes on from there" if kept else ""
-        again = f"run the command again{goes_on}, or {self.job.by_hand}"
-        if not self.reached:
-            raise self.job.error(f"{failure}{kept}", f"check the network and {again}") from failure
-        if failure.wait is not None and failure.wait > network.longest_wait:
-            when = f"in {_duration(failure.wait)}"
-            raise self.job.error(f"{failure}{kept}", f"{when} {again}") from failure
-        if self.failures >= network.attempts:
-            tries = f"{failure}, {self.failures} times in a row{kept}"
-            raise self.job.error(tries, f"later {again}") from failure
-        wait = failure.wait if failure.wait is not None else 2.0 ** (self.failures - 1)
-        self.job.say(f"{self.job.entry.name}: {failure}; trying again in {wait:.0f} s")
-        network.sleep(wait)
+    with _answer(job, session, url, {}) as response:
+        return _text(response) if _says_page(response) else None
 
 
 def _collect(job: Job, session: requests.Session, url: str) -> None:
     """One attempt."""
-    offset = _size(job)
-    headers = _resuming(job, offset)
-    if not headers:
-        offset = 0
+    # Ask for the rest, if it can be told of what
+    offset, version, host = job.collected, _version_of_part(job), urllib.parse.urlsplit(url).netloc
+    validator = version.get("etag") or version.get("modified")
+    headers: dict[str, str] = {}
+    if offset and version and (validator or job.expected):
+        headers = {"Range": f"bytes={offset}-"} | ({"If-Range": validator} if validator else {})
+
     with _answer(job, session, url, headers) as response:
-        if _says_page(response) and response.status_code != 416:
+        # Refuse what is no file, or another one than the beginning is of
+        status = response.status_code
+        start, total = _extent(response)
+        if _says_page(response) and status != 416:
             raise WebPage(_text(response))
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise job.error(f"{_host(url)} sends the file compressed although it was asked not to")
-        start, total = _extent(response)
-        if response.status_code == 416:
-            # Nothing lies behind our last byte: either it was the last, or it is another file.
-            if total is not None and total == offset:
-                job.progress(offset, total)
-                return
+            raise job.error(f"{host} sends the file compressed although it was asked not to")
+        if status == 416 and total == offset:
+            job.progress(offset, total)
+            return
+        offered = _version(job, response)
+        changed = any(version.get(key, "") not in ("", offered[key]) for key in offered if offered[key])
+        if status == 416 or (status == 206 and (start != offset or changed)):
             job.discard()
-            raise _Failed(f"{_host(url)} has another file than the one that was begun")
-        if response.status_code == 206 and (start != offset or not _same_version(job, response)):
-            job.discard()
-            raise _Failed(f"{_host(url)} sent another part than was asked for")
-        if response.status_code == 200:
-            if offset:
-                job.say(f"{job.entry.name}: {_host(url)} sends the whole file anew; beginning again")
+            raise _BrokenOff(f"{host} has another file than the one that was begun")
+        if status == 200:
+            if headers:
+                job.say(f"{job.entry.name}: {host} sends the whole file anew; beginning again")
             offset = 0
+
+        # Know how much comes, and that there is room for it
         if job.entry.size and total not in (None, job.entry.size):
-            raise job.error(f"{_host(url)} offers {total} bytes, the file has {job.entry.size}")
+            raise job.error(f"{host} offers {total} bytes, the file has {job.entry.size}")
         total = total if total is not None else job.entry.size or None
         chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
         if total is None and not chunked and not job.expected:
-            raise job.error(f"{_host(url)} does not say how large the file is: half of it would pass for all")
-        _check_space(job, total, offset)
+            raise job.error(f"{host} does not say how large the file is: half of it would pass for all")
+        # What lies in the part and is not kept makes room.
+        room = shutil.disk_usage(job.part.parent).free + (0 if offset else job.collected)
+        if total is not None and total - offset > room:
+            raise _full(job, f"{_human(total - offset)} are needed, {_human(room)} are free")
+
+        # Append it to the part
         if offset:
             job.say(f"{job.entry.name}: going on after {_human(offset)}")
-        here = _write(job, response, offset, total)
-    if total is not None and here != total:
-        if here > total:
+        else:
             job.discard()
-        raise _Failed(f"the connection ended after {here} of {total} bytes")
+        size = _write(job, response, offset, total)
+    if total is not None and size != total:
+        if size > total:
+            job.discard()
+        raise _BrokenOff(f"{host} sent {size} of {total} bytes")
 
 
 def _write(job: Job, response: requests.Response, offset: int, total: int | None) -> int:
     """Appends to the part; returns how many bytes it has."""
-    here = offset
+    size = offset
     try:
         if not offset:
-            job.discard()
             job.origin.write_text(json.dumps(_version(job, response)), encoding="utf-8")
         with job.part.open("ab") as stream:
-            for piece in _pieces(response):
-                if not here and is_web_page(piece[:512]):
-                    raise WebPage(piece[: 1 << 16].decode("utf-8", "replace"))
-                stream.write(piece)
-                here += len(piece)
-                job.progress(here, total)
-                if total is not None and here > total:
+            for block in _blocks(response):
+                if not size and is_web_page(block[:512]):
+                    raise WebPage(block.decode("utf-8", "replace"))
+                stream.write(block)
+                size += len(block)
+                job.progress(size, total)
+                if total is not None and size > total:
                     # The caller throws it away; an endless answer would fill the disk.
                     break
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise _full(job, f"{error.strerror} after {_human(_size(job))}") from error
-        raise job.error(
-            f"{job.part} cannot be written ({error.strerror})", "choose another folder (--dir)"
-        ) from error
-    return here
+            raise _full(job, f"{error.strerror} after {_human(job.collected)}") from error
+        raise
+    return size
 
 
 def _answer(
@@ -205,163 +254,98 @@ def _answer(
     """The answer of the server, if it is one to go on with (200, 206, and 416 to a request for a part)."""
     import requests
 
-    host = _host(url)
+    host = urllib.parse.urlsplit(url).netloc
     try:
-        response = session.get(url, headers=headers, stream=True, timeout=job.network.timeout)
+        response = session.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S)
     except (requests.exceptions.SSLError, requests.exceptions.ProxyError) as error:
-        raise job.error(f"no safe connection to {host} ({_innermost(error)})") from error
+        raise job.error(f"no safe connection to {host} ({_cause(error)})") from error
     except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
-        reached = not any(type(cause).__name__ in _NOT_REACHED for cause in _causes(error))
-        raise _Failed(f"no connection to {host} ({_innermost(error)})", reached=reached) from error
-    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
-        allowed = " and ".join(sorted(job.network.schemes))
-        raise job.error(f"{host} leads to an address that is not {allowed} ({_innermost(error)})") from error
+        raise job.later(f"no connection to {host} ({_cause(error)})", "check the network and ") from error
+    except requests.exceptions.InvalidSchema as error:
+        raise job.error(f"{host} leads to an address that is not {SCHEMES[0]} ({error})") from error
     except requests.exceptions.RequestException as error:
-        raise job.error(f"{host} cannot be read ({_innermost(error)})") from error
+        raise job.error(f"{host} cannot be read ({error})") from error
     status = response.status_code
     if status in (200, 206) or (status == 416 and headers):
         return contextlib.closing(response)
     response.close()
     if status in _BUSY:
         busy = "asks to wait: too many requests" if status == 429 else "is busy or broken"
-        wait = _retry_after(response.headers.get("Retry-After"))
-        raise _Failed(f"{host} {busy} ({status})", wait=wait)
-    if status in _GONE:
-        raise job.error(f"{host} has no such file ({status}): it was moved or removed")
-    if status in (401, 403):
-        raise job.error(f"{host} refuses the file ({status})")
-    raise job.error(f"{host} answers {status} {response.reason or ''}".rstrip())
+        raise job.later(f"{host} {busy} ({status}), {_ATTEMPTS} times in a row")
+    refusals = {
+        404: "has no such file",
+        410: "has no such file",
+        401: "refuses the file",
+        403: "refuses the file",
+    }
+    raise job.error(f"{host} {refusals.get(status, 'sends something else')} ({status})")
 
 
-def _pieces(response: requests.Response) -> Iterator[bytes]:
+def _blocks(response: requests.Response) -> Iterator[bytes]:
     import requests
 
     try:
         yield from response.iter_content(_BLOCK)
     except requests.exceptions.RequestException as error:
-        raise _Failed(f"the connection broke off ({_innermost(error)})") from error
+        raise _BrokenOff(f"the connection broke off ({_cause(error)})") from error
 
 
 def _text(response: requests.Response) -> str:
     """The beginning of a page."""
-    found = b""
-    for piece in _pieces(response):
-        found += piece
-        if len(found) >= _LARGEST_PAGE:
+    text = b""
+    for block in _blocks(response):
+        text += block
+        if len(text) >= _LARGEST_PAGE:
             break
-    return found[:_LARGEST_PAGE].decode("utf-8", "replace")
+    return text.decode("utf-8", "replace")
 
 
 def _says_page(response: requests.Response) -> bool:
-    kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
-    return kind in ("text/html", "application/xhtml+xml")
+    media_type = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
+    return media_type in ("text/html", "application/xhtml+xml")
 
 
 def _extent(response: requests.Response) -> tuple[int | None, int | None]:
     """(first byte, size of the whole file), each None where the server does not say."""
-    ranged = response.headers.get("Content-Range", "").strip()
     if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
-    if found := re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", ranged):
-        start, total = found.groups()
-        return (int(start) if start else None), (int(total) if total != "*" else None)
-    return None, None
+    header = response.headers.get("Content-Range", "").strip()
+    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)", header)
+    start, total = match.groups() if match else (None, None)
+    return int(start) if start else None, int(total) if total else None
 
 
 def _version(job: Job, response: requests.Response) -> dict[str, str]:
     tag = response.headers.get("ETag", "")
     # A weak tag does not promise the same bytes.
-    return {
-        "page": job.entry.page,
-        "etag": "" if tag.startswith("W/") else tag,
-        "modified": response.headers.get("Last-Modified", ""),
-    }
+    etag = "" if tag.startswith("W/") else tag
+    return {"page": job.entry.page, "etag": etag, "modified": response.headers.get("Last-Modified", "")}
 
 
-def _begun(job: Job) -> dict[str, str]:
+def _version_of_part(job: Job) -> dict[str, str]:
     """Which version of the file the part belongs to; empty if nobody can say."""
     try:
-        found = json.loads(job.origin.read_text(encoding="utf-8"))
+        version = json.loads(job.origin.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    usable = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
-    return found if usable and found.get("page") == job.entry.page else {}
+    usable = isinstance(version, dict) and all(isinstance(value, str) for value in version.values())
+    return version if usable and version.get("page") == job.entry.page else {}
 
 
-def _resuming(job: Job, offset: int) -> dict[str, str]:
-    """The headers that ask for the rest of the file; none where it has to begin anew."""
-    begun = _begun(job)
-    validator = begun.get("etag") or begun.get("modified")
-    if not offset or not begun or not (validator or job.expected):
-        return {}
-    return {"Range": f"bytes={offset}-", **({"If-Range": validator} if validator else {})}
-
-
-def _same_version(job: Job, response: requests.Response) -> bool:
-    before, now = _begun(job), _version(job, response)
-    return all(not before.get(key) or not now[key] or before[key] == now[key] for key in ("etag", "modified"))
-
-
-def _check_space(job: Job, total: int | None, offset: int) -> None:
-    # What lies in the part and is not kept makes room.
-    room = shutil.disk_usage(job.part.parent).free + (0 if offset else _size(job))
-    if total is not None and total - offset > room:
-        raise _full(job, f"{_human(total - offset)} are needed, {_human(room)} are free")
-
-
-def _full(job: Job, cause: str) -> Exception:
+def _full(job: Job, cause: str) -> DownloadError:
     return job.error(
         f"no space on the disk of {job.target.parent} ({cause})",
         "free some and run the command again, it goes on from there, or choose another folder (--dir)",
     )
 
 
-def _size(job: Job) -> int:
-    try:
-        return job.part.stat().st_size
-    except OSError:
-        return 0
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After asks for: a number or a date."""
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """An error and all that is wrapped in it."""
-    found = [error]
-    for inner in found:
-        around = (inner.__cause__, inner.__context__, getattr(inner, "reason", None), *inner.args)
-        found += [item for item in around if isinstance(item, BaseException) and item not in found]
-    return found
-
-
-def _innermost(error: BaseException) -> str:
-    """The cause at the bottom, in a few words: "Connection refused" of all that requests wraps around it."""
-    words = [cause.strerror for cause in _causes(error) if isinstance(cause, OSError) and cause.strerror]
-    return (words[-1:] or [" ".join(str(error).split())[:200] or type(error).__name__])[0]
-
-
-def _host(url: str) -> str:
-    return urllib.parse.urlsplit(url).netloc
+def _cause(error: BaseException) -> str:
+    """The end of what requests and urllib3 wrap around it: "[Errno 111] Connection refused"."""
+    return " ".join(str(error).split()).rpartition(": ")[2].strip("()'\"")[:200] or type(error).__name__
 
 
 def _human(size: int) -> str:
     if size >= 1e9:
         return f"{size / 1e9:.2f} GB"
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size} bytes"
-
-
-def _duration(seconds: float) -> str:
-    if seconds >= 7200:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 60:.0f} min" if seconds > 120 else f"{seconds:.0f} s"

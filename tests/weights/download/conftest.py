@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from download_server import entry, network, running
+from download_server import entry, reach, running
 
 from stylegan_swap.errors import DownloadError
 from stylegan_swap.weights.cache import cached_path
-from stylegan_swap.weights.download import download_published
+from stylegan_swap.weights.download import download_published, drive, transfer
 
 
 @pytest.fixture(autouse=True)
@@ -20,18 +22,22 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def server():
-    with running() as found:
-        yield found
+def server(monkeypatch):
+    """A server that downloads may speak to."""
+    for module, name in ((transfer, "SCHEMES"), (drive, "DRIVE"), (drive, "DRIVE_DOMAINS")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    with running() as local:
+        reach(local.url)
+        yield local
 
 
 class Caller:
     """Downloads from a server; keeps what was said, waited and shown."""
 
-    def __init__(self, server):
+    def __init__(self, server, waits):
         self.server = server
         self.said: list[str] = []
-        self.waits: list[float] = []
+        self.waits: list[float] = waits
         self.shown: list[tuple[int, int | None]] = []
 
     def __call__(self, folder=None, **fields):
@@ -39,8 +45,7 @@ class Caller:
             entry(f"{self.server.url}/net.pt", **fields),
             folder,
             say=self.said.append,
-            progress=lambda here, total: self.shown.append((here, total)),
-            _network=network(self.server, self.waits),
+            progress=lambda done, total: self.shown.append((done, total)),
         )
 
     def refused(self, *words, folder=None, **fields):
@@ -56,5 +61,8 @@ class Caller:
 
 
 @pytest.fixture
-def fetch(server):
-    return Caller(server)
+def fetch(server, monkeypatch):
+    """Waits are noted, not waited."""
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    return Caller(server, waits)

@@ -1,4 +1,4 @@
-"""A server on this machine that answers as it is told to, and a job that may speak to it."""
+"""A server on this machine that answers as it is told to, and leave to speak to it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from stylegan_swap.weights.download.job import Network
+from stylegan_swap.weights.download import drive, transfer
 from stylegan_swap.weights.registry import PublishedWeights
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -134,15 +134,10 @@ def entry(url: str = "", **more: object) -> PublishedWeights:
     return PublishedWeights(name="net", url=url, **{**fields, **more})  # type: ignore[arg-type]
 
 
-def network(server: Server | None = None, waits: list[float] | None = None) -> Network:
-    """Speaks plain HTTP, to this machine; waits are noted, not waited."""
-    return Network(
-        schemes=frozenset({"http"}),
-        drive=server.url if server else "http://127.0.0.1:9",
-        drive_domains=("127.0.0.1",),
-        timeout=(5, 5),
-        sleep=(waits if waits is not None else []).append,
-    )
+def reach(server_url: str) -> None:
+    """Let this process speak plain HTTP, to this machine."""
+    transfer.SCHEMES = ("http",)
+    drive.DRIVE, drive.DRIVE_DOMAINS = server_url, ("127.0.0.1",)
 
 
 def left(cache: Path) -> list[str]:

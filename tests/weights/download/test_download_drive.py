@@ -5,13 +5,13 @@ from __future__ import annotations
 import gdown
 import pytest
 import requests
-from download_server import DATA, entry, file, network, page, status
+from download_server import DATA, entry, file, page, status
 
 from stylegan_swap.errors import DownloadError
 from stylegan_swap.weights.cache import cached_path
 from stylegan_swap.weights.download import download_published
-from stylegan_swap.weights.download.drive import list_folder
-from stylegan_swap.weights.download.job import Job
+from stylegan_swap.weights.download.drive import find_in_folder
+from stylegan_swap.weights.download.transfer import Job
 
 ID = "1bMTNWkh5LArlaWSc_wa8VKyq2V42T2z0"
 WARNING = (
@@ -27,9 +27,7 @@ QUOTA = (
 
 
 def fetch(server, **fields):
-    return download_published(
-        entry(**{"drive": ID, **fields}), say=lambda text: None, _network=network(server)
-    )
+    return download_published(entry(**{"drive": ID, **fields}), say=lambda text: None)
 
 
 def refused(server, *words, **fields):
@@ -124,7 +122,7 @@ def test_a_file_of_a_folder(server, monkeypatch):
     )
     refused_name = entry(drive="", drive_folder="folder", file="c.pt")
     with pytest.raises(DownloadError, match=r"0 files called c\.pt, but a\.pt, deep/net\.pt"):
-        download_published(refused_name, say=lambda text: None, _network=network(server))
+        download_published(refused_name, say=lambda text: None)
 
 
 @pytest.mark.parametrize("error, words", [
@@ -138,7 +136,7 @@ def test_a_folder_that_cannot_be_read(monkeypatch, error, words):
 
     monkeypatch.setattr(gdown, "download_folder", fails)
     with pytest.raises(DownloadError, match=words):
-        list_folder(Job(entry(drive_folder="folder"), cached_path(entry())))
+        find_in_folder(Job(entry(drive_folder="folder"), cached_path(entry())))
 
 
 def test_gdown_takes_the_options_it_is_given():

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from download_server import DATA, PART, entry, file, network
+from download_server import DATA, PART, entry, file
 
 from stylegan_swap.files.lock import exclusive
 from stylegan_swap.weights.cache import cached_path
@@ -20,18 +20,15 @@ from stylegan_swap.weights.download import download_published
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import sys
-from download_server import entry, network
+from download_server import entry, reach
 from stylegan_swap.weights.download import download_published
-from stylegan_swap.weights.download.job import Network
-from dataclasses import replace
-import time
 
 def say(text):
     print(text, flush=True)
 
-patient = replace(network(), sleep=time.sleep)
-found = download_published(entry(sys.argv[1]), say=say, _network=patient)
-say(f"fetched {found.fetched}")
+reach(sys.argv[1])
+download = download_published(entry(sys.argv[1]), say=say)
+say(f"fetched {download.fetched}")
 """
 
 
@@ -111,7 +108,7 @@ def test_a_killed_process_leaves_no_lock_and_no_half_file(server, start):
     server.released.set()
     said: list[str] = []
     server.answers = [file()]
-    found = download_published(entry(f"{server.url}/net.pt"), say=said.append, _network=network(server))
+    found = download_published(entry(f"{server.url}/net.pt"), say=said.append)
     assert found.path.read_bytes() == DATA
     # It did not wait, and went on where the other was killed.
     assert not [line for line in said if "another process" in line]
