@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 from pathlib import Path
@@ -46,3 +47,32 @@ def test_what_others_publish_has_licence_page_and_a_safe_address():
 def test_nothing_of_the_repository_is_fetched_while_it_is_built():
     for name in ("Makefile", ".ci/run", "pyproject.toml", "setup.cfg"):
         assert not re.search(r"https?://|curl |wget ", (ROOT / name).read_text(encoding="utf-8")), name
+
+
+def test_only_the_readers_read_pickles():
+    """Every other module is given what ``weights.readers`` made of a file."""
+    loaders = {
+        "torch.load",
+        "torch.jit.load",
+        "torch.hub.load",
+        "torch.hub.load_state_dict_from_url",
+        "np.load",
+    }
+    loaders |= {f"{module}.{name}" for module in ("pickle", "marshal", "dill") for name in ("load", "loads")}
+    loaders |= {"pickle.Unpickler", "pickle._Unpickler", "numpy.load", "joblib.load", "shelve.open"}
+    readers = ROOT / "stylegan_swap" / "weights" / "readers"
+    users = set()
+    for package in ("stylegan_swap", "inversion", "cuda_ops"):
+        for path in (ROOT / package).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            names = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+            words = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+            imports = {
+                f"{node.module}.{alias.name}"
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom)
+                for alias in node.names
+            }
+            if "allow_pickle" in words or loaders & (names | imports):
+                users.add(path.relative_to(readers).as_posix() if path.is_relative_to(readers) else str(path))
+    assert users == {"restricted_pickle.py"}
