@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
-from types import FrameType
 from typing import Annotated
 
 import typer
+
+from stylegan_swap.cli import options
 
 
 def app_command(
@@ -14,10 +15,8 @@ def app_command(
         str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in the same network in.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 looks for a free one from 7860 on.")] = 0,
-    weights: Annotated[
-        str, typer.Option("--weights", "-w", help="A method's name, or a folder or file with weights.")
-    ] = "default",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    weights: options.Weights = "default",
+    device: options.Device = "auto",
     max_upload: Annotated[
         int, typer.Option(min=1, max=100_000, metavar="MB", help="Largest photo or clip, in megabytes.")
     ] = 50,
@@ -32,26 +31,18 @@ def app_command(
     from stylegan_swap.app.server import Server, Settings
 
     settings = Settings(weights, device, host, port, max_upload, max_clip, keep)
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    # A termination ends as Ctrl-C does: nothing that was uploaded stays.
+    earlier_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with Server(settings) as server:
-            for note in server.notes:
-                typer.secho(f"note: {note}", fg="yellow", err=True)
+            for text in server.notes:
+                options.note(text)
             if not settings.only_here:
-                typer.secho(
-                    "note: everyone who reaches this computer can use the page, and nothing is encrypted",
-                    fg="yellow",
-                    err=True,
-                )
+                options.note("everyone who reaches this computer can use the page, and nothing is encrypted")
             typer.echo(f"{server.url}  (Ctrl-C stops and deletes what was uploaded and made)")
             server.wait()
     except KeyboardInterrupt:
         # The usual end of a server is no failure.
         typer.echo("closed", err=True)
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    # A termination ends as Ctrl-C does: nothing that was uploaded stays.
-    raise KeyboardInterrupt
+        signal.signal(signal.SIGTERM, earlier_handler)

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from stylegan_swap.cli import options
+
 if TYPE_CHECKING:
     from stylegan_swap.batch import Progress
-
-
-class EngineName(str, Enum):
-    """What workers run on."""
-
-    PROCESSES = "processes"
-    RAY = "ray"
-
-
-class LandmarkName(str, Enum):
-    """Landmark backends that can be chosen."""
-
-    DLIB = "dlib"
-    FACE_ALIGNMENT = "face-alignment"
 
 
 def batch(
@@ -38,21 +25,18 @@ def batch(
         Path | None, typer.Option(help="Folder the list's paths start from; its own if absent.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with the method in memory.")] = 1,
-    engine: Annotated[EngineName, typer.Option(help="processes of this machine, or ray.")] = (
-        EngineName.PROCESSES
-    ),
+    engine: Annotated[
+        Literal["processes", "ray"], typer.Option(help="processes of this machine, or ray.")
+    ] = "processes",
     ray_address: Annotated[
         str | None, typer.Option(help="Of a running Ray cluster, or auto; otherwise Ray is started here.")
     ] = None,
-    method: Annotated[str, typer.Option(help="A method's name, or weights: a folder or file.")] = "default",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16")] = "auto",
-    landmarks: Annotated[LandmarkName, typer.Option(help="Landmark backend.")] = LandmarkName.DLIB,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
-    mark: Annotated[
-        bool,
-        typer.Option("--mark/--no-mark", help="Say in metadata, watermark and manifest that AI was used."),
-    ] = True,
+    method: options.Method = "default",
+    device: options.Device = "auto",
+    dtype: options.Precision = "auto",
+    landmarks: options.Landmarks = "dlib",
+    quality: options.Quality = 95,
+    mark: options.Mark = True,
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds an item may take before its worker is ended.")
     ] = None,
@@ -73,16 +57,16 @@ def batch(
             output,
             method=method,
             workers=workers,
-            engine=engine.value,
+            engine=engine,
             ray_address=ray_address,
             device=device,
             dtype=dtype,
-            landmarks=landmarks.value,
+            landmarks=landmarks,
             quality=quality,
             mark=mark,
             timeout=timeout,
             overwrite=overwrite,
-            progress=lambda now: _show(bar, now),
+            progress=lambda progress: _show(bar, progress),
         )
     for name, error in summary.failed.items():
         typer.secho(f"{name}: {error}", fg="red", err=True)
@@ -95,6 +79,6 @@ def batch(
         raise typer.Exit(1)
 
 
-def _show(bar: Any, now: Progress) -> None:
-    bar.set_postfix(failed=now.failed, refresh=False)
-    bar.update(now.skipped + now.done + now.failed - bar.n)
+def _show(bar: Any, progress: Progress) -> None:
+    bar.set_postfix(failed=progress.failed, refresh=False)
+    bar.update(progress.skipped + progress.done + progress.failed - bar.n)

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from stylegan_swap.cli import options
+
 
 def bench(
     size: Annotated[
         int, typer.Option(min=8, help="Side of the generator that is timed: 256, 512 or 1024.")
     ] = 256,
     rounds: Annotated[int, typer.Option(min=1, help="The most rounds; the best one counts.")] = 5,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    device: options.Device = "auto",
     method: Annotated[str, typer.Option(help="Method whose whole swap is timed.")] = "default",
     threads: Annotated[int, typer.Option(min=0, help="Of the processor; 0: torch's own choice.")] = 0,
     swap: Annotated[bool, typer.Option("--swap/--no-swap", help="Time whole swaps too.")] = True,

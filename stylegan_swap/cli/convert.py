@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-
-class StoredType(str, Enum):
-    """How numbers are stored."""
-
-    KEEP = "keep"
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    BFLOAT16 = "bfloat16"
+from stylegan_swap.cli import options
 
 
 def convert(
@@ -35,11 +27,13 @@ def convert(
         typer.Option("--from", help="The file's format, where it does not tell: rosinality, psp, e4e, ..."),
     ] = None,
     to: Annotated[str | None, typer.Option("--to", help="Write a foreign format instead.")] = None,
-    dtype: Annotated[StoredType, typer.Option(help="How numbers are stored.")] = StoredType.KEEP,
+    dtype: Annotated[
+        Literal["keep", "float32", "float16", "bfloat16"], typer.Option(help="How numbers are stored.")
+    ] = "keep",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing weights.")] = False,
 ) -> None:
     """Bring published weights into this library's format, or back. Nothing in the file is executed."""
-    if to is not None and (origin is not None or dtype is not StoredType.KEEP):
+    if to is not None and (origin is not None or dtype != "keep"):
         raise typer.BadParameter("--to writes every number as it is stored; leave --from and --dtype out")
     if to is not None:
         _write_back(sources, target, to, overwrite)
@@ -52,9 +46,9 @@ def convert(
     from stylegan_swap.methods.base.published_files.detect import convert_files
 
     converted = convert_files(sources, origin, mapped=True)
-    converted.save(target, dtype=None if dtype is StoredType.KEEP else dtype.value)
-    for note in converted.notes:
-        typer.secho(f"note: {note}", fg="yellow", err=True)
+    converted.save(target, dtype=None if dtype == "keep" else dtype)
+    for text in converted.notes:
+        options.note(text)
     typer.echo(f"{target}  ({converted.format}: {', '.join(converted.parts)})")
 
 

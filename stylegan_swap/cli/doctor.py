@@ -1,4 +1,4 @@
-"""What a bug report needs: versions, device, op backend, weights, and what is missing."""
+"""``stylegan-swap doctor``, for bug reports: versions, device, op backend, weights, and what is missing."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _PACKAGES = (
 )
 
 
-def print_report() -> None:
-    """Print the report to standard output."""
+def doctor() -> None:
+    """Print versions, device, op backend and weights: what a bug report needs."""
     table = Table(title=f"stylegan-swap {__version__}", show_header=False, title_justify="left")
     # Paths are told whole, on several lines if need be.
     for _ in range(2):

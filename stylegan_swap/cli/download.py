@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from stylegan_swap.cli import options
 
 
 def download(
@@ -30,11 +32,11 @@ def download(
         if (entry := entries.get(name)) is not None:
             _say(f"{name}: {entry.about}")
             _say(f"  licence: {entry.licence}; cite: {entry.cite}")
-        with _Bar() as bar:
-            found = download_weights(name, folder, say=_say, progress=bar)
-        if not found.fetched:
-            _say(f"{name}: was there already; sha256 {found.sha256}")
-        typer.echo(str(found.path))
+        with options.ProgressBar(of_bytes=True) as bar:
+            result = download_weights(name, folder, say=_say, progress=bar)
+        if not result.fetched:
+            _say(f"{name}: was there already; sha256 {result.sha256}")
+        typer.echo(str(result.path))
 
 
 def _say(text: str) -> None:
@@ -54,32 +56,3 @@ def _print_list() -> None:
         state = ", downloaded" if cached_path(entry).is_file() else ""
         typer.echo(f"{entry.name:{width}}{entry.about} [{entry.licence}]{state}")
     _say(f"Downloads go to {cache_folder() / 'weights'}")
-
-
-class _Bar:
-    """Progress on a terminal; silent elsewhere."""
-
-    def __enter__(self) -> _Bar:
-        self._progress: Any = None
-        self._task: Any = None
-        return self
-
-    def __call__(self, here: int, total: int | None) -> None:
-        """Shows that `here` of `total` bytes have come."""
-        if self._progress is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
-            from rich.progress import TransferSpeedColumn as Speed
-
-            columns = (BarColumn(), DownloadColumn(), Speed(), TimeRemainingColumn())
-            console = Console(stderr=True)
-            self._progress = Progress(
-                *columns, console=console, transient=True, disable=not console.is_terminal
-            )
-            self._progress.start()
-            self._task = self._progress.add_task("", total=total, completed=here)
-        self._progress.update(self._task, completed=here, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from stylegan_swap._version import __version__
+from stylegan_swap.cli import options
 
 
 def evaluate(
@@ -49,7 +50,7 @@ def evaluate(
         Path | None,
         typer.Option(help="model_ir_se50.pth: identity by ArcFace as well, in columns of its own."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Measure methods on pairs of photos. A run that was stopped goes on where it ended."""
     import json

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import typer
 
+from stylegan_swap.cli import options
 from stylegan_swap.errors import StyleganSwapError
 
 study_app = typer.Typer(
@@ -17,21 +17,7 @@ study_app = typer.Typer(
 )
 
 
-class Kind(str, Enum):
-    """Two results side by side, or one result rated from 1 to 5."""
-
-    TWO = "2afc"
-    MOS = "mos"
-
-
-class Question(str, Enum):
-    """What can be asked."""
-
-    IDENTITY = "identity"
-    ATTRIBUTE = "attribute"
-    NATURAL = "natural"
-
-
+Question: TypeAlias = Literal["identity", "attribute", "natural"]
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder made by study build.")]
 
 
@@ -42,7 +28,7 @@ def build(
     identities: Annotated[Path, typer.Option(help="Folder the identity photos' paths start from.")],
     attributes: Annotated[Path, typer.Option(help="Folder the attribute photos' paths start from.")],
     method: Annotated[list[str] | None, typer.Option(help="Give it once per method; all otherwise.")] = None,
-    kind: Annotated[Kind, typer.Option(help="2afc: A against B; mos: 1 to 5.")] = Kind.TWO,
+    kind: Annotated[Literal["2afc", "mos"], typer.Option(help="2afc: A against B; mos: 1 to 5.")] = "2afc",
     question: Annotated[list[Question] | None, typer.Option(help="Once per question; all otherwise.")] = None,
     items: Annotated[int, typer.Option(min=1, help="Items per rater; each has all questions.")] = 18,
     checks: Annotated[int, typer.Option(min=0, help="Attention checks per rater.")] = 8,
@@ -59,10 +45,10 @@ def build(
     from stylegan_swap.evaluation.study.build import Options, build_study
     from stylegan_swap.evaluation.study.manifest import CONSENT
 
-    asked = tuple(each.value for each in (question or list(Question)))
+    questions = tuple(question or get_args(Question))
     options = Options(
-        kind=kind.value,
-        questions=asked,
+        kind=kind,
+        questions=questions,
         items=items,
         checks=checks,
         duplicates=duplicates,
@@ -74,7 +60,7 @@ def build(
     )
     study = build_study(results, output, identities, attributes, method or (), options)
     pairs = len({item.pair for item in study.items})
-    steps = (study.items_per_rater + study.duplicates_per_rater) * len(asked) + study.checks_per_rater
+    steps = (study.items_per_rater + study.duplicates_per_rater) * len(questions) + study.checks_per_rater
     raters = -(-len(study.items) // study.items_per_rater)
     typer.echo(
         f"{output}  ({len(study.methods)} methods, {pairs} photo pairs, {len(study.items)} items; "
@@ -96,11 +82,7 @@ def serve(
     with StudyServer(study, host, port) as server:
         typer.echo(f"{server.url}  (Ctrl-C stops; every answer is on the disk at once)")
         if not server.only_here:
-            typer.secho(
-                "note: everyone who reaches this computer can take part; the connection is not encrypted",
-                fg="yellow",
-                err=True,
-            )
+            options.note("everyone who reaches this computer can take part; the connection is not encrypted")
         server.serve_forever()
 
 
@@ -118,7 +100,7 @@ def analyse(
     least_agreement: Annotated[
         float, typer.Option(min=0, max=1, help="Share of repeated questions to answer alike.")
     ] = 0.2,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier files.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Strengths or mean opinions with intervals: a table, analysis.json and analysis.png."""
     from stylegan_swap.evaluation.study.analysis import analyse_study, table, write_analysis

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from stylegan_swap.cli import options
+
 
 def train(
     stage: Annotated[
@@ -52,8 +54,8 @@ def train(
         settings = settings.started_from(start)
     if portable is not None and start is None:
         raise ConfigError(f"{portable}: is half of a run; give the weights exported with it as --start")
-    chosen: str | Path | None = checkpoint or (AUTO if resume else None)
-    outcome = run_training(settings, out, resume=chosen, portable=portable, devices=devices)
+    origin: str | Path | None = checkpoint or (AUTO if resume else None)
+    outcome = run_training(settings, out, resume=origin, portable=portable, devices=devices)
     if not outcome.first_process:
         return
     typer.echo(f"{out}: {int(outcome.stage.images_seen)} images seen, weights in {out / 'weights'}")
@@ -66,12 +68,12 @@ def pack(
     out: Annotated[Path, typer.Argument(help="The packed file to write: *.faces")],
     split: Annotated[str, typer.Option(help="The part of the manifest.")] = "train",
     side: Annotated[int, typer.Option(min=16, max=2048, help="Side of the aligned crops, pixels.")] = 256,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Align the faces of a folder once and keep them in one file, for training here or elsewhere."""
     from stylegan_swap.training.data.open_photos import PACKED_SUFFIX
 
-    _check_output(out, PACKED_SUFFIX, overwrite)
+    options.check_new_file(out, PACKED_SUFFIX, overwrite, "packed faces", typer.BadParameter)
     from stylegan_swap.training.data.photos import Photos
 
     photos = Photos.from_folder(folder, split=split, side=side)
@@ -83,10 +85,10 @@ def convert_identity(
     out: Annotated[Path, typer.Argument(help="The file to write: *.safetensors")],
     dat: Annotated[Path | None, typer.Option(help="dlib's .dat file; None: from its package.")] = None,
     full: Annotated[bool, typer.Option("--full", help="float32 instead of float16.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Write dlib's recogniser as safetensors, so that training needs no dlib."""
-    _check_output(out, ".safetensors", overwrite)
+    options.check_new_file(out, ".safetensors", overwrite, "recognisers", typer.BadParameter)
     import torch
 
     from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
@@ -94,13 +96,3 @@ def convert_identity(
 
     save_identity(DlibIdentity.load(dat).network, out, torch.float32 if full else torch.float16)
     typer.echo(f"{out}")
-
-
-def _check_output(path: Path, suffix: str, overwrite: bool) -> None:
-    """Says before the work that the result could not be written."""
-    if path.suffix != suffix:
-        raise typer.BadParameter(f"{path}: must end in {suffix}")
-    if path.exists() and not overwrite:
-        raise typer.BadParameter(f"{path}: exists already; choose another name, or --overwrite")
-    if not path.absolute().parent.is_dir():
-        raise typer.BadParameter(f"{path}: the folder does not exist; create it first")

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from stylegan_swap.cli.options import face_choice
+from stylegan_swap.cli import options
 
 
 def video(
     inputs: Annotated[
         list[Path] | None, typer.Argument(metavar="[IDENTITY CLIP]", help="Who, and into which clip.")
     ] = None,
-    identity: Annotated[
-        list[Path] | None,
-        typer.Option("--identity", "--source", "-s", help="Who; give it several times for several photos."),
-    ] = None,
+    identity: options.Identities = None,
     clip: Annotated[
         Path | None, typer.Option("--clip", "--target", "-t", help="A video file, or a folder of pictures.")
     ] = None,
@@ -28,28 +25,15 @@ def video(
             "--output", "-o", help=".mp4, .mov, .mkv or .webm; without suffix a folder of pictures."
         ),
     ] = Path("swapped.mp4"),
-    method: Annotated[str, typer.Option(help="A method's name, or weights: a folder or file.")] = "default",
-    face: Annotated[
-        str,
-        typer.Option(
-            "--face", help="largest, all, a number from the left (from 0), or a photo of the person"
-        ),
-    ] = "largest",
-    identity_face: Annotated[
-        str, typer.Option(help="Which face of the identity photo; same words as --face, but not all.")
-    ] = "largest",
-    structure: Annotated[float, typer.Option(help="0..1: shape of the face, 1 = the identity's.")] = 1.0,
-    appearance: Annotated[float, typer.Option(help="0..1: colours, 1 = the identity's.")] = 0.0,
-    seed: Annotated[int | None, typer.Option(help="Draw fresh noise maps, the same for all frames.")] = None,
-    match_colour: Annotated[
-        bool, typer.Option("--match-colour", help="Match the skin's colours to the clip's when pasting.")
-    ] = False,
-    detail: Annotated[
-        float, typer.Option(help="0..1: detail finer than the network's pixels, from clip and photo.")
-    ] = 1.0,
-    refine: Annotated[
-        int, typer.Option(min=0, help="Steps in which a copy of the network is tuned to the person.")
-    ] = 0,
+    method: options.Method = "default",
+    face: options.Face = "largest",
+    identity_face: options.IdentityFace = "largest",
+    structure: options.Structure = 1.0,
+    appearance: options.Appearance = 0.0,
+    seed: options.Seed = None,
+    match_colour: options.MatchColour = False,
+    detail: options.Detail = 1.0,
+    refine: options.Refine = 0,
     start: Annotated[str, typer.Option(help="Where to begin: seconds, or h:mm:ss.")] = "0",
     end: Annotated[str | None, typer.Option(help="Where to stop: seconds, or h:mm:ss.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second of a folder of pictures (25).")] = None,
@@ -66,20 +50,21 @@ def video(
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Forget unfinished work, or go on from it.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16")] = "auto",
-    landmarks: Annotated[str, typer.Option(help="dlib or face-alignment")] = "dlib",
-    mark: Annotated[bool, typer.Option("--mark/--no-mark", help="Say in the file that AI was used.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+    device: options.Device = "auto",
+    dtype: options.Precision = "auto",
+    landmarks: options.Landmarks = "dlib",
+    mark: options.Mark = True,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Put the face of a photo into a clip; sound, subtitles and times stay. The same command resumes."""
-    identities, target = _who_and_where(inputs or [], identity or [], clip)
+    identities, target = options.identity_and_target(
+        inputs or [], identity or [], clip, "a photo and a clip", "clip"
+    )
     first, last = _seconds(start, "--start"), None if end is None else _seconds(end, "--end")
     from stylegan_swap.errors import ImageReadError, VideoReadError
 
-    for path, kind in [(target, VideoReadError), *((one, ImageReadError) for one in identities)]:
-        # A wrong path is told before the networks are loaded.
-        # A path has lost one of the slashes of an address.
+    for path, kind in [(target, VideoReadError), *((photo, ImageReadError) for photo in identities)]:
+        # A wrong path is told before the networks are loaded; of an address, a path has lost a slash.
         if re.match(r"[a-z]{2,}:/", str(path)):
             raise kind(f"{path}: is an address, not a file; download it first")
         if not path.exists():
@@ -87,14 +72,14 @@ def video(
     from stylegan_swap.video.run import swap_video, work_folder
 
     try:
-        with _Bar() as bar:
+        with options.ProgressBar() as bar:
             result = swap_video(
-                [str(one) for one in identities],
+                [str(photo) for photo in identities],
                 target,
                 output,
                 method=method,
-                face=face_choice(face),
-                identity_face=face_choice(identity_face),
+                face=options.face_choice(face),
+                identity_face=options.face_choice(identity_face),
                 structure=structure,
                 appearance=appearance,
                 seed=seed,
@@ -123,8 +108,8 @@ def video(
         if folder.is_dir():
             typer.echo(f"finished segments are kept in {folder}: the same command goes on", err=True)
         raise
-    for note in result.notes:
-        typer.secho(f"note: {note}", fg="yellow", err=True)
+    for text in result.notes:
+        options.note(text)
     if result.resumed_at:
         typer.echo(f"{result.resumed_at} frames were done by an earlier run", err=True)
     rate = (result.frames - result.resumed_at) / max(result.seconds, 1e-9)
@@ -135,16 +120,6 @@ def video(
     typer.echo(str(result.path))
 
 
-def _who_and_where(inputs: list[Path], identity: list[Path], clip: Path | None) -> tuple[list[Path], Path]:
-    if inputs and (identity or clip):
-        raise typer.BadParameter("give photo and clip either as two arguments or with -s and -t")
-    if len(inputs) == 2:
-        return [inputs[0]], inputs[1]
-    if inputs or not identity or clip is None:
-        raise typer.BadParameter("give a photo and a clip: who (-s) and into which clip (-t)")
-    return identity, clip
-
-
 def _seconds(text: str, option: str) -> float:
     """``75``, ``75.5``, ``1:15`` or ``0:01:15.5``."""
     if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
@@ -153,36 +128,3 @@ def _seconds(text: str, option: str) -> float:
     for part in text.split(":"):
         seconds = 60 * seconds + float(part)
     return seconds
-
-
-class _Bar:
-    """Progress on a terminal; silent elsewhere."""
-
-    def __enter__(self) -> _Bar:
-        self._progress: Any = None
-        self._task: Any = None
-        return self
-
-    def __call__(self, done: int, total: int | None) -> None:
-        """Shows that `done` of `total` frames are ready."""
-        if self._progress is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-            console = Console(stderr=True)
-            self._progress = Progress(
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=console,
-                transient=True,
-                disable=not console.is_terminal,
-            )
-            self._progress.start()
-            self._task = self._progress.add_task("", total=total, completed=done)
-        # What is done at the first call says nothing about the speed: it may come from an earlier run.
-        self._progress.update(self._task, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
