@@ -104,8 +104,8 @@ def edit(
         for text in result.notes:
             options.note(text)
         for number, edited in enumerate(result.faces):
-            whom = "the photo" if swap_into is None else "the identity"
-            typer.echo(f"face {number}: distance to {whom} {edited.distance:.2f}")
+            reference = "the photo" if swap_into is None else "the identity"
+            typer.echo(f"face {number}: distance to {reference} {edited.distance:.2f}")
         typer.echo(f"{output}  ({result.image.width} × {result.image.height})")
         return
     codes = load_codes(source) if from_codes else swapper.invert(source, face=options.face_choice(face))

@@ -83,13 +83,9 @@ def evaluate(
     from stylegan_swap.evaluation.report import write_report
     from stylegan_swap.evaluation.table import add_measure, as_table, summarise
     from stylegan_swap.files.atomic import replacing
-    from stylegan_swap.images.photo import (
-        read_photo,
-    )
+    from stylegan_swap.images.photo import read_photo
     from stylegan_swap.metrics.identity import ArcFaceRecogniser, IdentityMeasure
-    from stylegan_swap.provenance.photo_file import (
-        write_photo,
-    )
+    from stylegan_swap.provenance.photo_file import write_photo
 
     folders = identities is not None and attributes is not None
     if [pairs is not None, folders, faceforensics is not None].count(True) != 1:
@@ -134,10 +130,10 @@ def evaluate(
         trained = training_pairs(root, manifest_of(root), two_sample)
         for name in methods:
             _progress(f"{name}, two-sample test", 0, 1)
-            found = two_sample_of_method(name, todo, rows[name], trained, people, out, device=device)
-            by_person = found.by_person
+            test = two_sample_of_method(name, todo, rows[name], trained, people, out, device=device)
+            by_person = test.by_person
             add_measure(summary, name, COLUMN, by_person.estimate, by_person.low, by_person.high)
-            heat = (255 * np.clip(found.heat / max(float(found.heat.max()), 1e-6), 0, 1)).astype(np.uint8)
+            heat = (255 * np.clip(test.heat / max(float(test.heat.max()), 1e-6), 0, 1)).astype(np.uint8)
             heat_map = np.repeat(heat[..., None], 3, axis=2)
             write_photo(out / method_folder(name) / "heat.png", heat_map, mark=False, overwrite=True)
     with replacing(out / "summary.json") as temporary:
@@ -168,8 +164,8 @@ def _enrolled(
     photos = {pair.identity_name: pair.identity for pair in todo}
     photos |= {pair.attribute_name: pair.attribute for pair in todo}
     involved = {people.get(name, name) for name in photos}
-    others = sorted({row["person"] for row in manifest} - involved)
-    involved |= set(random.Random(0).sample(others, min(distractors, len(others))))
+    strangers = sorted({row["person"] for row in manifest} - involved)
+    involved |= set(random.Random(0).sample(strangers, min(distractors, len(strangers))))
     photos |= {row["file"]: root / row["file"] for row in manifest if row["person"] in involved}
     # Only the studio sets say that their people look into the camera with a resting face.
     neutral = {row["file"] for row in manifest if row.get("expression") == "neutral"}
@@ -178,7 +174,7 @@ def _enrolled(
         _progress("gallery", number, len(photos))
         view = look(read_photo(path).pixels, name, people.get(name, name))
         if view.landmarks is None:
-            typer.secho(f"note: {path}: no face was found; not in the gallery", fg="yellow", err=True)
+            options.note(f"{path}: no face was found; not in the gallery")
             continue
         crop = aligned_view(view)
         gallery.append(crop)
@@ -188,11 +184,10 @@ def _enrolled(
     return gallery, frontal
 
 
-def _progress(what: str, done: int, total: int) -> None:
+def _progress(step: str, count: int, total: int) -> None:
     if sys.stderr.isatty():
-        end = "\n" if done == total else "\r"
-        typer.echo(f"{what}: {done}/{total}", err=True, nl=False)
-        typer.echo(end, err=True, nl=False)
+        end = "\n" if count == total else "\r"
+        typer.echo(f"{step}: {count}/{total}{end}", err=True, nl=False)
 
 
 def _print_table(summary: dict[str, Any]) -> None:
@@ -206,7 +201,7 @@ def _print_table(summary: dict[str, Any]) -> None:
     for column, about in summary["columns"].items():
         cells = []
         for values in summary["methods"].values():
-            found = values["measures"][column]
-            cells.append("–" if found["value"] is None else f"{found['value']:.3f}")
+            value = values["measures"][column]["value"]
+            cells.append("–" if value is None else f"{value:.3f}")
         table.add_row(f"{column} {about['unit']}", *cells)
     Console(soft_wrap=True).print(table)

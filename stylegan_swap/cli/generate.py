@@ -59,8 +59,8 @@ def _swapper(weights: str, device: str) -> Swapper:
     from stylegan_swap.methods.registry import list_methods
     from stylegan_swap.weights.store import published_weights
 
-    known = weights in {*list_methods(), *published_weights()} or os.path.exists(weights)
-    if weights == "default" or not known:
+    available = weights in {*list_methods(), *published_weights()} or os.path.exists(weights)
+    if weights == "default" or not available:
         return options.swapper_with_weights(weights, device)
     swapper = Swapper.from_pretrained(weights, device=device)
     for text in swapper.notes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,7 +18,14 @@ study_app = typer.Typer(
 )
 
 
-Question: TypeAlias = Literal["identity", "attribute", "natural"]
+class Question(str, Enum):
+    """What can be asked; an Enum because typer knows no lists of literals."""
+
+    IDENTITY = "identity"
+    ATTRIBUTE = "attribute"
+    NATURAL = "natural"
+
+
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder made by study build.")]
 
 
@@ -45,7 +53,7 @@ def build(
     from stylegan_swap.evaluation.study.build import Options, build_study
     from stylegan_swap.evaluation.study.manifest import CONSENT
 
-    questions = tuple(question or get_args(Question))
+    questions = tuple(each.value for each in question or list(Question))
     options = Options(
         kind=kind,
         questions=questions,

@@ -25,19 +25,20 @@ def verify(
     from stylegan_swap.errors import ImageReadError, VideoReadError
     from stylegan_swap.verify import verify_file
 
-    found, code = [], 0
+    verdicts: list[dict[str, object]] = []
+    code = 0
     for path in files:
         try:
             verdict = verify_file(path)
         except (ImageReadError, VideoReadError) as error:
             code = _UNREADABLE
-            found.append({"file": str(path), "marked": None, "error": str(error)})
+            verdicts.append({"file": str(path), "marked": None, "error": str(error)})
             typer.secho(f"error: {error}", fg="red", err=True)
             continue
         code = code or int(not verdict.marked)
-        found.append(verdict.as_dict())
+        verdicts.append(verdict.as_dict())
         if not as_json:
             typer.echo("\n".join(verdict.lines()))
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps(verdicts, indent=2))
     raise typer.Exit(code)
