@@ -31,7 +31,7 @@ def tiny(tiny_checkpoint) -> Swapper:
 @pytest.fixture(scope="module")
 def larger(tiny) -> Swapper:
     """128 pixels: the smallest side with rows of colour, from row 11 on."""
-    config = replace(tiny.method.network.config, size=128)
+    config = tiny.method.network.config.changed(size=128)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = SwapNetwork(config)

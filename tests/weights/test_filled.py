@@ -15,10 +15,20 @@ from stylegan_swap.weights.filled import build_filled
 TRUNK = {"trunk_width": 16, "trunk_units": (1, 1, 1, 1)}
 SYSTEMS = {
     "megafs": lambda: MegaFSNetwork(
-        MegaFSConfig(32, 16, 1, 8, split=(2, 3, 3), blocks=(1, 1, 1, 1, 1), planes=(2, 2, 2, 2, 2))
+        MegaFSConfig(
+            size=32,
+            style_dim=16,
+            n_mlp=1,
+            max_channels=8,
+            split=(2, 3, 3),
+            blocks=(1, 1, 1, 1, 1),
+            planes=(2, 2, 2, 2, 2),
+        )
     ),
-    "fslsd": lambda: FSLSDNetwork(FSLSDConfig(32, 16, 1, 8, identity_rows=4, points=3, **TRUNK)),
-    "rafswap": lambda: RAFSwapNetwork(RAFSwapConfig(32, 16, 1, 8, **TRUNK)),
+    "fslsd": lambda: FSLSDNetwork(
+        FSLSDConfig(size=32, style_dim=16, n_mlp=1, max_channels=8, identity_rows=4, points=3, **TRUNK)
+    ),
+    "rafswap": lambda: RAFSwapNetwork(RAFSwapConfig(size=32, style_dim=16, n_mlp=1, max_channels=8, **TRUNK)),
 }
 
 

@@ -1,30 +1,24 @@
-"""NetworkConfig: the numbers that rebuild a swap network, and its presets.
-
-It is what ``config.json`` beside a checkpoint holds. On the road photo → detect → align →
-**encoder → swapper → generator** → paste it fixes the size of the three networks in the middle.
-"""
+"""NetworkConfig: the numbers that rebuild a swap network, and its presets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from typing_extensions import Self
 
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.nn.blocks.code_swapper import PRESETS as SWAPPER_PRESETS
+from stylegan_swap.nn.stylegan2.config import NetworkSettings
 
-MIN_SIZE, MAX_SIZE = 32, 2048
 MIN_CHANNELS = 16
 
 
-@dataclass(frozen=True)
-class NetworkConfig:
+class NetworkConfig(NetworkSettings):
     """Everything needed to build a :class:`~stylegan_swap.methods.default.network.SwapNetwork`.
 
     Attributes:
-        size: image side S, a power of two.
-        style_dim: width D of a W+ row.
-        n_mlp: layers of the generator's mapping network.
         base_channels: channels of the generator up to 32 pixels; they halve with every doubling
             from there, down to ``min_channels``.
         min_channels: fewest channels of a generator block.
@@ -47,71 +41,57 @@ class NetworkConfig:
         ValueError: if a value is out of range; the message names it.
     """
 
-    size: int = 256
-    style_dim: int = 256
-    n_mlp: int = 8
-    base_channels: int = 256
-    min_channels: int = MIN_CHANNELS
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny": {
+            "size": 64,
+            "style_dim": 64,
+            "n_mlp": 2,
+            "base_channels": 32,
+            "encoder_size": 64,
+            "encoder_width": 16,
+            "attribute_width": 16,
+            "detail_width": 16,
+        },
+        "128": {"size": 128, "encoder_size": 128, "detail_width": 64},
+        "256": {"detail_width": 48},
+        "512": {"size": 512, "detail_width": 48},
+        "1024": {"size": 1024, "detail_width": 48},
+        # The shape of the published 1024-pixel generator.
+        "ffhq": {"size": 1024, "style_dim": 512, "published_channels": True, "detail_width": 64},
+    }
+
+    base_channels: PositiveInt = 256
+    min_channels: PositiveInt = MIN_CHANNELS
     published_channels: bool = False
-    encoder_size: int = 256
-    encoder_width: int = 96
-    attribute_width: int = 64
+    encoder_size: Annotated[int, Field(ge=64)] = 256
+    encoder_width: PositiveInt = 96
+    attribute_width: PositiveInt = 64
     swapper: str = "default"
     policy: str | None = None
-    residual_drop: float = 0.3
+    residual_drop: Annotated[float, Field(ge=0, le=1)] = 0.3
     mask_gradient: bool = False
-    detail_width: int = 0
-    prior_rank: int = 0
+    detail_width: NonNegativeInt = 0
+    prior_rank: NonNegativeInt = 0
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_type(field.name, getattr(self, field.name), str(field.type))
-        if not MIN_SIZE <= self.size <= MAX_SIZE or self.size & (self.size - 1):
-            raise ValueError(f"size must be a power of two from {MIN_SIZE} to {MAX_SIZE}, got {self.size}.")
-        for name in (
-            "style_dim",
-            "n_mlp",
-            "base_channels",
-            "min_channels",
-            "encoder_width",
-            "attribute_width",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("prior_rank", "detail_width"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
-        if self.encoder_size < 64:
-            raise ValueError(f"encoder_size must be at least 64, got {self.encoder_size}.")
-        if not 0 <= self.residual_drop <= 1:
-            raise ValueError(f"residual_drop is a probability, got {self.residual_drop}.")
+    @model_validator(mode="after")
+    def _check_swapper(self) -> Self:
         if self.swapper not in SWAPPER_PRESETS:
             raise ValueError(f"swapper must be one of {sorted(SWAPPER_PRESETS)}, got {self.swapper!r}.")
         if self.policy is not None and (len(self.policy) != self.n_latent or set(self.policy) - set("TSF")):
             raise ValueError(f"policy must be {self.n_latent} letters of T, S, F, got {self.policy!r}.")
-
-    @property
-    def n_latent(self) -> int:
-        """Rows L of W+: 2·log2(S) − 2."""
-        return 2 * (self.size.bit_length() - 1) - 2
+        return self
 
     @property
     def channels(self) -> dict[int, int]:
         """Channels of the generator per resolution, 4..S."""
         full = 64 if self.published_channels else 32
         base = 512 if self.published_channels else self.base_channels
-        table = {}
-        for k in range(2, self.size.bit_length()):
-            wanted = base * full // max(2**k, full)
-            table[2**k] = max(wanted, min(self.min_channels, base))
-        return table
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
+        floor = min(self.min_channels, base)
+        sides = [2**k for k in range(2, self.size.bit_length())]
+        return {side: max(base * full // max(side, full), floor) for side in sides}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> NetworkConfig:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_dict` wrote; absent keys take their defaults.
 
         Raises:
@@ -122,54 +102,7 @@ class NetworkConfig:
                 f"These are networks converted from {values['converted_from']}, not a swap network: "
                 "training starts from them (--start)."
             )
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise CheckpointError(
-                f"Unknown keys in the network's configuration: {unknown}; known: {sorted(known)}."
-            )
         try:
-            return cls(**values)
+            return super().from_dict(values)
         except ValueError as error:
             raise CheckpointError(f"The network's configuration does not fit: {error}") from error
-
-    @classmethod
-    def preset(cls, name: str, **changes: Any) -> NetworkConfig:
-        """Return a preset, with changes: "tiny" (64 pixels), "128", "256", "512", "1024", "ffhq".
-
-        "ffhq" has the shape of the published 1024-pixel generator.
-
-        Raises:
-            ValueError: if there is no such preset, or a change is out of range.
-        """
-        if name not in NETWORK_PRESETS:
-            raise ValueError(f"There is no network preset {name!r}; there are: {', '.join(NETWORK_PRESETS)}.")
-        return replace(NETWORK_PRESETS[name], **changes)
-
-
-def _check_type(name: str, value: Any, annotation: str) -> None:
-    kinds = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
-    allowed = kinds[annotation.split(" | ")[0]]
-    if value is None and annotation.endswith("| None"):
-        return
-    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
-        raise ValueError(f"{name} must be {annotation}, got {value!r}.")
-
-
-NETWORK_PRESETS: dict[str, NetworkConfig] = {
-    "tiny": NetworkConfig(
-        size=64,
-        style_dim=64,
-        n_mlp=2,
-        base_channels=32,
-        encoder_size=64,
-        encoder_width=16,
-        attribute_width=16,
-        detail_width=16,
-    ),
-    "128": NetworkConfig(size=128, encoder_size=128, detail_width=64),
-    "256": NetworkConfig(detail_width=48),
-    "512": NetworkConfig(size=512, detail_width=48),
-    "1024": NetworkConfig(size=1024, detail_width=48),
-    "ffhq": NetworkConfig(size=1024, style_dim=512, published_channels=True, detail_width=64),
-}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from inversion.latents import Latents
 from inversion.light import LightEncoder
 from stylegan_swap.methods.default.attributes import AttributeEncoder
-from stylegan_swap.methods.default.config import NETWORK_PRESETS, NetworkConfig
+from stylegan_swap.methods.default.config import NetworkConfig
 from stylegan_swap.methods.default.detail import DetailPhoto, IdentityDetail
 from stylegan_swap.nn.blocks.code_swapper import PRESETS, CodeSwapper
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
@@ -24,7 +24,7 @@ from stylegan_swap.nn.resize import resize
 from stylegan_swap.nn.stylegan2.generator import Generator, Noise
 from stylegan_swap.nn.stylegan2.prior import CodePrior
 
-__all__ = ["NETWORK_PRESETS", "IdentityCodes", "NetworkConfig", "SwapNetwork", "SwapOutput"]
+__all__ = ["IdentityCodes", "NetworkConfig", "SwapNetwork", "SwapOutput"]
 
 
 @dataclass(frozen=True)

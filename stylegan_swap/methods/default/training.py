@@ -208,7 +208,7 @@ class Stage(PairStage[TrainingSwap]):
     def export(self, folder: Path) -> None:
         """Write the averaged network, with the distribution of the photos' codes for ``generate``."""
         network = cast(SwapNetwork, self.ema["network"])
-        config = replace(network.config, prior_rank=min(PRIOR_RANK, 2 * len(self.photos) - 1))
+        config = network.config.changed(prior_rank=min(PRIOR_RANK, 2 * len(self.photos) - 1))
         prior = CodePrior(config.n_latent, config.style_dim, config.prior_rank)
         prior.fit(_codes(network, self.photos))
         state = network.state_dict() | {f"prior.{k}": v for k, v in prior.state_dict().items()}

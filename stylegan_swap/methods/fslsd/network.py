@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from inversion import GradualStyleEncoder
 from inversion.irse import UNITS, WIDTH
@@ -23,7 +25,6 @@ from stylegan_swap.nn.stylegan2.config import PublishedConfig
 from stylegan_swap.nn.stylegan2.generator import Generator, Noise
 
 
-@dataclass(frozen=True)
 class FSLSDConfig(PublishedConfig):
     """What rebuilds an :class:`FSLSDNetwork`; the defaults are the published 1024-pixel network.
 
@@ -40,6 +41,7 @@ class FSLSDConfig(PublishedConfig):
 
     method: ClassVar[str] = "fslsd"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "1024": {},
         "256": {"points": 68, "edit": 0.0, "identity_rows": 7, "size": 256},
         "64": {
             "points": 68,
@@ -67,16 +69,15 @@ class FSLSDConfig(PublishedConfig):
 
     identity_rows: int = APPEARANCE_ROW
     edit: float = 2.0
-    points: int = 106
+    points: PositiveInt = 106
     trunk_width: int = WIDTH
     trunk_units: tuple[int, ...] = UNITS
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _check_rows(self) -> Self:
         if not 0 <= self.identity_rows <= self.n_latent:
             raise ValueError(f"identity_rows must lie in 0..{self.n_latent}, got {self.identity_rows}.")
-        if self.points < 1:
-            raise ValueError(f"points must be at least 1, got {self.points}.")
+        return self
 
 
 @dataclass(frozen=True)

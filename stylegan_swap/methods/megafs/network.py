@@ -7,10 +7,11 @@ Zhu et al. 2021, "One Shot Face Swapping on Megapixels" (CVPR).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pydantic import model_validator
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from inversion import HieRFE, Latents
 from inversion.hierfe import BLOCKS, PLANES, SPLITS
@@ -21,7 +22,6 @@ from stylegan_swap.nn.stylegan2.generator import Generator, Noise
 SWAPS = {"ftm": "megafs_ftm", "injection": "megafs_injection", "lcr": "megafs_lcr"}
 
 
-@dataclass(frozen=True)
 class MegaFSConfig(PublishedConfig):
     """What rebuilds a :class:`MegaFSNetwork`; the defaults are the published 1024-pixel network.
 
@@ -37,6 +37,7 @@ class MegaFSConfig(PublishedConfig):
 
     method: ClassVar[str] = "megafs"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "1024": {},
         "256": {"size": 256},
         "64": {
             "size": 64,
@@ -63,14 +64,15 @@ class MegaFSConfig(PublishedConfig):
     blocks: tuple[int, ...] = BLOCKS
     planes: tuple[int, ...] = PLANES
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _check_rows(self) -> Self:
         if self.swap not in SWAPS:
             raise ValueError(f"swap must be one of {', '.join(SWAPS)}, got {self.swap!r}.")
         if self.split is None and self.size not in SPLITS:
             raise ValueError(f"split must be given at size {self.size}; it is known at {sorted(SPLITS)}.")
         if sum(self.rows) != self.n_latent:
             raise ValueError(f"split must add up to {self.n_latent} rows, got {self.rows}.")
+        return self
 
     @property
     def rows(self) -> tuple[int, ...]:

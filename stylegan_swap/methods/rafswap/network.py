@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from inversion.irse import UNITS, WIDTH
 from stylegan_swap.methods.rafswap.encoder import RegionEncoder, RegionIdentity
@@ -22,7 +24,6 @@ from stylegan_swap.nn.stylegan2.generator import Generator, Noise
 MASK_SIZE = 256
 
 
-@dataclass(frozen=True)
 class RAFSwapConfig(PublishedConfig):
     """What rebuilds a :class:`RAFSwapNetwork`; the defaults are the published 1024-pixel network.
 
@@ -38,6 +39,7 @@ class RAFSwapConfig(PublishedConfig):
 
     method: ClassVar[str] = "rafswap"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "1024": {},
         "256": {"size": 256},
         "64": {
             "size": 64,
@@ -62,13 +64,14 @@ class RAFSwapConfig(PublishedConfig):
     trunk_width: int = WIDTH
     trunk_units: tuple[int, ...] = UNITS
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
         if self.depth < 0 or self.heads < 1 or self.trunk_width * 8 % self.heads:
             raise ValueError(
                 f"heads must divide {self.trunk_width * 8} and depth be at least 0, got heads={self.heads}, "
                 f"depth={self.depth}."
             )
+        return self
 
 
 @dataclass(frozen=True)

@@ -1,93 +1,135 @@
-"""What the configurations of the published systems share: the size of their StyleGAN2 generator.
+"""Configurations of networks: the numbers that rebuild one, as ``config.json`` beside its weights holds them.
 
-It is what ``config.json`` beside converted weights holds. On the road photo → detect → align →
-**encoder → swapper → generator** → paste it fixes the size of the networks in the middle.
+Checked by pydantic when they are made; what is wrong is told in one line that names the value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveInt, ValidationError
+from typing_extensions import Self
 
 from stylegan_swap.nn.stylegan2.generator import channels_for
 
 MIN_SIZE, MAX_SIZE = 32, 2048
-Config = TypeVar("Config", bound="PublishedConfig")
 
 
-@dataclass(frozen=True)
-class PublishedConfig:
-    """The numbers of a StyleGAN2 generator; the defaults are the published FFHQ one's.
+def _power_of_two(size: int) -> int:
+    if not MIN_SIZE <= size <= MAX_SIZE or size & (size - 1):
+        raise ValueError(f"must be a power of two from {MIN_SIZE} to {MAX_SIZE}")
+    return size
+
+
+Side = Annotated[int, AfterValidator(_power_of_two)]
+
+
+class NetworkSettings(BaseModel):
+    """Base of all configurations: immutable, without unknown keys, of exact types.
 
     Attributes:
         size: image side S, a power of two.
         style_dim: width D of a W+ row.
         n_mlp: layers of the mapping network.
-        max_channels: upper limit of the channels per block; less than 512 is for tests.
 
     Raises:
-        ValueError: if a value is out of range; the message names it.
+        ValueError: a value does not fit or a key is unknown; one line that names it.
     """
 
-    method: ClassVar[str]
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    #: Values that differ from the defaults, by the preset's name.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    size: int = 1024
-    style_dim: int = 512
-    n_mlp: int = 8
-    max_channels: int = 512
+    size: Side = 256
+    style_dim: PositiveInt = 256
+    n_mlp: PositiveInt = 8
 
-    def __post_init__(self) -> None:
-        for name in ("size", "style_dim", "n_mlp", "max_channels"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number from 1, got {value!r}.")
-        if not MIN_SIZE <= self.size <= MAX_SIZE or self.size & (self.size - 1):
-            raise ValueError(f"size must be a power of two from {MIN_SIZE} to {MAX_SIZE}, got {self.size}.")
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ValueError(_in_one_line(error)) from None
 
     @property
     def n_latent(self) -> int:
         """Rows L of W+: 2·log2(S) − 2."""
         return 2 * (self.size.bit_length() - 1) - 2
 
-    @property
-    def channels(self) -> dict[int, int]:
-        """Channels of the generator per resolution, 4..S."""
-        return {r: min(count, self.max_channels) for r, count in channels_for(self.size).items()}
-
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, and under "method" whose configuration it is."""
-        return {"method": self.method, **asdict(self)}
+        """Plain values for JSON."""
+        return self.model_dump()
 
     @classmethod
-    def preset(cls: type[Config], name: str, **changes: Any) -> Config:
-        """Return a preset with changes; "1024" is the published network.
-
-        Raises:
-            ValueError: if there is no such preset, a key is unknown, or a value is out of range.
-        """
-        presets: Mapping[str, Mapping[str, Any]] = {"1024": {}, **cls.presets}
-        if name not in presets:
-            raise ValueError(f"There is no network preset {name!r}; there are: {', '.join(presets)}.")
-        return cls.from_dict({**presets[name], **changes})
-
-    @classmethod
-    def from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what :meth:`to_dict` wrote; absent keys take their defaults.
 
         Raises:
-            ValueError: if it is another method's, a key is unknown or a value does not fit.
+            ValueError: a value does not fit or a key is unknown.
         """
-        given = dict(values)
-        method = given.pop("method", cls.method)
+        # JSON has no tuples.
+        return cls(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        )
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """One of ``presets``, with changes.
+
+        Raises:
+            ValueError: there is no such preset, or a change does not fit.
+        """
+        if name not in cls.presets:
+            raise ValueError(f"There is no network preset {name!r}; there are: {', '.join(cls.presets)}.")
+        return cls(**{**cls.presets[name], **changes})
+
+    def changed(self, **changes: Any) -> Self:
+        """The same with other values, checked; raises ValueError."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+
+class PublishedConfig(NetworkSettings):
+    """The numbers of a published system's StyleGAN2 generator; the defaults are the FFHQ one's.
+
+    Attributes:
+        max_channels: upper limit of the channels per block; less than 512 is for tests.
+    """
+
+    method: ClassVar[str]
+
+    size: Side = 1024
+    style_dim: PositiveInt = 512
+    max_channels: PositiveInt = 512
+
+    @property
+    def channels(self) -> dict[int, int]:
+        """Channels of the generator per resolution, 4..S."""
+        return {side: min(count, self.max_channels) for side, count in channels_for(self.size).items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, and under "method" whose configuration it is."""
+        return {"method": self.method, **super().to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote; absent keys take their defaults.
+
+        Raises:
+            ValueError: it is another method's, a key is unknown or a value does not fit.
+        """
+        settings = dict(values)
+        method = settings.pop("method", cls.method)
         if method != cls.method:
             raise ValueError(f"these are weights of the method {method!r}, not of {cls.method!r}.")
-        unknown = sorted(given.keys() - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown configuration keys {unknown}.")
-        try:
-            plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-            return cls(**plain)
-        except TypeError as error:
-            raise ValueError(f"a configuration value has the wrong type ({error}).") from error
+        return super().from_dict(settings)
+
+
+def _in_one_line(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    name = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"unknown configuration keys {[str(each['loc'][0]) for each in error.errors()]}."
+    reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input should ")
+    # A check of several values together names them itself.
+    return f"{name} should {reason}, got {problem['input']!r}." if name else reason

@@ -12,7 +12,6 @@ import torch
 from inversion import Latents
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.methods.default.network import (
-    NETWORK_PRESETS,
     IdentityCodes,
     NetworkConfig,
     SwapNetwork,
@@ -237,7 +236,7 @@ def test_the_default_stays_in_its_budget(identity, name: str):
 
 
 def test_presets_name_the_right_networks():
-    rows = {name: config.n_latent for name, config in NETWORK_PRESETS.items()}
+    rows = {name: NetworkConfig.preset(name).n_latent for name in NetworkConfig.presets}
     assert rows == {"tiny": 10, "128": 12, "256": 14, "512": 16, "1024": 18, "ffhq": 18}
     assert NetworkConfig(detail_width=48) == NetworkConfig.preset("256")
     channels = NetworkConfig.preset("256").channels
@@ -246,9 +245,9 @@ def test_presets_name_the_right_networks():
     assert published == {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64, 1024: 32}
 
 
-@pytest.mark.parametrize("name", list(NETWORK_PRESETS))
+@pytest.mark.parametrize("name", list(NetworkConfig.presets))
 def test_configurations_survive_json(name: str):
-    config = NETWORK_PRESETS[name]
+    config = NetworkConfig.preset(name)
     assert NetworkConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
@@ -257,21 +256,21 @@ def test_configurations_survive_json(name: str):
     [
         ({"size": 100}, "power of two"),
         ({"size": 4096}, "power of two"),
-        ({"size": "256"}, "size must be int"),
+        ({"size": "256"}, "size should be a valid integer"),
         ({"style_dim": 0}, "style_dim"),
-        ({"n_mlp": True}, "n_mlp must be int"),
+        ({"n_mlp": True}, "n_mlp should be a valid integer"),
         ({"encoder_size": 32}, "encoder_size"),
         ({"residual_drop": 1.5}, "residual_drop"),
         ({"swapper": "nope"}, "swapper"),
         ({"policy": "TTF"}, "14 letters"),
         ({"policy": "T" * 13 + "X"}, "T, S, F"),
-        ({"colour": 1}, "Unknown keys"),
+        ({"colour": 1}, "unknown configuration keys"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict, message: str):
     with pytest.raises(CheckpointError, match=message):
         NetworkConfig.from_dict(changes)
-    if message != "Unknown keys":
+    if message != "unknown configuration keys":
         with pytest.raises(ValueError, match=message):
             NetworkConfig(**changes)
 

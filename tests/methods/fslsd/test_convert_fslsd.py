@@ -15,7 +15,16 @@ from stylegan_swap.methods.fslsd.network import FSLSDConfig, FSLSDNetwork
 from stylegan_swap.weights.store import load_state, load_weights
 from stylegan_swap.weights.stylegan_formats.swap_system import skeleton
 
-TINY = FSLSDConfig(64, 32, 2, 16, identity_rows=10, points=5, trunk_width=16, trunk_units=(1, 2, 1, 1))
+TINY = FSLSDConfig(
+    size=64,
+    style_dim=32,
+    n_mlp=2,
+    max_channels=16,
+    identity_rows=10,
+    points=5,
+    trunk_width=16,
+    trunk_units=(1, 2, 1, 1),
+)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from stylegan_swap.methods.fslsd.method import FSLSDMethod, dilated
 from stylegan_swap.methods.fslsd.network import FSLSDConfig, FSLSDNetwork
 
 TRUNK = {"trunk_width": 16, "trunk_units": (1, 1, 1, 1)}
-TINY = FSLSDConfig(64, 32, 2, 16, identity_rows=7, points=68, **TRUNK)
+TINY = FSLSDConfig(size=64, style_dim=32, n_mlp=2, max_channels=16, identity_rows=7, points=68, **TRUNK)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,9 @@ class TestFSLSD(PublishedContract):
 
 def test_weights_for_other_landmarks_want_a_detector():
     torch.manual_seed(0)
-    network = FSLSDNetwork(FSLSDConfig(64, 32, 2, 16, identity_rows=7, points=106, **TRUNK))
+    network = FSLSDNetwork(
+        FSLSDConfig(size=64, style_dim=32, n_mlp=2, max_channels=16, identity_rows=7, points=106, **TRUNK)
+    )
     faces, points = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 68, 2) * 40 + 12
     with pytest.raises(UnsupportedOptionError, match="read 106 landmarks per face, the library finds 68"):
         FSLSDMethod(network).prepare(faces, points)

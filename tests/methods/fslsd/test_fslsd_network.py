@@ -106,6 +106,6 @@ def test_the_published_numbers():
 def test_a_configuration_survives_json_and_refuses_what_is_wrong():
     config = FSLSDConfig(**TINY)
     assert FSLSDConfig.from_dict({**config.to_dict(), "trunk_units": [1, 1, 1, 1]}) == config
-    for change, message in (({"identity_rows": 11}, r"in 0\.\.10"), ({"points": 0}, "points must be")):
+    for change, message in (({"identity_rows": 11}, r"in 0\.\.10"), ({"points": 0}, "points should be")):
         with pytest.raises(ValueError, match=message):
             FSLSDConfig.from_dict({**config.to_dict(), **change})

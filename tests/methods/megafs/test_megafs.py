@@ -10,7 +10,15 @@ from stylegan_swap.errors import CheckpointError
 from stylegan_swap.methods.megafs.method import MegaFSMethod, stretched
 from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
 
-TINY = MegaFSConfig(64, 32, 2, 16, split=(3, 3, 4), blocks=(1, 1, 1, 1, 1), planes=(4, 4, 8, 8, 8))
+TINY = MegaFSConfig(
+    size=64,
+    style_dim=32,
+    n_mlp=2,
+    max_channels=16,
+    split=(3, 3, 4),
+    blocks=(1, 1, 1, 1, 1),
+    planes=(4, 4, 8, 8, 8),
+)
 
 
 @pytest.fixture(scope="module")

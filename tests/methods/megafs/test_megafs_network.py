@@ -106,10 +106,10 @@ def test_a_configuration_survives_json_and_refuses_what_is_wrong():
     for change, message in (
         ({"swap": "copy"}, "swap must be one of"),
         ({"size": 100}, "power of two"),
-        ({"size": 1.5}, "whole number"),
+        ({"size": 1.5}, "size should be a valid integer"),
         ({"split": (3, 3, 3)}, "add up to 10"),
         ({"split": None}, "split must be given at size 64"),
-        ({"split": 5}, "wrong type"),
+        ({"split": 5}, "split should be a valid tuple"),
         ({"colour": 1}, "unknown configuration keys"),
         ({"method": "fslsd"}, "'fslsd', not of 'megafs'"),
     ):

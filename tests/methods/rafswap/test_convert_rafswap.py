@@ -15,7 +15,9 @@ from stylegan_swap.methods.rafswap.network import RAFSwapConfig, RAFSwapNetwork
 from stylegan_swap.weights.store import load_state, load_weights
 from stylegan_swap.weights.stylegan_formats.swap_system import skeleton
 
-TINY = RAFSwapConfig(64, 32, 2, 16, depth=2, trunk_width=16, trunk_units=(1, 2, 1, 1))
+TINY = RAFSwapConfig(
+    size=64, style_dim=32, n_mlp=2, max_channels=16, depth=2, trunk_width=16, trunk_units=(1, 2, 1, 1)
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,9 @@ from stylegan_swap.faces.masks.parsing import LABELS
 from stylegan_swap.methods.rafswap.method import RAFSwapMethod
 from stylegan_swap.methods.rafswap.network import RAFSwapConfig, RAFSwapNetwork
 
-TINY = RAFSwapConfig(64, 32, 2, 16, trunk_width=16, trunk_units=(1, 1, 1, 1))
+TINY = RAFSwapConfig(
+    size=64, style_dim=32, n_mlp=2, max_channels=16, trunk_width=16, trunk_units=(1, 1, 1, 1)
+)
 
 
 class Swapping(torch.nn.Module):
@@ -77,7 +79,11 @@ class Bands:
 
 def test_a_parser_draws_the_regions_and_parity_composes_at_the_masks_size():
     torch.manual_seed(0)
-    network = RAFSwapNetwork(RAFSwapConfig(512, 16, 2, 16, trunk_width=16, trunk_units=(1, 1, 1, 1)))
+    network = RAFSwapNetwork(
+        RAFSwapConfig(
+            size=512, style_dim=16, n_mlp=2, max_channels=16, trunk_width=16, trunk_units=(1, 1, 1, 1)
+        )
+    )
     method = RAFSwapMethod(network, parser=Bands(), parity=True)
     assert method.size == 256
     faces = torch.rand(1, 3, 256, 256) * 2 - 1

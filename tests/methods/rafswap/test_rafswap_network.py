@@ -15,7 +15,9 @@ from stylegan_swap.methods.rafswap.region_tokens import RegionProjector, RegionT
 from stylegan_swap.nn.stylegan2.discriminator import Discriminator
 from stylegan_swap.nn.stylegan2.generator import Generator
 
-TINY = RAFSwapConfig(64, 32, 2, 16, trunk_width=16, trunk_units=(1, 1, 1, 1))
+TINY = RAFSwapConfig(
+    size=64, style_dim=32, n_mlp=2, max_channels=16, trunk_width=16, trunk_units=(1, 1, 1, 1)
+)
 
 
 def enlarged(known: golden.GoldenCase, name: str, size: int = 256) -> Tensor:

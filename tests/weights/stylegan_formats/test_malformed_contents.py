@@ -87,15 +87,27 @@ def recogniser() -> tuple[Any, ...]:
 
 def megafs() -> tuple[Any, ...]:
     split = {"split": (2, 3, 3), "blocks": (1, 1, 1, 1, 1), "planes": (2, 2, 2, 2, 2)}
-    return to_megafs(MegaFSNetwork(MegaFSConfig(32, 16, 1, 8, **split)).state_dict())
+    return to_megafs(
+        MegaFSNetwork(MegaFSConfig(size=32, style_dim=16, n_mlp=1, max_channels=8, **split)).state_dict()
+    )
 
 
 def fslsd() -> tuple[Any, ...]:
-    return to_fslsd(FSLSDNetwork(FSLSDConfig(32, 16, 1, 8, identity_rows=4, points=3, **TRUNK)).state_dict())
+    return to_fslsd(
+        FSLSDNetwork(
+            FSLSDConfig(size=32, style_dim=16, n_mlp=1, max_channels=8, identity_rows=4, points=3, **TRUNK)
+        ).state_dict()
+    )
 
 
 def rafswap() -> tuple[Any, ...]:
-    return (to_rafswap(RAFSwapNetwork(RAFSwapConfig(32, 16, 1, 8, **TRUNK)).state_dict()),)
+    return (
+        to_rafswap(
+            RAFSwapNetwork(
+                RAFSwapConfig(size=32, style_dim=16, n_mlp=1, max_channels=8, **TRUNK)
+            ).state_dict()
+        ),
+    )
 
 
 CONTENTS = {
