@@ -1,6 +1,5 @@
 """A file appears whole or not at all: the last step of everything the library writes.
 
-Where it sits on the road: read photo → detect → align → encoder → swapper → generator → paste → **write**.
 Results, weights and reports go through :func:`replacing`, so a full disk, an error or Ctrl-C
 never leaves half a file, and never harms the one that was there before.
 """

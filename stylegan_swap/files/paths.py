@@ -1,6 +1,6 @@
 """Names out of a list that came with a folder of photographs: they stay in that folder.
 
-Beside the road, where data sets are read. Such a list may come from strangers; one that a user writes (pairs,
+Such a list may come from strangers; one that a user writes (pairs,
 jobs of a batch) may name photos anywhere, and is read without this.
 """
 

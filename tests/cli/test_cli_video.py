@@ -11,6 +11,7 @@ import pytest
 from video_clips import frame_times, packets, panned, write_clip
 
 from stylegan_swap.cli import main as cli
+from stylegan_swap.cli import options
 from stylegan_swap.cli import video as cli_video
 
 
@@ -97,7 +98,7 @@ def test_ctrl_c_keeps_the_work(command, folder, monkeypatch):
 
     whole = ("h.png", "clip.mp4", "-o", "out.mp4", "--method", "paste", "--segment", "2")
     with monkeypatch.context() as patch:
-        patch.setattr(cli_video._Bar, "__call__", interrupt)
+        patch.setattr(options.ProgressBar, "__call__", interrupt)
         code, _, err = command(*whole)
     assert code == 130 and "out.mp4.parts: the same command goes on" in err and "interrupted" in err
     assert not (folder / "out.mp4").exists()

@@ -17,12 +17,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
+from pytorch_lightning.loggers import TensorBoardLogger
 from tqdm import tqdm
 
 from stylegan_swap.provenance.metadata import TRAINED
-from stylegan_swap.provenance.photo_file import (
-    write_photo,
-)
+from stylegan_swap.provenance.photo_file import write_photo
 from stylegan_swap.training.config import TrainConfig
 from stylegan_swap.training.loop.checkpoint import LAST_FILE, save_checkpoint
 from stylegan_swap.training.loop.gradients import several_processes
@@ -37,35 +36,47 @@ INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def board_of(out: Path, images: int) -> TensorBoardLogger | None:
+    """Lightning's logger for TensorBoard, where that is installed; what it holds later than now is hidden.
+
+    Args:
+        out: folder of the run.
+        images: the run stands here.
+    """
+    try:
+        return TensorBoardLogger(out, name="", version="tensorboard", purge_step=images)
+    except ModuleNotFoundError:
+        return None
+
+
 class Recorder(pl.Callback):
     """Progress bar, ``history.csv`` and TensorBoard; the steps of both are images.
+
+    The bar is tqdm's own: Lightning's counts the batches since the start of the process, not the images.
 
     Args:
         out: folder of the run.
         config: of the run.
+        board: where TensorBoard looks, or None.
     """
 
-    def __init__(self, out: Path, config: TrainConfig) -> None:
-        self.out, self.run = out, config.run
+    def __init__(self, out: Path, config: TrainConfig, board: TensorBoardLogger | None) -> None:
+        self.out, self.run, self._board = out, config.run, board
         self._history: History | None = None
-        self._board: Any = None
         self._bar: Any = None
-        self._since, self._from = 0.0, 0
+        # When and at which image the present row of the log began.
+        self._start_time, self._start_images = 0.0, 0
 
     def on_train_start(self, trainer: pl.Trainer, stage: pl.LightningModule) -> None:
         """Open the logs where the run stands."""
         assert isinstance(stage, Stage)
         images = int(stage.images_seen)
-        self._since, self._from = time.perf_counter(), images
+        self._start_time, self._start_images = time.perf_counter(), images
         if not trainer.is_global_zero:
             return
         self._history = History(self.out / HISTORY_FILE, images)
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
+        if self._board is None:
             say("note: without TensorBoard (pip install tensorboard); history.csv holds the same figures")
-        else:
-            self._board = SummaryWriter(str(self.out / "tensorboard"), purge_step=images)
         # None: only on a terminal.
         self._bar = tqdm(total=self.run.images, initial=images, unit="img", disable=None, smoothing=0.05)
 
@@ -80,9 +91,9 @@ class Recorder(pl.Callback):
         # What the stage reports first, then the lengths of the gradients.
         means = stage.averages.take()
         values = {name: means[name] for name in sorted(means, key=lambda name: name.startswith("gradient_"))}
-        now = time.perf_counter()
-        values["images_per_second"] = (images - self._from) / max(now - self._since, 1e-9)
-        self._since, self._from = now, images
+        end_time = time.perf_counter()
+        values["images_per_second"] = (images - self._start_images) / max(end_time - self._start_time, 1e-9)
+        self._start_time, self._start_images = end_time, images
         self.record(images, values)
 
     def record(self, images: int, values: dict[str, float]) -> None:
@@ -91,8 +102,7 @@ class Recorder(pl.Callback):
             return
         self._history.append(images, values)
         if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, images)
+            self._board.log_metrics(values, images)
         text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         if self._bar is not None and not self._bar.disable:
             self._bar.set_postfix_str(text[:120])
@@ -102,18 +112,16 @@ class Recorder(pl.Callback):
     def show(self, images: int, sheet: Any) -> None:
         """Put a contact sheet into TensorBoard."""
         if self._board is not None:
-            self._board.add_image("sheet", sheet, images, dataformats="HWC")
+            self._board.experiment.add_image("sheet", sheet, images, dataformats="HWC")
 
     def leave_out(self, seconds: float) -> None:
         """Do not count a pause as training time."""
-        self._since += seconds
+        self._start_time += seconds
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Close the logs."""
-        for log in (self._bar, self._board):
-            if log is not None:
-                log.close()
-        self._bar = self._board = None
+        """Close the bar; the trainer closes the board."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 class Interruption(pl.Callback):
@@ -125,8 +133,8 @@ class Interruption(pl.Callback):
 
     def __init__(self) -> None:
         self.happened = False
-        self._asked = self._begun = False
-        self._before = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._requested = self._training = False
+        self._previous_handlers = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def take_over(self) -> None:
         """Become the handler of both signals, in place of Lightning's.
@@ -139,7 +147,7 @@ class Interruption(pl.Callback):
 
     def give_back(self) -> None:
         """Put back the handlers of the time when this was made."""
-        self._handle(self._before)
+        self._handle(self._previous_handlers)
 
     def _handle(self, handlers: dict[signal.Signals, Any]) -> None:
         # Another thread must not, and a handler that is not Python's is None.
@@ -150,22 +158,22 @@ class Interruption(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, stage: pl.LightningModule) -> None:
         """From here on there is something to save."""
-        self._begun = True
+        self._training = True
 
     def on_train_batch_end(self, trainer: pl.Trainer, stage: pl.LightningModule, *_: Any) -> None:
         """End the run if any process was asked to."""
-        self.happened = self._asked
+        self.happened = self._requested
         if several_processes():
-            asked = torch.tensor(float(self._asked), device=stage.device)
-            dist.all_reduce(asked, op=dist.ReduceOp.MAX)
-            self.happened = bool(asked)
+            requested = torch.tensor(float(self._requested), device=stage.device)
+            dist.all_reduce(requested, op=dist.ReduceOp.MAX)
+            self.happened = bool(requested)
         if self.happened:
             trainer.should_stop = True
 
     def _ask(self, number: int, _: FrameType | None) -> None:
-        if self._asked or not self._begun:
+        if self._requested or not self._training:
             raise SystemExit(INTERRUPTED)
-        self._asked = True
+        self._requested = True
         say("stopping after this step; once more stops at once, without saving")
 
 
@@ -180,32 +188,32 @@ class Keeper(pl.Callback):
 
     def __init__(self, out: Path, config: TrainConfig, recorder: Recorder) -> None:
         self.out, self.config, self.recorder = out, config, recorder
-        self._before = 0
+        self._previous_images = 0
 
     def on_train_start(self, trainer: pl.Trainer, stage: pl.LightningModule) -> None:
         """Show the beginning."""
         assert isinstance(stage, Stage)
-        self._before = int(stage.images_seen)
-        if trainer.is_global_zero and self.config.run.sheet_every and not self._before:
+        self._previous_images = int(stage.images_seen)
+        if trainer.is_global_zero and self.config.run.sheet_every and not self._previous_images:
             self._sheet(stage, 0)
 
     def on_train_batch_end(self, trainer: pl.Trainer, stage: pl.LightningModule, *_: Any) -> None:
         """Do what is due; at the end everything but the validation."""
         assert isinstance(stage, Stage)
-        images, before, run = int(stage.images_seen), self._before, self.config.run
-        self._before = images
+        images, previous, run = int(stage.images_seen), self._previous_images, self.config.run
+        self._previous_images = images
         if not trainer.is_global_zero:
             return
         start = time.perf_counter()
         last = images >= run.images
-        if run.sheet_every and (last or is_due(run.sheet_every, before, images)):
+        if run.sheet_every and (last or is_due(run.sheet_every, previous, images)):
             self._sheet(stage, images)
-        if is_due(run.measure_every, before, images):
+        if is_due(run.measure_every, previous, images):
             with torch.no_grad():
-                found = stage.measure()
-            if found:
-                self.recorder.record(images, {f"measure/{name}": value for name, value in found.items()})
-        if last or trainer.should_stop or is_due(run.checkpoint_every, before, images):
+                measures = stage.measure()
+            if measures:
+                self.recorder.record(images, {f"measure/{name}": value for name, value in measures.items()})
+        if last or trainer.should_stop or is_due(run.checkpoint_every, previous, images):
             self.save(stage)
         self.recorder.leave_out(time.perf_counter() - start)
 
@@ -240,9 +248,9 @@ class Keeper(pl.Callback):
         self.recorder.show(images, sheet)
 
 
-def is_due(every: int, before: int, now: int) -> bool:
-    """Whether a multiple of ``every`` images was reached in the step from ``before`` to ``now``; 0: never."""
-    return every > 0 and now // every > before // every
+def is_due(every: int, previous: int, images: int) -> bool:
+    """Whether the step from ``previous`` to ``images`` reached a multiple of ``every`` images; 0: never."""
+    return every > 0 and images // every > previous // every
 
 
 def say(text: str) -> None:

@@ -82,10 +82,10 @@ def load_checkpoint(stage: Stage, file: Path, kind: str) -> None:
     # The averaged networks are part of the state.
     _ = stage.ema
     load_state(stage, state["model"], str(file))
-    wanted, found = sorted(stage.optimisers), sorted(state["optimisers"])
-    if wanted != found:
+    expected, stored = sorted(stage.optimisers), sorted(state["optimisers"])
+    if expected != stored:
         raise CheckpointError(
-            f"{file}: has the optimisers {found}, the stage {wanted}; "
+            f"{file}: has the optimisers {stored}, the stage {expected}; "
             "go on with the configuration it began with"
         )
     for name, optimiser in stage.optimisers.items():

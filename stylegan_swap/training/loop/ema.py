@@ -45,5 +45,5 @@ def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     current: list[Tensor] = list(network.parameters())
     if averaged:
         torch._foreach_lerp_(averaged, current, 1 - decay)
-    for kept, new in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(new)
+    for mean, value in zip(average.buffers(), network.buffers(), strict=True):
+        mean.copy_(value)

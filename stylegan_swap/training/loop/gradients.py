@@ -62,9 +62,9 @@ def _agree_on_present(parameters: Sequence[nn.Parameter]) -> None:
     present = torch.tensor(
         [float(parameter.grad is not None) for parameter in parameters], device=parameters[0].device
     )
-    own = present.clone()
+    here_only = present.clone()
     dist.all_reduce(present, op=dist.ReduceOp.MAX)
-    if bool((present > own).any()):
+    if bool((present > here_only).any()):
         for parameter, anywhere in zip(parameters, present.tolist(), strict=True):
             if anywhere and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

@@ -10,7 +10,7 @@ import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 import torch.distributed as dist
@@ -65,7 +65,8 @@ class Averages:
 class History:
     """The table ``history.csv``: one row per ``run.log_every`` steps, the first column the images seen.
 
-    A column that turns up later is added to the whole table.
+    A column that turns up later is added to the whole table. Lightning's CSVLogger deletes the table of the
+    run that goes on.
 
     Args:
         file: the table; what is there is continued.
@@ -77,12 +78,9 @@ class History:
 
     def __init__(self, file: Path, images: int) -> None:
         self.file = file
-        self.columns = [IMAGES]
-        rows: list[dict[str, str]] = []
-        if images and file.is_file():
-            self.columns, found = _whole_rows(file)
-            rows = [row for row in found if int(row[IMAGES]) <= images]
-        self._write(rows)
+        self._rows = [row for row in _whole_rows(file) if int(row[IMAGES]) <= images] if images else []
+        self._columns = list(self._rows[-1]) if self._rows else [IMAGES]
+        self._write()
 
     def append(self, images: int, values: Mapping[str, float]) -> None:
         """Write one row at once.
@@ -91,30 +89,30 @@ class History:
             TrainingError: the disk is full.
         """
         row = {IMAGES: str(images), **{name: repr(float(value)) for name, value in values.items()}}
-        if new := [name for name in row if name not in self.columns]:
-            _, rows = _whole_rows(self.file)
-            self.columns += new
-            self._write([*rows, row])
+        self._rows.append(row)
+        if new := [name for name in row if name not in self._columns]:
+            self._columns += new
+            self._write()
             return
-        line = io.StringIO()
-        csv.DictWriter(line, self.columns, restval="", lineterminator="\n").writerow(row)
         try:
-            with self.file.open("a", encoding="utf-8") as stream:
-                stream.write(line.getvalue())
+            with self.file.open("a", newline="", encoding="utf-8") as stream:
+                self._writer(stream).writerow(row)
         except OSError as error:
             raise self._failed(error) from error
 
-    def _write(self, rows: list[dict[str, str]]) -> None:
+    def _write(self) -> None:
         try:
             with (
                 replacing(self.file) as temporary,
                 temporary.open("w", newline="", encoding="utf-8") as stream,
             ):
-                writer = csv.DictWriter(stream, self.columns, restval="", lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+                self._writer(stream).writeheader()
+                self._writer(stream).writerows(self._rows)
         except OSError as error:
             raise self._failed(error) from error
+
+    def _writer(self, stream: TextIO) -> csv.DictWriter[str]:
+        return csv.DictWriter(stream, self._columns, restval="", lineterminator="\n")
 
     def _failed(self, error: OSError) -> TrainingError:
         return TrainingError(
@@ -123,12 +121,14 @@ class History:
         )
 
 
-def _whole_rows(file: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and rows of a table; a last row that a kill cut off is left out.
+def _whole_rows(file: Path) -> list[dict[str, str]]:
+    """The rows of a table, if there is one; a last row that a kill cut off is left out.
 
     Raises:
         TrainingError: the file cannot be read, or is no such table.
     """
+    if not file.is_file():
+        return []
     try:
         text = file.read_bytes().decode("utf-8")
         # Every row ends with a line break: without it even a row of full length may lack digits.
@@ -138,4 +138,4 @@ def _whole_rows(file: Path) -> tuple[list[str], list[dict[str, str]]]:
             raise ValueError(f"a row without {IMAGES}")
     except (OSError, ValueError, csv.Error) as error:
         raise TrainingError(f"{file}: is no history of a run ({error}); move it away") from error
-    return list(reader.fieldnames or [IMAGES]), rows
+    return rows

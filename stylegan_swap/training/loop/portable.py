@@ -78,7 +78,7 @@ def portable_load(stage: Stage, file: Path, kind: str) -> None:
     try:
         with safe_open(file, framework="pt") as content:
             counts = json.loads((content.metadata() or {})[_ENTRY])
-            seen, done, stage_name = int(counts["images_seen"]), int(counts["steps_done"]), counts["stage"]
+            images, steps, stage_name = int(counts["images_seen"]), int(counts["steps_done"]), counts["stage"]
             for name in content.keys():  # noqa: SIM118 - the file is no mapping
                 prefix, _, rest = name.partition(".")
                 tensors.setdefault(prefix, {})[rest] = content.get_tensor(name)
@@ -98,5 +98,5 @@ def portable_load(stage: Stage, file: Path, kind: str) -> None:
         raise CheckpointError(
             f"{file}: holds {', '.join(sorted(tensors))}, which this stage has not; use its configuration"
         )
-    stage.images_seen.fill_(seen)
-    stage.steps_done.fill_(done)
+    stage.images_seen.fill_(images)
+    stage.steps_done.fill_(steps)

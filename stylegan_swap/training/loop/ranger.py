@@ -1,6 +1,6 @@
 """Ranger: rectified Adam with a slow second copy of the weights and centred gradients.
 
-Beside the road; training of encoders uses it, as pSp and e4e do. Three papers in one: RAdam (Liu et al.
+Training of encoders uses it, as pSp and e4e do. Three papers in one: RAdam (Liu et al.
 2020), Lookahead (Zhang et al. 2019), gradient centralisation (Yong et al. 2020). The first is torch's own.
 """
 
@@ -65,13 +65,13 @@ class Ranger(RAdam):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        moved = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        starts: dict[Tensor, Tensor] = {p: p.detach().clone() for p in moved if not self.state[p]}
-        for p in moved:
+        trained = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        starts: dict[Tensor, Tensor] = {p: p.detach().clone() for p in trained if not self.state[p]}
+        for p in trained:
             if p.ndim > 1:
                 p.grad -= p.grad.mean(dim=tuple(range(1, p.ndim)), keepdim=True)
         super().step()
-        for p in moved:
+        for p in trained:
             state = self.state[p]
             # RAdam takes a state with anything in it for its own, so this comes after its first step.
             if p in starts:

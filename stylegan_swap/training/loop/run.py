@@ -31,7 +31,14 @@ from stylegan_swap.errors import TrainingError
 from stylegan_swap.files.allocator import keep_freed_memory
 from stylegan_swap.files.atomic import replacing
 from stylegan_swap.training.config import TrainConfig
-from stylegan_swap.training.loop.callbacks import INTERRUPTED, PORTABLE_FILE, Interruption, Keeper, Recorder
+from stylegan_swap.training.loop.callbacks import (
+    INTERRUPTED,
+    PORTABLE_FILE,
+    Interruption,
+    Keeper,
+    Recorder,
+    board_of,
+)
 from stylegan_swap.training.loop.checkpoint import LAST_FILE, load_checkpoint, remove_leftovers
 from stylegan_swap.training.loop.portable import portable_load
 from stylegan_swap.training.loop.processes import PlainProcesses
@@ -92,7 +99,8 @@ def train(
     _ = stage.ema
     stage.train()
     _describe(config, out)
-    recorder, interruption = Recorder(out, config), Interruption()
+    board = board_of(out, int(stage.images_seen))
+    recorder, interruption = Recorder(out, config, board), Interruption()
     keeper = Keeper(out, config, recorder)
     nothing_left = int(stage.images_seen) >= config.run.images
     with _quiet_lightning():
@@ -105,7 +113,7 @@ def train(
             # Some operations of face crops have no deterministic form on a GPU; the rest is held to it.
             deterministic="warn" if config.run.deterministic else False,
             benchmark=device == "cuda" and not config.run.deterministic,
-            logger=False,
+            logger=board or False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -30,7 +29,7 @@ def identity() -> DlibIdentity:
 
 def build(identity: DlibIdentity, **changes) -> SwapNetwork:
     torch.manual_seed(0)
-    network = SwapNetwork(replace(TINY, **changes), identity)
+    network = SwapNetwork(TINY.changed(**changes), identity)
     # Noise weights start at zero; a trained network has others.
     for name, parameter in network.generator.named_parameters():
         if name.endswith("noise.weight"):
