@@ -47,8 +47,10 @@ class NetworkSettings(BaseModel):
     n_mlp: PositiveInt = 8
 
     def __init__(self, **values: Any) -> None:
+        # JSON and YAML have no tuples.
+        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
         try:
-            super().__init__(**values)
+            super().__init__(**plain)
         except ValidationError as error:
             raise ValueError(_in_one_line(error)) from None
 
@@ -68,10 +70,7 @@ class NetworkSettings(BaseModel):
         Raises:
             ValueError: a value does not fit or a key is unknown.
         """
-        # JSON has no tuples.
-        return cls(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        )
+        return cls(**values)
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
