@@ -45,28 +45,28 @@ def edited_face(
         The edited faces at the side s, their masks, and the edited codes.
     """
     side = x.shape[-1]
-    before = method.invert(x)
-    after = edit(before)
+    source_codes = method.invert(x)
+    edited_codes = edit(source_codes)
     if landmarks is None:
         landmarks = _landmarks(x)
-    old, new = (method.generate(codes, len(x), 1.0, 0).to(x) for codes in (before, after))
-    seen = max(_SEEN_AT, old.shape[-1])
-    old_points, new_points = (_landmarks(_resized(face, seen)) for face in (old, new))
-    motion = (new_points - old_points) * (side / seen)
+    old, new = (method.generate(codes, len(x), 1.0, 0).to(x) for codes in (source_codes, edited_codes))
+    detection_side = max(_SEEN_AT, old.shape[-1])
+    old_points, new_points = (_landmarks(_resized(face, detection_side)) for face in (old, new))
+    motion = (new_points - old_points) * (side / detection_side)
     old, new = _resized(old, side), _resized(new, side)
     # Landmarks of the photo move as those of the generator's pictures did.
     points = landmarks.to(x)
-    drawn = ((old_points + 0.5) * (side / seen) - 0.5).to(x)
+    source_points = ((old_points + 0.5) * (side / detection_side) - 0.5).to(x)
     motion = motion.to(x)
-    moved, shown = warp_to_landmarks(x, points, points + motion)
-    old_moved, old_shown = warp_to_landmarks(old, drawn, drawn + motion)
-    known = (shown > 0).to(x) * (old_shown > 0).to(x)
+    carried, coverage = warp_to_landmarks(x, points, points + motion)
+    old_moved, source_coverage = warp_to_landmarks(old, source_points, source_points + motion)
+    visible = (coverage > 0).to(x) * (source_coverage > 0).to(x)
     wide, near = (
         _reach(points, points + motion, side, reach).to(x) for reach in (_MOTION_REACH, _APPEARANCE_REACH)
     )
-    image = (moved + near * known * (new - old_moved)).clamp(-1, 1)
+    image = (carried + near * visible * (new - old_moved)).clamp(-1, 1)
     mask = wide * _visible(image - x)
-    return AlignedSwap(image, mask, after.wplus)
+    return AlignedSwap(image, mask, edited_codes.wplus)
 
 
 def _landmarks(x: Tensor) -> Tensor:
@@ -81,11 +81,11 @@ def _resized(x: Tensor, side: int) -> Tensor:
     ).clamp(-1, 1)
 
 
-def _reach(before: Tensor, after: Tensor, side: int, margin: float) -> Tensor:
+def _reach(source_points: Tensor, target_points: Tensor, side: int, margin: float) -> Tensor:
     """Round the face where it was and where it is, ``[batch, 1, side, side]``."""
     masks = [
         np.maximum(reach_mask(first, side, margin=margin), reach_mask(second, side, margin=margin))
-        for first, second in zip(before.cpu().numpy(), after.cpu().numpy(), strict=True)
+        for first, second in zip(source_points.cpu().numpy(), target_points.cpu().numpy(), strict=True)
     ]
     return torch.from_numpy(np.stack(masks))[:, None]
 

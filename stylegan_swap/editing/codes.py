@@ -32,7 +32,7 @@ def save_codes(path: Path, latents: Latents) -> None:
     if latents.structure is not None:
         tensors["structure"] = latents.structure
     if isinstance(latents, Inversion):
-        tensors |= {f"noise.{number}": one for number, one in enumerate(latents.noise or ())}
+        tensors |= {f"noise.{number}": noise_map for number, noise_map in enumerate(latents.noise or ())}
         tensors |= {f"tuned.{name}": value for name, value in (latents.tuned or {}).items()}
     tensors = {name: value.float().cpu().contiguous() for name, value in tensors.items()}
     try:

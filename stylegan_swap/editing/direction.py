@@ -80,16 +80,16 @@ class Direction:
             UnsupportedOptionError: it belongs to codes of another width, has fewer rows, or ``rows``
                 reach outside 0..L.
         """
-        moved = torch.zeros(n_latent, style_dim)
-        own = self._for_rows(self.vector, n_latent, style_dim)
+        result = torch.zeros(n_latent, style_dim)
+        vector = self._for_rows(self.vector, n_latent, style_dim)
         chosen = rows if rows is not None else self.rows
         if chosen is None:
             chosen = (0, n_latent)
         elif rows is None:
             chosen = (min(chosen[0], n_latent), min(chosen[1], n_latent))
         first, stop = check_rows(chosen, n_latent, self.name)
-        moved[first:stop] = own[first:stop].float() * self.scale
-        return moved
+        result[first:stop] = vector[first:stop].float() * self.scale
+        return result
 
     def _for_rows(self, tensor: Tensor, n_latent: int, style_dim: int) -> Tensor:
         rows, width = tensor.shape
@@ -118,8 +118,8 @@ def edit(latents: Latents, direction: Direction, strength: float, rows: Rows | N
     if not abs(strength) < float("inf"):
         raise UnsupportedOptionError(f"{direction.name}: strength must be a finite number, got {strength}")
     _, n_latent, style_dim = latents.wplus.shape
-    moved = direction.displacement(n_latent, style_dim, rows).to(latents.wplus)
-    return Latents(latents.wplus + strength * moved, latents.structure)
+    displacement = direction.displacement(n_latent, style_dim, rows).to(latents.wplus)
+    return Latents(latents.wplus + strength * displacement, latents.structure)
 
 
 def coordinate(latents: Latents, direction: Direction) -> Tensor:
@@ -150,8 +150,8 @@ def place(latents: Latents, direction: Direction, strength: float, rows: Rows | 
     if not abs(strength) < float("inf"):
         raise UnsupportedOptionError(f"{direction.name}: strength must be a finite number, got {strength}")
     _, n_latent, style_dim = latents.wplus.shape
-    moved = direction.displacement(n_latent, style_dim, rows).to(latents.wplus)
-    return Latents(latents.wplus + (strength - away).view(-1, 1, 1) * moved, latents.structure)
+    displacement = direction.displacement(n_latent, style_dim, rows).to(latents.wplus)
+    return Latents(latents.wplus + (strength - away).view(-1, 1, 1) * displacement, latents.structure)
 
 
 def conditioned(direction: Direction, on: list[Direction]) -> Direction:
@@ -167,15 +167,15 @@ def conditioned(direction: Direction, on: list[Direction]) -> Direction:
     Source: InterFaceGAN (Shen et al. 2020), section 3.2, conditional manipulation.
     """
     shape = direction.vector.shape
-    if any(other.vector.shape != shape for other in on):
+    if any(condition.vector.shape != shape for condition in on):
         raise UnsupportedOptionError(
             f"direction {direction.name!r} is {list(shape)}, one of those to hold is not: give the same kind"
         )
     vector = direction.vector.double().flatten()
     vector = vector / vector.norm()
     if on:
-        held = torch.stack([other.vector.double().flatten() for other in on], 1)
-        basis = torch.linalg.qr(held)[0]
+        removed = torch.stack([condition.vector.double().flatten() for condition in on], 1)
+        basis = torch.linalg.qr(removed)[0]
         vector = vector - basis @ (basis.t() @ vector)
     if float(vector.norm()) < 1e-4:
         raise UnsupportedOptionError(

@@ -119,13 +119,13 @@ def check_network(directions: Mapping[str, Direction], generator: Generator, pat
     Raises:
         CheckpointError: they were made for another network; says how to make them anew.
     """
-    own = generator_fingerprint(generator)
-    foreign = [direction for direction in directions.values() if direction.network not in ("", own)]
+    fingerprint = generator_fingerprint(generator)
+    foreign = [direction for direction in directions.values() if direction.network not in ("", fingerprint)]
     if foreign:
         raise CheckpointError(
-            f"{path}: {foreign[0].name} was made for the network {foreign[0].network}, this is {own}; in "
-            "other weights the same numbers mean something else: fit them again with `stylegan-swap "
-            "directions fit PHOTOS --weights WEIGHTS --output FILE`"
+            f"{path}: {foreign[0].name} was made for the network {foreign[0].network}, this is "
+            f"{fingerprint}; in other weights the same numbers mean something else: fit them again with "
+            "`stylegan-swap directions fit PHOTOS --weights WEIGHTS --output FILE`"
         )
 
 

@@ -28,7 +28,7 @@ def fit_directions(
     codes: Tensor,
     labels: Mapping[str, np.ndarray],
     *,
-    held: np.ndarray | None = None,
+    confounders: np.ndarray | None = None,
     method: FitMethod = "regression",
     network: str = "",
     source: str = "",
@@ -42,7 +42,7 @@ def fit_directions(
     Args:
         codes: ``[n, L, D]``.
         labels: by name, ``[n]`` numbers, NaN where unknown.
-        held: ``[n, k]``, what else is to stay constant, without NaN.
+        confounders: ``[n, k]``, what else is to stay constant, without NaN.
         method: "regression" or "svm" (InterFaceGAN).
         network: fingerprint of the generator, see ``generator_fingerprint``.
         source: where codes and labels come from, for people.
@@ -60,25 +60,25 @@ def fit_directions(
         raise ValueError(f"codes must be [n, L, D], got {list(codes.shape)}")
     if method not in ("regression", "svm"):
         raise UnsupportedOptionError(f"unknown way to fit {method!r}: choose regression or svm")
-    others = np.zeros((len(codes), 0)) if held is None else np.asarray(held, np.float64)
+    covariates = np.zeros((len(codes), 0)) if confounders is None else np.asarray(confounders, np.float64)
     values = {name: np.asarray(label, np.float64) for name, label in labels.items()}
-    if any(label.shape != (len(codes),) for label in values.values()) or len(others) != len(codes):
+    if any(label.shape != (len(codes),) for label in values.values()) or len(covariates) != len(codes):
         raise ValueError(f"labels must be [{len(codes)}] and held [{len(codes)}, k]")
     flat = codes.detach().double().cpu().flatten(1).numpy()
     directions = {}
     for name, label in values.items():
-        known = np.isfinite(label)
-        target = _standardised(label[known], name)
+        labelled = np.isfinite(label)
+        target = _standardised(label[labelled], name)
         if method == "svm":
-            vector, scale = _svm(flat[known], target, name)
+            vector, scale = _svm(flat[labelled], target, name)
         else:
             complete = [
-                other[known]
-                for key, other in values.items()
-                if key != name and np.isfinite(other[known]).all()
+                other_label[labelled]
+                for key, other_label in values.items()
+                if key != name and np.isfinite(other_label[labelled]).all()
             ]
             vector, scale = _regression(
-                flat[known], target, np.column_stack([*complete, others[known]]), name
+                flat[labelled], target, np.column_stack([*complete, covariates[labelled]]), name
             )
         directions[name] = Direction(
             name,
@@ -88,7 +88,7 @@ def fit_directions(
             kind=method,
             source=source,
             network=network,
-            measured={"n": float(known.sum()), "label_deviation": float(label[known].std())},
+            measured={"n": float(labelled.sum()), "label_deviation": float(label[labelled].std())},
         )
     return directions
 
@@ -105,23 +105,23 @@ def _standardised(label: np.ndarray, name: str) -> np.ndarray:
 
 
 def _regression(
-    codes: np.ndarray, target: np.ndarray, others: np.ndarray, name: str
+    codes: np.ndarray, target: np.ndarray, covariates: np.ndarray, name: str
 ) -> tuple[np.ndarray, float]:
     """Coefficients of codes on the target, the others held: a unit vector and its length before."""
     from sklearn.linear_model import LinearRegression
 
-    others = others - others.mean(0)
-    deviations = others.std(0)
-    others = others[:, deviations > 1e-9] / deviations[deviations > 1e-9]
-    if len(target) < _PER_REGRESSOR * (1 + others.shape[1]):
+    covariates = covariates - covariates.mean(0)
+    deviations = covariates.std(0)
+    covariates = covariates[:, deviations > 1e-9] / deviations[deviations > 1e-9]
+    if len(target) < _PER_REGRESSOR * (1 + covariates.shape[1]):
         raise UnsupportedOptionError(
-            f"{name}: {len(target)} photographs are too few to hold {others.shape[1]} other things constant"
+            f"{name}: {len(target)} photographs are too few to hold {covariates.shape[1]} others constant"
         )
-    found = LinearRegression().fit(np.column_stack([target, others]), codes).coef_[:, 0]
-    length = float(np.linalg.norm(found))
+    slopes = LinearRegression().fit(np.column_stack([target, covariates]), codes).coef_[:, 0]
+    length = float(np.linalg.norm(slopes))
     if length == 0 or not np.isfinite(length):
         raise UnsupportedOptionError(f"{name}: codes do not depend on it; there is nothing to find")
-    return found / length, length
+    return slopes / length, length
 
 
 def _svm(codes: np.ndarray, target: np.ndarray, name: str) -> tuple[np.ndarray, float]:

@@ -80,15 +80,15 @@ def invert_face(
         return Inversion(latents.wplus, latents.structure, photo=photo.detach().cpu().float())
     device = generator.input.input.device
     photo = photo.detach().to(device, torch.float32)
-    found = Inversion(latents.wplus, latents.structure).to(device).to(torch.float32)
+    inversion = Inversion(latents.wplus, latents.structure).to(device).to(torch.float32)
     if steps or pti:
         perceptual = PerceptualLoss(identity)
         if steps:
-            found = project(
+            inversion = project(
                 generator,
                 photo,
                 perceptual,
-                start=found,
+                start=inversion,
                 spread=_spread(generator, prior),
                 steps=steps,
                 lr=PROJECTION_RATE,
@@ -97,28 +97,28 @@ def invert_face(
                 on_step=on_step,
             )
         if pti:
-            found = pivotal_tuning(
+            inversion = pivotal_tuning(
                 generator,
                 photo,
-                found,
+                inversion,
                 perceptual,
                 steps=pti,
                 lr=TUNING_RATE,
                 pixel_weight=TUNING_PIXELS,
                 on_step=on_step,
             )
-    image = found.reconstruction if steps or pti else redraw(method, found)
+    image = inversion.reconstruction if steps or pti else redraw(method, inversion)
     assert image is not None
     with torch.no_grad():
-        apart = identity.distance(
+        distance = identity.distance(
             *identity.embed(torch.cat([image, photo]).to(identity.mean.device)).chunk(2)
         )
     return replace(
-        found.to("cpu"),
+        inversion.to("cpu"),
         reconstruction=image.cpu(),
         photo=photo.cpu(),
         psnr=peak_signal_to_noise(image, photo),
-        distance=float(apart),
+        distance=float(distance),
     )
 
 
@@ -133,16 +133,16 @@ def redraw(method: HasLatents, inversion: Inversion) -> Tensor:
     generator = method.generator
     if generator is None:
         raise UnsupportedOptionError("these weights have no generator: give the file of one")
-    here = inversion.to(generator.input.input.device)
+    codes = inversion.to(generator.input.input.device)
     try:
-        network = generator if here.tuned is None else with_tuned(generator, here.tuned)
-        noise: Any = "buffer" if here.noise is None else list(here.noise)
+        network = generator if codes.tuned is None else with_tuned(generator, codes.tuned)
+        noise: Any = "buffer" if codes.noise is None else list(codes.noise)
         image: Tensor = network(
-            here.wplus, noise=noise, structure=here.structure, return_features=False
+            codes.wplus, noise=noise, structure=codes.structure, return_features=False
         ).image
     except ValueError as error:
         raise UnsupportedOptionError(f"{error} Give the weights that these codes go with.") from error
-    require_finite("the codes", ("their W+ rows", here.wplus), ("the generator", image))
+    require_finite("the codes", ("their W+ rows", codes.wplus), ("the generator", image))
     return image.float().clamp(-1, 1)
 
 

@@ -56,9 +56,11 @@ def edit_step(swapper: PhotoSwapper, edit: CodeEdit) -> PhotoStep:
     def edited(pasted: PastedPhoto) -> PastedPhoto:
         # Features are looked for where the swap has put them; a result's landmarks are the attribute photo's.
         swapped = [_as_swapped(face) for face in pasted.faces]
-        after = edit_faces(swapper.method, edit, pasted.pixels, swapped)
-        faces = [new._replace(face=old.face) for old, new in zip(pasted.faces, after.faces, strict=True)]
-        return PastedPhoto(after.pixels, np.maximum(pasted.mask, after.mask), faces)
+        edit_result = edit_faces(swapper.method, edit, pasted.pixels, swapped)
+        faces = [
+            new._replace(face=old.face) for old, new in zip(pasted.faces, edit_result.faces, strict=True)
+        ]
+        return PastedPhoto(edit_result.pixels, np.maximum(pasted.mask, edit_result.mask), faces)
 
     return edited
 
@@ -71,8 +73,8 @@ def edit_faces(method: Method, edit: CodeEdit, pixels: np.ndarray, faces: Sequen
         points = torch.from_numpy(alignment.to_crop(face.landmarks))[None]
         edited = edited_face(method, from_pixels(alignment.crop(pixels)), points, edit)
         weights = edited.mask[0, 0].cpu().numpy()
-        pixels, changed = paste_back(pixels, to_pixels(edited.image)[0], weights, alignment)
-        mask = np.maximum(mask, changed)
+        pixels, changed_mask = paste_back(pixels, to_pixels(edited.image)[0], weights, alignment)
+        mask = np.maximum(mask, changed_mask)
         pasted.append(PastedFace(face, alignment, edited))
     return PastedPhoto(pixels, mask, pasted)
 
@@ -121,21 +123,21 @@ def stored_directions(method: Method) -> dict[str, Direction]:
     return directions
 
 
-def named_direction(known: Mapping[str, Direction], name: str) -> Direction:
+def named_direction(directions: Mapping[str, Direction], name: str) -> Direction:
     """The direction of that name.
 
     Raises:
         UnsupportedOptionError: there is none; names those there are.
     """
-    if name in known:
-        return known[name]
-    if not known:
+    if name in directions:
+        return directions[name]
+    if not directions:
         raise UnsupportedOptionError(
             f"{name}: no directions lie beside these weights; give a file of them, or fit them with "
             "`stylegan-swap directions fit`"
         )
-    near = difflib.get_close_matches(name, known, n=1)
-    listed = ", ".join(list(known)[:12]) + (", …" if len(known) > 12 else "")
+    near = difflib.get_close_matches(name, directions, n=1)
+    listed = ", ".join(list(directions)[:12]) + (", …" if len(directions) > 12 else "")
     raise UnsupportedOptionError(
         f"there is no direction {name!r}{f' (nearest: {near[0]})' if near else ''}; there are: {listed}"
     )

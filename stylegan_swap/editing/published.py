@@ -60,16 +60,16 @@ def load_directions(path: str | Path) -> dict[str, Direction]:
         return {name: _named(d, file) for name, d in read_ganspace(content, source).items()}
     if is_factor(content):
         return {name: _named(d, file) for name, d in read_factor(content, source).items()}
-    held = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
+    kinds = ", ".join(map(str, list(content)[:5])) if isinstance(content, dict) else type(content).__name__
     raise CheckpointError(
-        f"{file}: holds no directions of a known layout ({held[:200]}); InterFaceGAN's, GANSpace's, SeFa's "
+        f"{file}: holds no directions of a known layout ({kinds[:200]}); InterFaceGAN's, GANSpace's, SeFa's "
         "and this library's are read"
     )
 
 
 def _name(file: Path) -> str:
-    found = _BOUNDARY.fullmatch(file.stem)
-    name = found["name"] if found else file.stem
+    match = _BOUNDARY.fullmatch(file.stem)
+    name = match["name"] if match else file.stem
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "direction"
 
 

@@ -123,16 +123,16 @@ def replaced(planes: Planes, pixels: np.ndarray, mask: np.ndarray | None, tags: 
         return planes
     # Whole blocks of 2 × 2 pixels, which share one chroma value.
     top, bottom = int(rows[0]) // 2 * 2, int(rows[-1]) // 2 * 2 + 2
-    left, right = int(columns[0]) // 2 * 2, int(columns[-1]) // 2 * 2 + 2
-    window = (slice(top, bottom), slice(left, right))
-    half = (slice(top // 2, bottom // 2), slice(left // 2, right // 2))
+    first_column, end_column = int(columns[0]) // 2 * 2, int(columns[-1]) // 2 * 2 + 2
+    window = (slice(top, bottom), slice(first_column, end_column))
+    half = (slice(top // 2, bottom // 2), slice(first_column // 2, end_column // 2))
     touched = mask[window] > 0
     quarter = touched[::2, ::2] | touched[1::2, ::2] | touched[::2, 1::2] | touched[1::2, 1::2]
     fresh = to_planes(np.ascontiguousarray(pixels[window]), tags)
     result = Planes(*(plane.copy() for plane in planes))
     result.y[window] = np.where(touched, fresh.y, planes.y[window])
-    for own, new in ((result.u, fresh.u), (result.v, fresh.v)):
-        own[half] = np.where(quarter, new, own[half])
+    for source_plane, new in ((result.u, fresh.u), (result.v, fresh.v)):
+        source_plane[half] = np.where(quarter, new, source_plane[half])
     return result
 
 

@@ -48,7 +48,9 @@ class CutDetector:
         self._usual = float(state["usual"])
 
 
-def _recoloured(before: np.ndarray, now: np.ndarray) -> float:
+def _recoloured(previous: np.ndarray, current: np.ndarray) -> float:
     """Share of pixels that colours must be changed of: half the distance of the histograms, 5 levels each."""
-    counts = [cv2.calcHist([one], [0, 1, 2], None, [5, 5, 5], [0, 256] * 3) for one in (before, now)]
+    counts = [
+        cv2.calcHist([image], [0, 1, 2], None, [5, 5, 5], [0, 256] * 3) for image in (previous, current)
+    ]
     return float(np.abs(counts[0] - counts[1]).sum()) / (2 * _SIZE[0] * _SIZE[1])

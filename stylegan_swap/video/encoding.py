@@ -153,8 +153,8 @@ class SegmentEncoder:
         if pixels is not None and self._mark:
             planes = planes._replace(y=embed_in_luma(planes.y, limited=not frame.tags.full))
         height, width = planes.y.shape
-        whole = np.concatenate([plane.reshape(-1) for plane in planes]).reshape(height * 3 // 2, width)
-        picture = self._library.VideoFrame.from_ndarray(whole, format="yuv420p")
+        stacked = np.concatenate([plane.reshape(-1) for plane in planes]).reshape(height * 3 // 2, width)
+        picture = self._library.VideoFrame.from_ndarray(stacked, format="yuv420p")
         picture.pts, picture.time_base = frame.pts, self._clip.time_base
         tags = frame.tags
         picture.colorspace, picture.color_range = tags.matrix, tags.range

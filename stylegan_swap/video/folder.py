@@ -54,21 +54,22 @@ class FolderClip:
         except OSError as error:
             raise VideoReadError(f"{path}: cannot be read ({error.strerror}); check the folder") from error
         pictures = sorted(
-            (child for child in children if not child.name.startswith(".")), key=lambda one: natural(one.name)
+            (child for child in children if not child.name.startswith(".")),
+            key=lambda child: natural(child.name),
         )
         if not pictures:
             raise VideoReadError(f"{path}: holds no pictures ({', '.join(_READ)}); give a folder of frames")
-        kept = [
-            (number, one)
-            for number, one in enumerate(pictures)
+        picture_files = [
+            (number, picture)
+            for number, picture in enumerate(pictures)
             if number * self.time_base >= exact_seconds(start)
             and (end is None or number * self.time_base < exact_seconds(end))
         ]
-        if not kept:
+        if not picture_files:
             raise VideoReadError(f"{path}: no frames between start and end; the clip ends before")
-        self.first_pts = kept[0][0]
-        self.pictures = [one for _, one in kept]
-        self.frame_count: int | None = len(kept)
+        self.first_pts = picture_files[0][0]
+        self.pictures = [one for _, one in picture_files]
+        self.frame_count: int | None = len(picture_files)
         self.size: tuple[int, int] | None = None
         self.pixel_shape = Fraction(1)
         self.tags = Tags(1, LIMITED_RANGE, 1, 1, True)

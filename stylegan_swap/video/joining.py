@@ -130,20 +130,20 @@ def _video(
     stream.time_base = clip.time_base
 
     def packets() -> Iterator[tuple[Fraction, Any]]:
-        waiting: Any = None
+        pending: Any = None
         for path in segments:
             with contextlib.closing(av.open(file_address(path), format="nut")) as segment:
                 for packet in segment.demux(video=0):
                     if packet.size == 0:
                         continue
                     # Each frame lasts until the next, also across segments.
-                    if waiting is not None:
-                        waiting.duration = packet.pts - waiting.pts
-                        yield _shifted(waiting, stream, origin)
-                    waiting = packet
+                    if pending is not None:
+                        pending.duration = packet.pts - pending.pts
+                        yield _shifted(pending, stream, origin)
+                    pending = packet
         # NUT may count in finer units than the clip.
-        waiting.duration = max(1, round(end / Fraction(waiting.time_base)) - waiting.pts)
-        yield _shifted(waiting, stream, origin)
+        pending.duration = max(1, round(end / Fraction(pending.time_base)) - pending.pts)
+        yield _shifted(pending, stream, origin)
 
     return packets()
 
@@ -157,12 +157,12 @@ def _others(
         for stream in source.streams
         if stream.type in _COPIED
     }
-    wanted = [source.streams[index] for index in streams]
+    tracks = [source.streams[index] for index in streams]
 
     def packets() -> Iterator[tuple[Fraction, Any]]:
-        if not wanted:
+        if not tracks:
             return
-        for packet in source.demux(*wanted):
+        for packet in source.demux(*tracks):
             if packet.size == 0 or packet.pts is None:
                 continue
             time = packet.pts * Fraction(packet.time_base)

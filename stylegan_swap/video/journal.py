@@ -132,11 +132,11 @@ def _unfinished(folder: Path, output: Path, run: dict[str, object]) -> Progress:
             raise VideoWriteError(f"{folder}: holds other files; move them, work is kept under this name")
         return Progress()
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        progress = Progress(**kept["progress"])
-        same = kept["version"] == _VERSION and kept["run"] == json.loads(json.dumps(run))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        progress = Progress(**record["progress"])
+        same = record["version"] == _VERSION and record["run"] == json.loads(json.dumps(run))
         differing = sorted(
-            key for key in {*run, *kept["run"]} if kept["run"].get(key) != _plain(run.get(key))
+            key for key in {*run, *record["run"]} if record["run"].get(key) != _plain(run.get(key))
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise VideoWriteError(

@@ -30,8 +30,8 @@ def container_tags(source: Mapping[str, str], *, mark: bool) -> dict[str, str]:
         source: tags of the clip.
         mark: whether to say that AI was used.
     """
-    found = {key.lower(): value for key, value in source.items()}
-    tags = {key: found[key][:_LONGEST] for key in _CREDIT if found.get(key)}
+    lowered = {key.lower(): value for key, value in source.items()}
+    tags = {key: lowered[key][:_LONGEST] for key in _CREDIT if lowered.get(key)}
     if mark:
         tags |= {
             "comment": f"{DISCLOSURE} ({software_name()})",
@@ -43,8 +43,8 @@ def container_tags(source: Mapping[str, str], *, mark: bool) -> dict[str, str]:
 
 def append_xmp(path: Path, credit: Mapping[str, str]) -> None:
     """Add the XMP packet to a finished MP4 or MOV file, as the last of its boxes."""
-    kept = {key: credit[key] for key in ("artist", "copyright", "description") if key in credit}
-    packet = provenance.xmp_packet(credit=kept)
+    named = {key: credit[key] for key in ("artist", "copyright", "description") if key in credit}
+    packet = provenance.xmp_packet(credit=named)
     with path.open("ab") as file:
         file.write((24 + len(packet)).to_bytes(4, "big") + b"uuid" + _XMP_BOX + packet)
 
@@ -56,5 +56,5 @@ def read_video_marks(path: Path) -> Marks:
         VideoReadError: it is no video that can be read.
     """
     with contextlib.closing(open_input(path)) as container:
-        found = {key.lower(): value for key, value in container.metadata.items()}
-    return Marks(found.get("digitalsourcetype"), found.get("software"))
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+    return Marks(tags.get("digitalsourcetype"), tags.get("software"))

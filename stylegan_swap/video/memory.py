@@ -30,7 +30,7 @@ class Memory:
     """
 
     def __init__(self, *descriptors: np.ndarray) -> None:
-        self._views = [np.asarray(one, np.float32) for one in descriptors]
+        self._views = [np.asarray(view, np.float32) for view in descriptors]
 
     def distance(self, descriptor: np.ndarray) -> float:
         """L2 distance to the nearest view."""

@@ -29,14 +29,14 @@ def in_background(source: Iterator[T], *, depth: int = 4, name: str = "step") ->
     Yields:
         The items in order. What the source raises is raised here.
     """
-    waiting: queue.Queue[Any] = queue.Queue(depth)
+    results: queue.Queue[Any] = queue.Queue(depth)
     stop = threading.Event()
     failure: list[BaseException] = []
 
     def put(item: Any) -> bool:
         while not stop.is_set():
             try:
-                waiting.put(item, timeout=_LOOK_UP)
+                results.put(item, timeout=_LOOK_UP)
                 return True
             except queue.Full:
                 continue
@@ -61,7 +61,7 @@ def in_background(source: Iterator[T], *, depth: int = 4, name: str = "step") ->
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     try:
-        while (item := waiting.get()) is not _END:
+        while (item := results.get()) is not _END:
             yield item
         if failure:
             raise failure[0]

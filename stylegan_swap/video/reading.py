@@ -163,11 +163,11 @@ class VideoClip:
         """See ``Clip.frames``."""
         if pts is not None and first > 0 and self._timed:
             # A jump into the middle is only trusted if it meets the frame that is expected there.
-            wanted = (Fraction(pts) - self._origin) * self.time_base
-            with contextlib.closing(self._decoded(self._origin, wanted)) as jumped:
-                found = next(jumped, None)
-                if found is not None and found[0] == pts:
-                    yield self._frame(first, *found)
+            target = (Fraction(pts) - self._origin) * self.time_base
+            with contextlib.closing(self._decoded(self._origin, target)) as jumped:
+                frame = next(jumped, None)
+                if frame is not None and frame[0] == pts:
+                    yield self._frame(first, *frame)
                     for number, (time, picture) in enumerate(jumped, first + 1):
                         yield self._frame(number, time, picture)
                     return
@@ -242,8 +242,8 @@ class VideoClip:
 
     def _read_tags(self, frame: Any, context: Any) -> Tags:
         def known(name: str, empty: tuple[int, ...]) -> int:
-            own = int(getattr(frame, name))
-            return int(getattr(context, name)) if own in empty else own
+            value = int(getattr(frame, name))
+            return int(getattr(context, name)) if value in empty else value
 
         wide = max(frame.width, frame.height) >= 1280 or min(frame.width, frame.height) >= 720
         levels = known("color_range", (0,))
@@ -315,7 +315,7 @@ class VideoClip:
         if frame.format.name not in ("yuv420p", "yuvj420p"):
             stored = _swscale_matrix(self._stored_tags)
             written = _swscale_matrix(self.tags)
-            full, wanted = (
+            full, format_name = (
                 FULL_RANGE if tags.full else LIMITED_RANGE for tags in (self._stored_tags, self.tags)
             )
             frame = frame.reformat(
@@ -323,7 +323,7 @@ class VideoClip:
                 src_colorspace=stored,
                 dst_colorspace=written,
                 src_color_range=FULL_RANGE if _stores_rgb(frame) else full,
-                dst_color_range=wanted,
+                dst_color_range=format_name,
             )
         y, u, v = (self.orientation.upright(_array(plane)) for plane in frame.planes[:3])
         padding = [(0, 2 * u.shape[axis] - y.shape[axis]) for axis in (0, 1)]

@@ -183,7 +183,7 @@ def swap_video(
         "person": hashlib.sha256(person.embedding.float().cpu().numpy().tobytes()).hexdigest(),
         "method": swapper.method.fingerprint,
         "precision": str(swapper.method.dtype),
-        "face": _described(tracker.which),
+        "face": _described(tracker.person),
         "options": options,
         "match_colour": match_colour,
         "refine": refine,
@@ -231,15 +231,15 @@ def process(
     progress: Callable[[int, int | None], None] | None,
 ) -> None:
     """Do what the journal does not hold yet, segment by segment."""
-    done = journal.progress
-    if done.state is not None:
-        tracker.restore(done.state)
-    frames = in_background(_frames_after(clip, done.frames, done.last_pts), name="decode")
+    written = journal.progress
+    if written.state is not None:
+        tracker.restore(written.state)
+    frames = in_background(_frames_after(clip, written.frames, written.last_pts), name="decode")
     tracked = in_background(_tracked(frames, tracker, length), name="track")
     swapped = in_background(swap(tracked), name="swap")
-    number = len(done.segments)
+    number = len(written.segments)
     segment: Segment | None = None
-    counts = dict(done.counts)
+    counts = dict(written.counts)
     try:
         with contextlib.closing(swapped) as results:
             for result in results:
@@ -252,7 +252,7 @@ def process(
                     preview(result)
                 if progress is not None:
                     progress(frame.number + 1, clip.frame_count)
-                done.first_pts = frame.pts if done.first_pts is None else done.first_pts
+                written.first_pts = frame.pts if written.first_pts is None else written.first_pts
                 if result.tracked.state is not None:
                     segment.close()
                     _commit(journal, segment, frame, counts, result.tracked.state)
@@ -261,7 +261,7 @@ def process(
             segment.close()
             _commit(journal, segment, frame, counts, None)
             segment = None
-        done.complete = True
+        written.complete = True
         journal.commit()
     finally:
         if segment is not None:
@@ -281,44 +281,44 @@ def _frames_after(clip: Clip, count: int, last_pts: int | None) -> Iterator[Fram
 
 def _tracked(frames: Iterator[Frame], tracker: Tracker, length: int) -> Iterator[Tracked]:
     for frame in frames:
-        seen = tracker(frame)
+        observation = tracker(frame)
         ends = (frame.number + 1) % length == 0
-        yield Tracked(frame, seen, tracker.state() if ends else None)
+        yield Tracked(frame, observation, tracker.state() if ends else None)
 
 
 def _count(counts: dict[str, int], result: Swapped) -> None:
-    seen = result.tracked.seen
-    what = "swapped" if result.pixels is not None else "other_people" if seen.others else "without_face"
-    counts[what] = counts.get(what, 0) + 1
-    counts["cuts"] = counts.get("cuts", 0) + seen.cut
+    unswapped = "other_people" if result.tracked.observation.bystanders else "without_face"
+    outcome = "swapped" if result.pixels is not None else unswapped
+    counts[outcome] = counts.get(outcome, 0) + 1
+    counts["cuts"] = counts.get("cuts", 0) + result.tracked.observation.cut
 
 
 def _commit(
     journal: Journal, segment: Segment, frame: Frame, counts: dict[str, int], state: dict[str, Any] | None
 ) -> None:
-    done = journal.progress
-    done.segments.append((segment.path.name, size_of(segment.path)))
-    done.frames, done.last_pts, done.last_duration = frame.number + 1, frame.pts, frame.duration
-    done.counts, done.state = dict(counts), state
+    progress = journal.progress
+    progress.segments.append((segment.path.name, size_of(segment.path)))
+    progress.frames, progress.last_pts, progress.last_duration = frame.number + 1, frame.pts, frame.duration
+    progress.counts, progress.state = dict(counts), state
     journal.commit()
 
 
 def _tracker(swapper: PhotoSwapper, face: FaceChoice, smooth: bool) -> Tracker:
-    def describe(pixels: np.ndarray, found: Face) -> np.ndarray:
-        return describe_face(swapper.recogniser, pixels, found.landmarks)[0].numpy()
+    def describe(pixels: np.ndarray, face: Face) -> np.ndarray:
+        return describe_face(swapper.recogniser, pixels, face.landmarks)[0].numpy()
 
-    which: str | int | Memory
+    person: str | int | Memory
     if isinstance(face, int | np.integer):
-        which = int(face)
-        if which < 0:
-            raise FaceSelectionError(f"face {which} was asked for; faces are numbered from the left, from 0")
+        person = int(face)
+        if person < 0:
+            raise FaceSelectionError(f"face {person} was asked for; faces are numbered from the left, from 0")
     elif isinstance(face, str) and face in ("largest", "all"):
-        which = face
+        person = face
     else:
         photo = read_photo(face)
-        which = Memory(swapper.describe(photo, swapper.choose_faces(photo, "largest")[0]))
+        person = Memory(swapper.describe(photo, swapper.choose_faces(photo, "largest")[0]))
     backend = landmark_backend(swapper.landmarks)
-    return Tracker(which, backend, describe, swapper.crop_side, smooth=smooth)
+    return Tracker(person, backend, describe, swapper.crop_side, smooth=smooth)
 
 
 def _open_clip(path: Path, start: float, end: float | None, fps: float | None) -> Clip:
@@ -342,16 +342,16 @@ def _check_numbers(start: float, end: float | None, fps: float | None, every: in
             raise UnsupportedOptionError(f"{name} is a number of frames from 1, got {value}")
 
 
-def _described(which: str | int | Memory) -> object:
-    return which.state() if isinstance(which, Memory) else which
+def _described(person: str | int | Memory) -> object:
+    return person.state() if isinstance(person, Memory) else person
 
 
 def _nobody(name: str, face: FaceChoice, tracker: Tracker, counts: dict[str, int]) -> Exception:
     if counts.get("other_people"):
-        wanted = f"face {face}" if isinstance(face, int) else "the person asked for"
+        name_of_face = f"face {face}" if isinstance(face, int) else "the person asked for"
         return FaceSelectionError(
-            f"{name}: {wanted} was seen in no frame; at most {tracker.most_faces} faces were seen in one: "
-            "use another reference photo, another number, or 'largest'"
+            f"{name}: {name_of_face} was seen in no frame; at most {tracker.most_faces} faces were seen in "
+            "one: use another reference photo, another number, or 'largest'"
         )
     return NoFaceError(
         f"{name}: no frame shows a face that can be swapped; use a clip in which both eyes and the mouth can "

@@ -53,19 +53,19 @@ class LandmarkSmoother:
         factor = np.vdot(reference, z - centre) / np.vdot(reference, reference).real
         # Half a turn further is not half a turn back.
         self._angle += float(np.angle(factor * np.exp(-1j * self._angle)))
-        place = centre / self._unit
-        pose = np.array([place.real, place.imag, np.log(abs(factor)), self._angle])
+        position = centre / self._unit
+        pose = np.array([position.real, position.imag, np.log(abs(factor)), self._angle])
         x, y, log_size, angle = self._filters["pose"](pose, time)
         shape = _real((z - centre) / factor)
         smooth = self._filters["shape"](shape, time).copy()
         smooth[_QUICK] = self._filters["quick"](shape[_QUICK], time)
-        moved = _complex(smooth) * np.exp(log_size + 1j * angle) + (x + 1j * y) * self._unit
-        return _real(moved).astype(np.float32)
+        smoothed = _complex(smooth) * np.exp(log_size + 1j * angle) + (x + 1j * y) * self._unit
+        return _real(smoothed).astype(np.float32)
 
     def state(self) -> dict[str, object]:
         """Everything the next frame depends on, as plain lists."""
         reference = None if self._reference is None else _real(self._reference).tolist()
-        filters = {name: one.state() for name, one in self._filters.items()}
+        filters = {name: smoother.state() for name, smoother in self._filters.items()}
         return {"reference": reference, "unit": self._unit, "angle": self._angle, "filters": filters}
 
     def restore(self, state: dict) -> None:
@@ -73,8 +73,8 @@ class LandmarkSmoother:
         if state["reference"] is not None:
             self._reference = _complex(np.array(state["reference"]))
         self._unit, self._angle = float(state["unit"]), float(state["angle"])
-        for name, one in self._filters.items():
-            one.restore(state["filters"][name])
+        for name, smoother in self._filters.items():
+            smoother.restore(state["filters"][name])
 
 
 def _complex(points: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from stylegan_swap.methods.base.protocol import AlignedSwap
 from stylegan_swap.swapping.result import AlignedTarget, Person
 from stylegan_swap.swapping.swapper import PhotoSwapper
 from stylegan_swap.video.frame import Frame
-from stylegan_swap.video.tracking import Seen
+from stylegan_swap.video.tracking import Observation
 
 #: Changes a swapped frame before it is encoded, uint8 RGB ``[H, W, 3]`` → the same: a visible label.
 FrameFinisher = Callable[[np.ndarray], np.ndarray]
@@ -29,12 +29,12 @@ class Tracked:
 
     Attributes:
         frame: as it was read.
-        seen: by the tracker.
+        observation: by the tracker.
         state: of the tracker after this frame, at the end of a segment; None elsewhere.
     """
 
     frame: Frame
-    seen: Seen
+    observation: Observation
     state: dict[str, Any] | None
 
 
@@ -75,28 +75,28 @@ class ClipSwapper:
 
     def __call__(self, tracked: Iterable[Tracked]) -> Iterator[Swapped]:
         """Swap frame by frame, in order."""
-        waiting: list[Tracked] = []
+        batch: list[Tracked] = []
         faces = 0
         for frame in tracked:
-            waiting.append(frame)
-            faces += len(frame.seen.faces)
+            batch.append(frame)
+            faces += len(frame.observation.faces)
             # Frames without faces do not wait for others, unless others wait before them.
             if faces >= self.group or faces == 0 or frame.state is not None:
-                yield from self._swap(waiting)
-                waiting, faces = [], 0
-        yield from self._swap(waiting)
+                yield from self._swap(batch)
+                batch, faces = [], 0
+        yield from self._swap(batch)
 
     def _swap(self, frames: list[Tracked]) -> Iterator[Swapped]:
         align = self.swapper.method.crop.align
         targets = [
             AlignedTarget(tracked.frame.pixels, face, align(face.landmarks, side), self.person)
             for tracked in frames
-            for face, side in tracked.seen.faces
+            for face, side in tracked.observation.faces
         ]
         swaps = zip(targets, self.swapper.swap_faces(targets, self.options, at_once=self.group), strict=True)
         for tracked in frames:
             result = Swapped(tracked)
-            for target, swapped in itertools.islice(swaps, len(tracked.seen.faces)):
+            for target, swapped in itertools.islice(swaps, len(tracked.observation.faces)):
                 self._paste(result, target, swapped)
             if result.pixels is not None and self.finish is not None:
                 result.pixels, result.mask = self.finish(result.pixels), None

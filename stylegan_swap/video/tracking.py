@@ -63,17 +63,17 @@ class Track:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class Observation:
     """What a frame shows of those who are swapped.
 
     Attributes:
         faces: from left to right, landmarks smoothed, each with the side of its crop.
-        others: whether there are faces, but not of those who are swapped.
+        bystanders: whether there are faces, but not of those who are swapped.
         cut: whether a new scene begins.
     """
 
     faces: list[tuple[Face, int]]
-    others: bool
+    bystanders: bool
     cut: bool
 
 
@@ -90,7 +90,7 @@ class Tracker:
         smooth: whether landmarks are smoothed.
     """
 
-    which: str | int | Memory
+    person: str | int | Memory
     backend: LandmarkBackend
     describe: Describe
     side: Side
@@ -105,21 +105,21 @@ class Tracker:
     _shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.which, Memory):
-            self._person = self.which
+        if isinstance(self.person, Memory):
+            self._person = self.person
 
-    def __call__(self, frame: Frame) -> Seen:
+    def __call__(self, frame: Frame) -> Observation:
         """The faces of the next frame."""
         pixels = frame.pixels
         cut = self._cuts(pixels) or (bool(self._shape) and self._shape != pixels.shape)
         self._shape = pixels.shape
         if cut:
             self._tracks, self._last_place, self._until_search = [], None, 0
-        before = len(self._tracks)
+        track_count = len(self._tracks)
         self._tracks = [track for track in self._tracks if self._follow(track, pixels, frame.time)]
-        others = False
-        if self._wants_search(len(self._tracks) < before):
-            others = self._search(pixels, frame.time) and not self._tracks
+        bystanders = False
+        if self._wants_search(len(self._tracks) < track_count):
+            bystanders = self._search(pixels, frame.time) and not self._tracks
         faces = []
         for track in self._tracks:
             track.side = max(track.side, self.side(track.face.landmarks))
@@ -130,30 +130,30 @@ class Tracker:
                 faces.append(
                     (Face(track.face.box, points, track.face.score, track.face.found_by), track.side)
                 )
-        return Seen(sorted(faces, key=lambda entry: float(entry[0].box[0])), others, cut)
+        return Observation(sorted(faces, key=lambda entry: float(entry[0].box[0])), bystanders, cut)
 
     def _follow(self, track: Track, pixels: np.ndarray, time: float) -> bool:
         """Find the face again; False if it is lost."""
-        seen, guess = redetect(pixels, track.face.landmarks, self.backend)
+        faces, guess = redetect(pixels, track.face.landmarks, self.backend)
         track.age += 1
-        if not seen:
-            held = guess is not None and track.memory.distance(self.describe(pixels, guess)) < SURELY
-            if not held or guess is None:
+        if not faces:
+            same_person = guess is not None and track.memory.distance(self.describe(pixels, guess)) < SURELY
+            if not same_person or guess is None:
                 return self._lose(track, time)
             track.face = guess
             return True
-        glance = _glance_at(pixels, seen[0])
-        changed = track.glance is not None and float(cv2.absdiff(track.glance, glance).mean()) > _CHANGED
+        glance = _glance_at(pixels, faces[0])
+        recoloured = track.glance is not None and float(cv2.absdiff(track.glance, glance).mean()) > _CHANGED
         track.glance = glance
-        if len(seen) == 1 and not changed and not track.doubts and track.age % _CHECK_EVERY:
-            track.face = seen[0]
+        if len(faces) == 1 and not recoloured and not track.doubts and track.age % _CHECK_EVERY:
+            track.face = faces[0]
             return True
-        return self._look_closely(track, seen, pixels)
+        return self._look_closely(track, faces, pixels)
 
-    def _look_closely(self, track: Track, seen: list[Face], pixels: np.ndarray) -> bool:
+    def _look_closely(self, track: Track, faces: list[Face], pixels: np.ndarray) -> bool:
         """Which of the faces near the last place is the person; False if none."""
-        described = [self.describe(pixels, face) for face in seen]
-        distances = [track.memory.distance(one) for one in described]
+        described = [self.describe(pixels, face) for face in faces]
+        distances = [track.memory.distance(descriptor) for descriptor in described]
         best = int(np.argmin(distances))
         track.doubts = track.doubts + 1 if distances[best] > SAME_PERSON else 0
         if distances[best] > STRANGER or track.doubts >= _DOUBTS:
@@ -163,7 +163,7 @@ class Tracker:
         if track.doubts and self._is_elsewhere(track, pixels, distances[best]):
             return False
         track.memory.learn(described[best])
-        track.face = seen[best]
+        track.face = faces[best]
         return True
 
     def _lose(self, track: Track, time: float) -> bool:
@@ -174,26 +174,26 @@ class Tracker:
         """Whether another face of the frame is the person, rather than the one that was followed."""
         faces = self._detect(pixels, quick=True)
         away = [face for face in faces if overlap(face.box, track.face.box) < _SAME_PLACE]
-        found = [track.memory.distance(self.describe(pixels, face)) for face in away]
-        return bool(found) and min(found) < min(SAME_PERSON, distance - 0.1)
+        distances = [track.memory.distance(self.describe(pixels, face)) for face in away]
+        return bool(distances) and min(distances) < min(SAME_PERSON, distance - 0.1)
 
-    def _wants_search(self, lost: bool) -> bool:
-        if self.which == "all":
+    def _wants_search(self, track_lost: bool) -> bool:
+        if self.person == "all":
             self._until_search -= 1
-            return lost or not self._tracks or self._until_search <= 0
+            return track_lost or not self._tracks or self._until_search <= 0
         return not self._tracks
 
     def _search(self, pixels: np.ndarray, time: float) -> bool:
         """Look through the whole frame; returns whether it shows any face."""
         thoroughly = self._until_search <= 0
-        self._until_search = _SEARCH_EVERY if thoroughly else self._until_search - (self.which != "all")
+        self._until_search = _SEARCH_EVERY if thoroughly else self._until_search - (self.person != "all")
         faces = self._detect(pixels, quick=not thoroughly)
         large = [face for face in faces if face.side >= SMALLEST_FACE]
         self.most_faces = max(self.most_faces, len(faces))
-        if self.which == "all":
-            known = [track.face.box for track in self._tracks]
+        if self.person == "all":
+            boxes = [track.face.box for track in self._tracks]
             for face in large:
-                if all(overlap(face.box, box) < _SAME_PLACE for box in known):
+                if all(overlap(face.box, box) < _SAME_PLACE for box in boxes):
                     self._start(face, Memory(self.describe(pixels, face)))
             return bool(faces)
         if self._person is None:
@@ -210,8 +210,8 @@ class Tracker:
     def _first_choice(self, faces: list[Face]) -> Face | None:
         if not faces:
             return None
-        if isinstance(self.which, int):
-            return faces[self.which] if self.which < len(faces) else None
+        if isinstance(self.person, int):
+            return faces[self.person] if self.person < len(faces) else None
         return largest_face(faces)
 
     def _known(self, pixels: np.ndarray, faces: list[Face], time: float) -> Face | None:
@@ -233,7 +233,7 @@ class Tracker:
 
     def _detect(self, pixels: np.ndarray, *, quick: bool) -> list[Face]:
         # A number or a person may mean a small face beside large ones.
-        thorough = self.which != "largest" and not quick
+        thorough = self.person != "largest" and not quick
         try:
             return detect_faces(pixels, landmarks=self.backend, thorough=thorough, quick=quick)
         except NoFaceError:
@@ -263,7 +263,7 @@ class Tracker:
 
     def _restored(self, state: dict) -> Track:
         # Of one person there is one memory, which the search and the track share.
-        alone = self.which != "all" and self._person is not None
+        alone = self.person != "all" and self._person is not None
         memory = self._person if alone and self._person is not None else Memory.of_state(state["memory"])
         smoother = LandmarkSmoother() if self.smooth else None
         if smoother is not None:

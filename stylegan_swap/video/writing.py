@@ -98,8 +98,8 @@ class VideoOutput:
 
     def finish(self, journal: Journal) -> None:
         """See ``Output.finish``."""
-        done = journal.progress
-        assert done.first_pts is not None and done.last_pts is not None
+        progress = journal.progress
+        assert progress.first_pts is not None and progress.last_pts is not None
         usual = max(1, round(1 / (self._clip.rate * self._clip.time_base)))
         tags = container_tags(self._tags, mark=self._mark)
         suffix = self.path.suffix.lower()
@@ -110,8 +110,8 @@ class VideoOutput:
                     self._clip,
                     temporary,
                     suffix=suffix,
-                    first_pts=done.first_pts,
-                    end_pts=done.last_pts + (done.last_duration or usual),
+                    first_pts=progress.first_pts,
+                    end_pts=progress.last_pts + (progress.last_duration or usual),
                     trimmed=self._trimmed,
                     metadata=tags,
                 )
@@ -198,8 +198,8 @@ def check_output(path: Path, *, overwrite: bool, inputs: Iterable[object]) -> No
         real = Path(os.path.realpath(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        shown = repr(str(path)[:200])
-        raise VideoWriteError(f"{shown}: is no usable path ({reason}); choose another name") from error
+        name = repr(str(path)[:200])
+        raise VideoWriteError(f"{name}: is no usable path ({reason}); choose another name") from error
     if not os.access(real.parent, os.W_OK | os.X_OK) or (exists and not os.access(real, os.W_OK)):
         raise VideoWriteError(f"{path}: no permission to write there; change it or choose another folder")
 

@@ -47,7 +47,7 @@ def test_alone_a_label_takes_its_companion_along():
     codes, labels, basis = made()
     alone = fit_directions(codes, {"smile": labels["smile"]})["smile"]
     assert cosine(alone.vector, basis[1]) > 0.3
-    held = fit_directions(codes, {"smile": labels["smile"]}, held=labels["age"][:, None])["smile"]
+    held = fit_directions(codes, {"smile": labels["smile"]}, confounders=labels["age"][:, None])["smile"]
     assert abs(cosine(held.vector, basis[1])) < 0.05
 
 
@@ -87,7 +87,7 @@ def test_too_much_held_for_too_few():
     codes, labels, _ = made()
     held = np.random.default_rng(0).standard_normal((N, 100))
     with pytest.raises(UnsupportedOptionError, match="too few to hold 101"):
-        fit_directions(codes, labels, held=held)
+        fit_directions(codes, labels, confounders=held)
     with pytest.raises(UnsupportedOptionError, match="regression or svm"):
         fit_directions(codes, labels, method="pca")
     with pytest.raises(ValueError, match="labels must be"):

@@ -102,7 +102,7 @@ def test_a_stranger_after_a_cut_is_left_alone(describe, left, right):
     one = tracker(describe)
     seen = follow(one, [left] * 3 + [right] * 3 + [left] * 2)
     assert [len(entry.faces) for entry in seen] == [1, 1, 1, 0, 0, 0, 1, 1]
-    assert [entry.others for entry in seen] == [False] * 3 + [True] * 3 + [False] * 2
+    assert [entry.bystanders for entry in seen] == [False] * 3 + [True] * 3 + [False] * 2
 
 
 def test_a_stranger_who_slides_into_the_place_is_found_out(describe, left, right):
@@ -113,7 +113,7 @@ def test_a_stranger_who_slides_into_the_place_is_found_out(describe, left, right
         for share in np.linspace(0, 1, 10)
     ]
     seen = follow(one, [left] * 2 + blended + [right] * 5)
-    assert seen[1].faces and not seen[-1].faces and seen[-1].others
+    assert seen[1].faces and not seen[-1].faces and seen[-1].bystanders
     assert not any(entry.cut for entry in seen)
 
 

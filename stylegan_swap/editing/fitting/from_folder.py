@@ -47,7 +47,7 @@ class Labelled:
     codes: Tensor
     descriptors: np.ndarray
     labels: dict[str, np.ndarray]
-    held: np.ndarray
+    confounders: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def fit_folder(
     directions = fit_directions(
         train.codes,
         train.labels,
-        held=train.held,
+        confounders=train.confounders,
         method=fit,
         network=generator_fingerprint(method.generator),
         source=f"{fit} on {len(train.codes)} photographs, split {split}",
@@ -110,27 +110,27 @@ def fit_folder(
     judge = Judge(method, identity)
     judge.learn(train.descriptors, {name: train.labels[name] for name in directions if name not in MEASURED})
     deviations = {name: direction.measured["label_deviation"] for name, direction in directions.items()}
-    some = _spread(train.codes, _CALIBRATING)
-    found: dict[str, Direction] = {}
+    calibration = _spread(train.codes, _CALIBRATING)
+    fitted: dict[str, Direction] = {}
     notes = []
     for name, direction in directions.items():
         progress(f"calibrating {name}")
-        scaled, slope = calibrated(direction, judge, some, deviations[name])
+        scaled, slope = calibrated(direction, judge, calibration, deviations[name])
         if scaled is direction:
             notes.append(
                 f"{name}: left out, faces drawn with it change by {slope:.2f} σ where 1 was asked for"
             )
             continue
-        found[name] = scaled
+        fitted[name] = scaled
     validations = {}
-    if validation is not None and found:
-        others = _labelled(method, identity, folder, validation, (), (), progress)
-        unseen = _spread(others.codes, _VALIDATING)
+    if validation is not None and fitted:
+        held_out = _labelled(method, identity, folder, validation, (), (), progress)
+        unseen = _spread(held_out.codes, _VALIDATING)
         baseline = judge.measure(unseen)
-        for name, direction in found.items():
+        for name, direction in fitted.items():
             progress(f"validating {name}")
-            kept = {key: deviations[key] for key in found}
-            result = validate(direction, judge, unseen, kept, baseline)
+            scales = {key: deviations[key] for key in fitted}
+            result = validate(direction, judge, unseen, scales, baseline)
             validations[name] = result
             measured = {
                 **direction.measured,
@@ -139,12 +139,12 @@ def fit_folder(
                 "leak": result.leak,
                 "identity": result.identity,
             }
-            found[name] = replace(direction, measured=measured)
+            fitted[name] = replace(direction, measured=measured)
     # What has a unit of its own is given in it.
-    degrees = {name for name in found if MEASURED.get(name) == "°"}
+    degrees = {name for name in fitted if MEASURED.get(name) == "°"}
     for name in degrees:
-        found[name] = replace(found[name], scale=found[name].scale / deviations[name], unit="°")
-    return Fitted(found, validations, tuple(notes))
+        fitted[name] = replace(fitted[name], scale=fitted[name].scale / deviations[name], unit="°")
+    return Fitted(fitted, validations, tuple(notes))
 
 
 def _spread(codes: Tensor, count: int) -> Tensor:
@@ -177,8 +177,8 @@ def _labelled(
     rows = [measure_face(photos.landmarks(i)) for i in range(len(photos))]
     labels = {name: np.array([row[name] for row in rows]) for name in attributes if name in MEASURED}
     for name in (name for name in attributes if name in PICTURED):
-        seen = [PICTURED[name](photos.image(i), photos.landmarks(i)) for i in range(len(photos))]
-        labels[name] = np.array(seen, float)
+        pictured = [PICTURED[name](photos.image(i), photos.landmarks(i)) for i in range(len(photos))]
+        labels[name] = np.array(pictured, float)
     if columns:
         if not (folder / MANIFEST).is_file():
             raise ImageReadError(f"{folder / MANIFEST}: missing; columns are read from it")

@@ -47,9 +47,9 @@ class Judge:
         from sklearn.linear_model import RidgeCV
 
         for name, label in labels.items():
-            known = np.isfinite(label)
+            labelled = np.isfinite(label)
             self._by_descriptor[name] = RidgeCV(alphas=np.logspace(-3, 1, 9)).fit(
-                descriptors[known], label[known]
+                descriptors[labelled], label[labelled]
             )
 
     def measure(self, codes: Tensor) -> tuple[dict[str, np.ndarray], Tensor]:
@@ -133,22 +133,26 @@ def validate(
         baseline: what the judge measures of ``codes`` themselves.
     """
     name = direction.name
-    before, embeddings = baseline
-    asked, changes, identity = [], [], 0.0
+    baseline_labels, embeddings = baseline
+    requested, changes, identity = [], [], 0.0
     for at in VALIDATED_AT:
         values, edited = judge.measure(edit(Latents(codes), direction, at).wplus)
-        asked.append(np.full(len(codes), at))
-        changes.append({key: (values[key] - before[key]) / deviations[key] for key in deviations})
+        requested.append(np.full(len(codes), at))
+        changes.append({key: (values[key] - baseline_labels[key]) / deviations[key] for key in deviations})
         if at == max(VALIDATED_AT):
             identity = float((edited - embeddings).norm(dim=1).mean())
-    strength = np.concatenate(asked)
-    own = np.concatenate([change[name] for change in changes])
+    strength = np.concatenate(requested)
+    response = np.concatenate([change[name] for change in changes])
     slopes = {
         key: float(np.polyfit(strength, np.concatenate([change[key] for change in changes]), 1)[0])
         for key in deviations
     }
-    others = {key: abs(value) for key, value in slopes.items() if key != name}
-    worst = max(others, key=lambda key: others[key]) if others else ""
+    side_effects = {key: abs(value) for key, value in slopes.items() if key != name}
+    worst = max(side_effects, key=lambda key: side_effects[key]) if side_effects else ""
     return Validation(
-        float(np.corrcoef(strength, own)[0, 1]), slopes[name], others.get(worst, 0.0), worst, identity
+        float(np.corrcoef(strength, response)[0, 1]),
+        slopes[name],
+        side_effects.get(worst, 0.0),
+        worst,
+        identity,
     )

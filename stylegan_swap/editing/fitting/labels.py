@@ -39,14 +39,14 @@ def measure_face(landmarks: np.ndarray) -> dict[str, float]:
         ValueError: the landmarks show no face.
     """
     pose = head_pose(landmarks)
-    found = dict(zip(FEATURES, expression_features(landmarks).tolist(), strict=True))
+    measured = dict(zip(FEATURES, expression_features(landmarks).tolist(), strict=True))
     return {
         "yaw": pose.yaw,
         "pitch": pose.pitch,
-        "smile": sum(found[name] / _SPREAD[name] for name in ("mouth_width", "corner_lift")) / 2,
-        "mouth_open": found["inner_mouth_opening"],
-        "eyes_open": (found["left_eye_opening"] + found["right_eye_opening"]) / 2,
-        "brows_up": (found["left_brow_height"] + found["right_brow_height"]) / 2,
+        "smile": sum(measured[name] / _SPREAD[name] for name in ("mouth_width", "corner_lift")) / 2,
+        "mouth_open": measured["inner_mouth_opening"],
+        "eyes_open": (measured["left_eye_opening"] + measured["right_eye_opening"]) / 2,
+        "brows_up": (measured["left_brow_height"] + measured["right_brow_height"]) / 2,
     }
 
 
@@ -73,9 +73,9 @@ def manifest_labels(manifest: Path, files: Sequence[str], columns: Sequence[str]
         if not rows or column not in next(iter(rows.values())):
             raise UnsupportedOptionError(f"{manifest}: has no column {column!r}; choose one of its columns")
         texts = [(rows.get(file, {}).get(column) or "").strip() for file in files]
-        known = [text for text in texts if text.lower() not in _UNKNOWN]
+        label_texts = [text for text in texts if text.lower() not in _UNKNOWN]
         name, values = column, [_number(text) for text in texts]
-        if any(np.isnan(_number(text)) for text in known):
+        if any(np.isnan(_number(text)) for text in label_texts):
             words = sorted({row[column].strip() for row in rows.values()} - {""})
             words = [word for word in words if word.lower() not in _UNKNOWN]
             if len(words) != 2:

@@ -91,9 +91,9 @@ class Augmentation(nn.Module):
         # In 16 bits the resampling would leave marks that only augmented images have.
         with torch.autocast(images.device.type, enabled=False):
             images = images.to(torch.promote_types(images.dtype, torch.float32))
-            moved = ada_geometry.draw_geometry(draws, self.items, images.shape[-1])
-            if moved is not None:
-                images = ada_geometry.move(images, moved, self.lowpass)
+            matrix = ada_geometry.draw_geometry(draws, self.items, images.shape[-1])
+            if matrix is not None:
+                images = ada_geometry.move(images, matrix, self.lowpass)
             if (change := ada_colour.draw_colour(draws, self.items)) is not None:
                 images = ada_colour.recolour(images, change)
             return self._corrupted(images, draws)

@@ -113,8 +113,8 @@ def cut_hole(images: Tensor, side: Tensor, centre: Tensor) -> Tensor:
     size = images.shape[-1]
     pixels = (torch.arange(size, dtype=torch.float64) + 0.5) / size
     outside_x, outside_y = ((pixels - centre[:, axis, None]).abs() >= side[:, None] / 2 for axis in (0, 1))
-    kept = (outside_x[:, None, None, :] | outside_y[:, None, :, None]).to(images.dtype)
-    return images * kept.to(images.device, non_blocking=True)
+    keep = (outside_x[:, None, None, :] | outside_y[:, None, :, None]).to(images.dtype)
+    return images * keep.to(images.device, non_blocking=True)
 
 
 def _zeros_between(taps: np.ndarray) -> np.ndarray:

@@ -55,83 +55,83 @@ def draw_geometry(draws: Draws, items: Collection[str], side: int) -> Tensor | N
         ``[batch, 3, 3]``, float64, CPU: from pixels of the augmented image to pixels of the image, both
         counted from the centre; None where no image is moved.
     """
-    moved = torch.eye(3, dtype=torch.float64).repeat(draws.batch, 1, 1)
+    matrix = torch.eye(3, dtype=torch.float64).repeat(draws.batch, 1, 1)
     if "xflip" in items:
         flip = draws.chosen("xflip", draws.whole("xflip", 2), 0.0)
-        moved = moved @ _scaling(1 - 2 * flip, torch.ones_like(flip))
+        matrix = matrix @ _scaling(1 - 2 * flip, torch.ones_like(flip))
     if "rotate90" in items:
-        moved = moved @ _rotation(draws.chosen("rotate90", draws.whole("rotate90", 4), 0.0) * (math.pi / 2))
+        matrix = matrix @ _rotation(draws.chosen("rotate90", draws.whole("rotate90", 4), 0.0) * (math.pi / 2))
     if "xint" in items:
         keep = draws.applies("xint")
         across, down = (
             torch.where(keep, draws.uniform(f"xint_{axis}") * (INTEGER_SHIFT * side), 0.0).round()
             for axis in "xy"
         )
-        moved = moved @ _translation(-across, -down)
+        matrix = matrix @ _translation(-across, -down)
     if "scale" in items:
         scale = draws.chosen("scale", torch.exp2(draws.normal("scale") * SCALE), 1.0)
-        moved = moved @ _scaling(1 / scale, 1 / scale)
+        matrix = matrix @ _scaling(1 / scale, 1 / scale)
     # Turned before and after stretching, each so often that either happens with probability p.
     either = 1 - math.sqrt(min(max(1 - draws.probability, 0.0), 1.0))
     if "rotate" in items:
-        moved = moved @ _rotation(draws.chosen("rotate", draws.uniform("rotate") * TURN, 0.0, either))
+        matrix = matrix @ _rotation(draws.chosen("rotate", draws.uniform("rotate") * TURN, 0.0, either))
     if "aniso" in items:
         stretch = draws.chosen("aniso", torch.exp2(draws.normal("aniso") * STRETCH), 1.0)
-        moved = moved @ _scaling(1 / stretch, stretch)
+        matrix = matrix @ _scaling(1 / stretch, stretch)
     if "rotate" in items:
         turn = draws.chosen("rotate_again", draws.uniform("rotate_again") * TURN, 0.0, either)
-        moved = moved @ _rotation(turn)
+        matrix = matrix @ _rotation(turn)
     if "xfrac" in items:
         keep = draws.applies("xfrac")
         across, down = (
             torch.where(keep, draws.normal(f"xfrac_{axis}") * (SHIFT * side), 0.0) for axis in "xy"
         )
-        moved = moved @ _translation(-across, -down)
-    return None if torch.equal(moved, torch.eye(3, dtype=torch.float64).expand_as(moved)) else moved
+        matrix = matrix @ _translation(-across, -down)
+    return None if torch.equal(matrix, torch.eye(3, dtype=torch.float64).expand_as(matrix)) else matrix
 
 
-def move(images: Tensor, moved: Tensor, taps: Tensor) -> Tensor:
+def move(images: Tensor, matrix: Tensor, taps: Tensor) -> Tensor:
     """Resample images by the transforms of :func:`draw_geometry`; twice differentiable in the images.
 
     Args:
         images: ``[batch, channels, S, S]``, float32 or float64.
-        moved: ``[batch, 3, 3]``, CPU.
+        matrix: ``[batch, 3, 3]``, CPU.
         taps: of :func:`lowpass`, on the device of the images.
 
     Returns:
         Like ``images``; beyond the border they are mirrored.
     """
     side = images.shape[-1]
-    left, top, right, bottom = _margins(moved, side)
-    images = F.pad(images, (left, right, top, bottom), mode="reflect")
-    middle = moved.new_tensor([(left - right) / 2, (top - bottom) / 2])
-    to_input = _translation(middle[:1], middle[1:]) @ moved
+    left_px, top_px, right_px, bottom_px = _margins(matrix, side)
+    images = F.pad(images, (left_px, right_px, top_px, bottom_px), mode="reflect")
+    middle = matrix.new_tensor([(left_px - right_px) / 2, (top_px - bottom_px) / 2])
+    to_input = _translation(middle[:1], middle[1:]) @ matrix
     images = upsample2d(images, taps, up=2)
     # Pixel centres of the doubled image lie half a (doubled) pixel off those of the image.
-    half = moved.new_tensor([0.5])
-    twice, once = moved.new_tensor([2.0]), moved.new_tensor([0.5])
+    half = matrix.new_tensor([0.5])
+    twice, once = matrix.new_tensor([2.0]), matrix.new_tensor([0.5])
     to_input = _scaling(twice, twice) @ to_input @ _scaling(once, once)
     to_input = _translation(-half, -half) @ to_input @ _translation(half, half)
     # affine_grid counts in half sides.
     out = (side + 2 * REACH) * 2
     height, width = images.shape[2:]
-    scale_in = _scaling(moved.new_tensor([2 / width]), moved.new_tensor([2 / height]))
-    scale_out = _scaling(moved.new_tensor([out / 2]), moved.new_tensor([out / 2]))
+    scale_in = _scaling(matrix.new_tensor([2 / width]), matrix.new_tensor([2 / height]))
+    scale_out = _scaling(matrix.new_tensor([out / 2]), matrix.new_tensor([out / 2]))
     theta = (scale_in @ to_input @ scale_out)[:, :2].to(images.dtype).to(images.device, non_blocking=True)
     grid = F.affine_grid(theta, [images.shape[0], images.shape[1], out, out], align_corners=False)
     sampled = _Sample.apply(images, grid)
     return downsample2d(sampled, taps, down=2, padding=-2 * REACH, flip_filter=True)
 
 
-def _margins(moved: Tensor, side: int) -> tuple[int, int, int, int]:
+def _margins(matrix: Tensor, side: int) -> tuple[int, int, int, int]:
     """How far this batch looks over the left, upper, right and lower border, in whole pixels."""
     reach = (side - 1) / 2
-    corners = moved.new_tensor(
+    corners = matrix.new_tensor(
         [[-reach, -reach, 1], [reach, -reach, 1], [reach, reach, 1], [-reach, reach, 1]]
     )
-    seen = (moved @ corners.T)[:, :2]
-    least, most = seen.amin((0, 2)), seen.amax((0, 2))
-    over = torch.cat([-least, most]) + (2 * REACH - reach)
+    corners_px = (matrix @ corners.T)[:, :2]
+    least, highest = corners_px.amin((0, 2)), corners_px.amax((0, 2))
+    over = torch.cat([-least, highest]) + (2 * REACH - reach)
     # Mirroring goes no further than the image itself.
     a, b, c, d = over.clamp(0, side - 1).ceil().int().tolist()
     return a, b, c, d
@@ -172,16 +172,16 @@ class _SampleTransposed(torch.autograd.Function):
 
 
 def _scaling(x: Tensor, y: Tensor) -> Tensor:
-    zero, one = torch.zeros_like(x), torch.ones_like(x)
-    return torch.stack([x, zero, zero, zero, y, zero, zero, zero, one], 1).view(-1, 3, 3)
+    zeros, unit = torch.zeros_like(x), torch.ones_like(x)
+    return torch.stack([x, zeros, zeros, zeros, y, zeros, zeros, zeros, unit], 1).view(-1, 3, 3)
 
 
 def _translation(x: Tensor, y: Tensor) -> Tensor:
-    zero, one = torch.zeros_like(x), torch.ones_like(x)
-    return torch.stack([one, zero, x, zero, one, y, zero, zero, one], 1).view(-1, 3, 3)
+    zeros, unit = torch.zeros_like(x), torch.ones_like(x)
+    return torch.stack([unit, zeros, x, zeros, unit, y, zeros, zeros, unit], 1).view(-1, 3, 3)
 
 
 def _rotation(angle: Tensor) -> Tensor:
     cos, sin = angle.cos(), angle.sin()
-    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
-    return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], 1).view(-1, 3, 3)
+    zeros, unit = torch.zeros_like(cos), torch.ones_like(cos)
+    return torch.stack([cos, -sin, zeros, sin, cos, zeros, zeros, zeros, unit], 1).view(-1, 3, 3)

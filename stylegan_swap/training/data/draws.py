@@ -45,8 +45,8 @@ class FaceDraws(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Make an item."""
         at, mirror = np.random.default_rng([self.seed, index]).random(2)
-        found = np.searchsorted(self.cumulative, at * self.cumulative[-1], side="right")
-        number = min(int(found), len(self.cumulative) - 1)
+        position = np.searchsorted(self.cumulative, at * self.cumulative[-1], side="right")
+        number = min(int(position), len(self.cumulative) - 1)
         face = Portrait(self.crops.image(number), self.crops.landmarks(number))
         if self.flip and mirror < 0.5:
             face = mirrored(face)

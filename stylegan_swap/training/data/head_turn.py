@@ -80,12 +80,12 @@ def another_view(
     landmarks = np.asarray(portrait.landmarks, np.float64)
     # The forehead turns with the head; it has no landmarks of its own.
     source = np.concatenate([landmarks, raised_brows(landmarks, 1.2)])
-    wanted = landmarks if expression is None else landmarks + in_pixels(expression, landmarks)
-    target = _turned(wanted, yaw, pitch) if yaw or pitch else _with_forehead(wanted)
+    goal = landmarks if expression is None else landmarks + in_pixels(expression, landmarks)
+    target = _turned(goal, yaw, pitch) if yaw or pitch else _with_forehead(goal)
     matrix = ffhq_alignment(target[:68], size).matrix
-    before = ffhq_alignment(landmarks, size).matrix
+    crop_matrix = ffhq_alignment(landmarks, size).matrix
     # Alignment of a crop that is aligned already: only what the move has changed counts.
-    matrix = _composed(_inverse(before), matrix)
+    matrix = _composed(_inverse(crop_matrix), matrix)
     if frame is not None:
         matrix = _composed(matrix, frame)
     target = transformed(target, matrix)
@@ -148,8 +148,8 @@ def _without_opening(move: np.ndarray) -> np.ndarray:
 def _corner_lift(landmarks: np.ndarray) -> float:
     """How far the corners of the mouth lie above the middle of the inner lips, in distances of the eyes."""
     p = np.asarray(landmarks, np.float64)
-    between = np.linalg.norm(p[RIGHT_EYE].mean(0) - p[LEFT_EYE].mean(0))
-    return float(((p[62, 1] + p[66, 1]) - (p[48, 1] + p[54, 1])) / 2 / max(float(between), 1e-6))
+    eye_distance = np.linalg.norm(p[RIGHT_EYE].mean(0) - p[LEFT_EYE].mean(0))
+    return float(((p[62, 1] + p[66, 1]) - (p[48, 1] + p[54, 1])) / 2 / max(float(eye_distance), 1e-6))
 
 
 def _with_forehead(landmarks: np.ndarray) -> np.ndarray:
@@ -159,9 +159,9 @@ def _with_forehead(landmarks: np.ndarray) -> np.ndarray:
 def _turned(landmarks: np.ndarray, yaw: float, pitch: float) -> np.ndarray:
     """68 landmarks and ten points of the forehead after the turn."""
     camera = MEAN_FACE @ head_pose(landmarks).rotation.T
-    between = np.linalg.norm(landmarks[RIGHT_EYE].mean(0) - landmarks[LEFT_EYE].mean(0))
-    known = np.linalg.norm(camera[RIGHT_EYE, :2].mean(0) - camera[LEFT_EYE, :2].mean(0))
-    scale = between / known
+    eye_distance = np.linalg.norm(landmarks[RIGHT_EYE].mean(0) - landmarks[LEFT_EYE].mean(0))
+    model_eye_distance = np.linalg.norm(camera[RIGHT_EYE, :2].mean(0) - camera[LEFT_EYE, :2].mean(0))
+    scale = eye_distance / model_eye_distance
     depth = np.concatenate([camera[:, 2], camera[17:27, 2] + _FOREHEAD_DEPTH])
     points = _with_forehead(landmarks)
     centre = (landmarks[27] + landmarks[33]) / 2
@@ -173,8 +173,8 @@ def _turned(landmarks: np.ndarray, yaw: float, pitch: float) -> np.ndarray:
     behind = flat[:, 0] * math.sin(about_y) + behind * math.cos(about_y)
     y = flat[:, 1] * math.cos(about_x) + behind * math.sin(about_x)
     behind = -flat[:, 1] * math.sin(about_x) + behind * math.cos(about_x)
-    seen = np.stack([x, y], axis=-1) / (1 + (behind + _AXIS_DEPTH) / CAMERA_DISTANCE)[:, None]
-    return centre + scale * seen
+    projected = np.stack([x, y], axis=-1) / (1 + (behind + _AXIS_DEPTH) / CAMERA_DISTANCE)[:, None]
+    return centre + scale * projected
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:

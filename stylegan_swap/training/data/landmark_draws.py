@@ -52,22 +52,22 @@ class LandmarkDraws(Dataset):
         number = int(rng.integers(len(self.photos)))
         face = self._portrait(number)
         if rng.random() < 0.33:
-            other = self.likeness.partners(number, 1, rng)[0]
+            partner = self.likeness.partners(number, 1, rng)[0]
             strengths = rng.random(2)
             face = morphed(
                 face,
-                [self._portrait(other)],
+                [self._portrait(partner)],
                 np.ones(1),
                 shape=float(strengths[0]),
                 texture=float(strengths[1]),
             )
-        own = self.likeness.pose[number]
+        pose = self.likeness.pose[number]
         if rng.random() < 0.5:
-            face, own = mirrored(face), own * np.array([-1.0, 1.0])
+            face, pose = mirrored(face), pose * np.array([-1.0, 1.0])
         expression = self.expressions.draw(face.landmarks, rng)
         turn = TURN * rng.uniform(-1, 1, 2) * (rng.random() < 0.5)
         # A photo that is far from the front already is turned back, not farther.
-        turn = np.clip(turn, np.minimum(-TURN - own, 0), np.maximum(TURN - own, 0))
+        turn = np.clip(turn, np.minimum(-TURN - pose, 0), np.maximum(TURN - pose, 0))
         face = another_view(
             face,
             yaw=float(turn[0]),

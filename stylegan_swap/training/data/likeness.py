@@ -60,11 +60,11 @@ class Likeness:
         """The most alike of the candidates, one photo of each person and none of the photo's own."""
         distance = np.square(self.features[candidates] - self.features[number]).sum(-1)
         chosen: list[int] = []
-        taken = {self.people[number]}
+        people = {self.people[number]}
         for candidate in candidates[np.argsort(distance, kind="stable")]:
-            if self.people[candidate] not in taken and len(chosen) < count:
+            if self.people[candidate] not in people and len(chosen) < count:
                 chosen.append(int(candidate))
-                taken.add(self.people[candidate])
+                people.add(self.people[candidate])
         return chosen
 
 

@@ -65,70 +65,72 @@ def morphed(
     """
     size = face.image.shape[0]
     landmarks = np.asarray(face.landmarks, np.float64)
-    fits = [similarity(partner.landmarks[:48], landmarks[:48]) for partner in partners]
+    similarities = [similarity(partner.landmarks[:48], landmarks[:48]) for partner in partners]
     blended = sum(
         weight * transformed(partner.landmarks, fit)
-        for weight, partner, fit in zip(weights, partners, fits, strict=True)
+        for weight, partner, fit in zip(weights, partners, similarities, strict=True)
     )
     target = blended_shape(landmarks, np.asarray(blended), shape)
     border = border_points(size)
     spline = ThinPlate(np.concatenate([target, border]), size, 1e-5)
     sources = [np.concatenate([landmarks, border])]
-    for partner, fit in zip(partners, fits, strict=True):
+    for partner, fit in zip(partners, similarities, strict=True):
         backward = cv2.invertAffineTransform(fit)
         sources.append(np.concatenate([partner.landmarks, transformed(border, backward)]))
     fields = spline.displacements(np.stack(sources) - spline.points * size)
-    own = _own_moved(face.image, fields[0], target)
+    warped = _own_moved(face.image, fields[0], target)
     if texture <= 0:
-        return Portrait(own, target.astype(np.float32))
-    others = [_lit(moved(p.image, field), own, target) for p, field in zip(partners, fields[1:], strict=True)]
-    painted = _mixed(own, others, weights, texture)
+        return Portrait(warped, target.astype(np.float32))
+    lit_partners = [
+        _lit(moved(p.image, field), warped, target) for p, field in zip(partners, fields[1:], strict=True)
+    ]
+    painted = _mixed(warped, lit_partners, weights, texture)
     mask = feathered(hull_mask(target, size, FOREHEAD), FEATHER * size)
     mask *= 1 - _opening(target, size)
-    image = own + mask[..., None] * (painted - own)
+    image = warped + mask[..., None] * (painted - warped)
     return Portrait(np.clip(image, 0, 255), target.astype(np.float32))
 
 
-def blended_shape(own: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+def blended_shape(face: np.ndarray, partner: np.ndarray, share: float) -> np.ndarray:
     """Landmarks between two faces that keep the expression of the first.
 
     Args:
-        own: ``[68, 2]``.
-        other: ``[68, 2]`` in the same frame and of about the same pose.
+        face: ``[68, 2]``.
+        partner: ``[68, 2]`` in the same frame and of about the same pose.
         share: 0 to 1.
 
     Returns:
-        float64 ``[68, 2]``: eyes as open, in proportion to their width, as in ``own``; the lips' opening and
+        float64 ``[68, 2]``: eyes as open, in proportion to their width, as in ``face``; the lips' opening and
         corners its, at the place and of the width between the two.
     """
-    result = own + share * (other - own)
-    result[JAW] = own[JAW] + JAW_SHARE * share * (other[JAW] - own[JAW])
+    result = face + share * (partner - face)
+    result[JAW] = face[JAW] + JAW_SHARE * share * (partner[JAW] - face[JAW])
     for eye in (LEFT_EYE, RIGHT_EYE):
         corners = np.array([0, 3])
-        fit = similarity(own[eye][corners], result[eye][corners])
-        result[eye] = transformed(own[eye], fit)
-    _place_mouth(result, own, other, share)
+        fit = similarity(face[eye][corners], result[eye][corners])
+        result[eye] = transformed(face[eye], fit)
+    _place_mouth(result, face, partner, share)
     return result
 
 
-def _place_mouth(result: np.ndarray, own: np.ndarray, other: np.ndarray, share: float) -> None:
+def _place_mouth(result: np.ndarray, face: np.ndarray, partner: np.ndarray, share: float) -> None:
     """The own inner lips at the new place and scale, with lips as thick as the blend."""
-    between = np.linalg.norm(result[RIGHT_EYE].mean(0) - result[LEFT_EYE].mean(0))
-    scale = between / np.linalg.norm(own[RIGHT_EYE].mean(0) - own[LEFT_EYE].mean(0))
-    inner, other_inner = own[INNER_LIPS], other[INNER_LIPS]
+    eye_distance = np.linalg.norm(result[RIGHT_EYE].mean(0) - result[LEFT_EYE].mean(0))
+    scale = eye_distance / np.linalg.norm(face[RIGHT_EYE].mean(0) - face[LEFT_EYE].mean(0))
+    inner, other_inner = face[INNER_LIPS], partner[INNER_LIPS]
     centre = inner.mean(0) + share * (other_inner.mean(0) - inner.mean(0))
-    across = (own[54] - own[48]) / np.linalg.norm(own[54] - own[48])
+    across = (face[54] - face[48]) / np.linalg.norm(face[54] - face[48])
     # Width tells people apart, but a smile widens the mouth as well: half of the difference is taken.
-    width = np.linalg.norm(other[54] - other[48]) / np.linalg.norm(own[54] - own[48])
+    width = np.linalg.norm(partner[54] - partner[48]) / np.linalg.norm(face[54] - face[48])
     stretch = 1 + 0.5 * share * (np.clip(width, 0.8, 1.25) - 1)
     offsets = inner - inner.mean(0)
     along = (offsets @ across)[:, None] * across
     result[INNER_LIPS] = centre + stretch * along + scale * (offsets - along)
-    thickness = own[_OUTER_LIPS] - own[_INNER_OF_OUTER]
-    other_thickness = other[_OUTER_LIPS] - other[_INNER_OF_OUTER]
+    thickness = face[_OUTER_LIPS] - face[_INNER_OF_OUTER]
+    other_thickness = partner[_OUTER_LIPS] - partner[_INNER_OF_OUTER]
     thickness = thickness + share * (other_thickness - thickness)
     # The corners of the lips belong to the expression.
-    thickness[[0, 6]] = stretch * (own[[48, 54]] - own[[60, 64]])
+    thickness[[0, 6]] = stretch * (face[[48, 54]] - face[[60, 64]])
     result[_OUTER_LIPS] = result[_INNER_OF_OUTER] + thickness
 
 
@@ -164,20 +166,20 @@ def _lit(image: np.ndarray, reference: np.ndarray, landmarks: np.ndarray) -> np.
         return image
     if is_gray(reference):
         image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=-1)
-    seen, wanted = (
-        cv2.resize(one, (_LIGHT_SIDE, _LIGHT_SIDE), interpolation=cv2.INTER_AREA) * skin[..., None]
-        for one in (image, reference)
+    image_lab, reference_lab = (
+        cv2.resize(picture, (_LIGHT_SIDE, _LIGHT_SIDE), interpolation=cv2.INTER_AREA) * skin[..., None]
+        for picture in (image, reference)
     )
     low_seen, low_wanted, low = (
-        cv2.GaussianBlur(one, (0, 0), 0.11 * _LIGHT_SIDE) for one in (seen, wanted, skin)
+        cv2.GaussianBlur(picture, (0, 0), 0.11 * _LIGHT_SIDE) for picture in (image_lab, reference_lab, skin)
     )
     total = skin.sum()
-    mean_seen, mean_wanted = seen.sum((0, 1)) / total, wanted.sum((0, 1)) / total
+    mean_seen, mean_wanted = image_lab.sum((0, 1)) / total, reference_lab.sum((0, 1)) / total
     # Six grey levels are added to both, or dark pixels would decide; far from any skin the means count.
     black = 6 * low[..., None] + 0.02 * 6
     local = (low_wanted + 0.02 * mean_wanted + black) / (low_seen + 0.02 * mean_seen + black)
-    whole = (mean_wanted + 6) / (mean_seen + 6)
-    ratio = np.clip(whole * np.power(local / whole, _LIGHT_SHARE), 0.35, 2.8)
+    overall = (mean_wanted + 6) / (mean_seen + 6)
+    ratio = np.clip(overall * np.power(local / overall, _LIGHT_SHARE), 0.35, 2.8)
     lit = image * cv2.resize(ratio.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
     # Highlights roll off instead of burning out in one channel after the other.
     peak = np.maximum(np.maximum(np.maximum(lit[..., 0], lit[..., 1]), lit[..., 2]), 1)
@@ -185,12 +187,12 @@ def _lit(image: np.ndarray, reference: np.ndarray, landmarks: np.ndarray) -> np.
     return lit * (rolled / peak)[..., None]
 
 
-def _mixed(own: np.ndarray, others: list[np.ndarray], weights: np.ndarray, texture: float) -> np.ndarray:
+def _mixed(face: np.ndarray, partners: list[np.ndarray], weights: np.ndarray, texture: float) -> np.ndarray:
     """Blend low frequencies by share, but take the fine structure of one person: contours never double."""
-    sigma = 0.02 * own.shape[0]
+    sigma = 0.02 * face.shape[0]
     strongest = int(np.argmax(weights))
-    mean = others[0] if len(others) == 1 else sum(w * o for w, o in zip(weights, others, strict=True))
-    low = cv2.GaussianBlur(own + texture * (np.asarray(mean, np.float32) - own), (0, 0), sigma)
+    mean = partners[0] if len(partners) == 1 else sum(w * o for w, o in zip(weights, partners, strict=True))
+    low = cv2.GaussianBlur(face + texture * (np.asarray(mean, np.float32) - face), (0, 0), sigma)
     step = np.clip((texture - 0.35) / 0.3, 0, 1)
-    detail = own + step * step * (3 - 2 * step) * (others[strongest] - own)
+    detail = face + step * step * (3 - 2 * step) * (partners[strongest] - face)
     return low + detail - cv2.GaussianBlur(detail, (0, 0), sigma)

@@ -74,22 +74,24 @@ def draw_occluder(
         KeyError: there is no such kind.
     """
     points = np.asarray(landmarks, np.float64)
-    left, right = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
-    across = right - left
+    left_eye, right_eye = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
+    across = right_eye - left_eye
     unit = max(float(np.linalg.norm(across)), 1.0)
     axis = across / unit
-    place = _Place(image.shape[0], points, (left + right) / 2, axis, np.array([-axis[1], axis[0]]), unit)
+    frame = _Place(
+        image.shape[0], points, (left_eye + right_eye) / 2, axis, np.array([-axis[1], axis[0]]), unit
+    )
     if kind is None:
         shares = {"hand": 0.3, "hair": 0.35, "object": 0.35}
         if glasses:
             shares = {"glasses": 0.5, "hand": 0.18, "hair": 0.17, "object": 0.15}
         kind = list(shares)[int(np.searchsorted(np.cumsum(list(shares.values())), rng.random() * 0.9999))]
-    return _DRAWN[kind](place, image, rng)
+    return _DRAWN[kind](frame, image, rng)
 
 
-def spectacles(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder:
+def spectacles(face_frame: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder:
     """Glasses from thin wire to thick rims, sometimes tinted."""
-    size, unit = place.size, place.unit
+    size, unit = face_frame.size, face_frame.unit
     width, height = rng.uniform(0.38, 0.48), rng.uniform(0.23, 0.38)
     # Exponent of the superellipse: 2 is round, 5 nearly a rectangle.
     power, thickness = rng.uniform(2.0, 5.0), rng.choice([0.025, 0.04, 0.06, 0.085], p=[0.35, 0.35, 0.2, 0.1])
@@ -100,7 +102,7 @@ def spectacles(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Oc
     y = height * np.sign(sin) * np.abs(sin) ** (2 / power) + drop
     # Lower edges of many frames are narrower than the upper.
     taper = 1 - rng.uniform(0, 0.2) * (y > drop) * (y - drop) / height
-    rims = [place.at(side * 0.5 + x * taper, y) for side in (-1.0, 1.0)]
+    rims = [face_frame.at(side * 0.5 + x * taper, y) for side in (-1.0, 1.0)]
     line = max(thickness * unit, 0.6)
     frame = np.zeros((size, size), np.float32)
     lenses = np.zeros((size, size), np.float32)
@@ -111,11 +113,11 @@ def spectacles(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Oc
             frame = np.maximum(frame, _stroke(rim, size, line, closed=True))
     inner = 0.5 - width
     bow = 0.04 * np.cos(np.linspace(-1.5, 1.5, 8))
-    bridge = place.at(np.linspace(-inner, inner, 8), drop - height * 0.35 - bow)
+    bridge = face_frame.at(np.linspace(-inner, inner, 8), drop - height * 0.35 - bow)
     frame = np.maximum(frame, _stroke(bridge, size, line))
     for side, ear in ((-1.0, 0), (1.0, 16)):
-        hinge = place.at(side * (0.5 + width), drop - height * 0.45)
-        temple = np.stack([hinge, 0.15 * hinge + 0.85 * place.landmarks[ear]])
+        hinge = face_frame.at(side * (0.5 + width), drop - height * 0.45)
+        temple = np.stack([hinge, 0.15 * hinge + 0.85 * face_frame.landmarks[ear]])
         frame = np.maximum(frame, _stroke(temple, size, line))
     colours = np.array(
         [[22, 20, 20], [70, 45, 28], [150, 145, 140], [165, 130, 75], [95, 20, 25], [30, 40, 75]]
@@ -124,7 +126,7 @@ def spectacles(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Oc
     tint = rng.choice([0.0, 0.05, 0.25, 0.85], p=[0.4, 0.35, 0.12, 0.13])
     tint_colour = np.array([[25, 22, 20], [55, 38, 25], [30, 40, 38]][int(rng.integers(3))], np.float64)
     glare = rng.uniform(0, 0.35) * (rng.random() < 0.3)
-    sheen = _gradient(place, rng) * glare
+    sheen = _gradient(face_frame, rng) * glare
     lens_colour = tint_colour + (235 - tint_colour) * (sheen / np.maximum(tint + sheen, 1e-3))[..., None]
     lens_alpha = lenses * np.clip(tint + sheen, 0, 0.95)
     # Light from above along the rim.
@@ -142,23 +144,23 @@ def spectacles(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Oc
     return _layer(colour, alpha, frame)
 
 
-def hand(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder:
+def hand(frame: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder:
     """Fingers and a part of the palm, coming in from below or from the side."""
-    size = place.size
+    size = frame.size
     side = float(rng.choice([-1.0, 1.0]))
-    tip = place.at(side * rng.uniform(0.0, 0.6), rng.uniform(0.5, 1.25))
+    tip = frame.at(side * rng.uniform(0.0, 0.6), rng.uniform(0.5, 1.25))
     heading = np.deg2rad(rng.uniform(100, 200) if side < 0 else rng.uniform(-20, 80))
-    along = np.cos(heading) * place.right + np.sin(heading) * place.down
+    along = np.cos(heading) * frame.right + np.sin(heading) * frame.down
     across = np.array([-along[1], along[0]])
-    radius = place.unit * rng.uniform(0.11, 0.15)
-    length = place.unit * rng.uniform(0.7, 1.1)
+    radius = frame.unit * rng.uniform(0.11, 0.15)
+    length = frame.unit * rng.uniform(0.7, 1.1)
     spread = rng.uniform(-0.05, 0.12)
-    colour = _skin_colour(place, image, rng)
+    colour = _skin_colour(frame, image, rng)
     axis = np.arange(size, dtype=np.float32)
     alpha = np.zeros((size, size), np.float32)
     shade = np.zeros((size, size), np.float32)
     count = int(rng.integers(2, 5))
-    reach = np.array([0.0, 0.22, 0.12, -0.12]) * place.unit * rng.uniform(0.6, 1.2)
+    reach = np.array([0.0, 0.22, 0.12, -0.12]) * frame.unit * rng.uniform(0.6, 1.2)
     capsules = []
     for finger in range(count):
         offset = across * radius * 2.0 * (finger - (count - 1) / 2)
@@ -167,7 +169,7 @@ def hand(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder
         capsules.append((start, start + turned * length, radius * rng.uniform(0.9, 1.05)))
     knuckles = tip + along * length * 0.95
     palm = radius * (count + 0.8)
-    capsules.insert(0, (knuckles + along * palm * 0.7, knuckles + along * place.unit * 4, palm))
+    capsules.insert(0, (knuckles + along * palm * 0.7, knuckles + along * frame.unit * 4, palm))
     for start, end, thick in capsules:
         distance = _distance_to_segment(axis, start, end)
         cover = np.clip(thick - distance + 0.5, 0, 1)
@@ -175,13 +177,13 @@ def hand(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder
         lit = 0.62 + 0.42 * round_
         shade = shade + cover * (lit - shade)
         alpha = np.maximum(alpha, cover)
-    light = 1 + 0.15 * (_gradient(place, rng) - 0.5)
+    light = 1 + 0.15 * (_gradient(frame, rng) - 0.5)
     return _layer(colour * (shade * light)[..., None], alpha, alpha)
 
 
-def hair(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder:
+def hair(frame: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder:
     """Strands that fall over forehead, eye or cheek."""
-    size = place.size
+    size = frame.size
     side = float(rng.choice([-1.0, 1.0]))
     colours = np.array([[25, 20, 18], [60, 40, 28], [110, 78, 48], [170, 135, 90], [150, 146, 142]])
     colour = colours[int(rng.integers(5))] * rng.uniform(0.8, 1.2)
@@ -198,23 +200,23 @@ def hair(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder
         t = np.linspace(0, 1, 14)
         x = root_x + shift + (tip_x - root_x + noise[0]) * t + (bend + noise[1]) * t * (1 - t)
         y = root_y + noise[2] + (tip_y - root_y + 4 * noise[3]) * t
-        strand = _stroke(place.at(x, y), size, max(place.unit * rng.uniform(0.012, 0.045), 0.6))
+        strand = _stroke(frame.at(x, y), size, max(frame.unit * rng.uniform(0.012, 0.045), 0.6))
         strand *= rng.uniform(0.5, 1.0)
         tone += strand * (rng.uniform(0.7, 1.35) - tone)
         alpha = np.maximum(alpha, strand)
     return _layer(colour * tone[..., None], alpha, alpha)
 
 
-def held_object(place: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder:
+def held_object(frame: _Place, image: np.ndarray, rng: np.random.Generator) -> Occluder:
     """A box (a book, a phone, a cup) or a microphone in front of mouth, cheek or chin."""
-    size, unit = place.size, place.unit
-    centre = place.at(rng.uniform(-0.8, 0.8), rng.uniform(0.75, 1.7))
+    size, unit = frame.size, frame.unit
+    centre = frame.at(rng.uniform(-0.8, 0.8), rng.uniform(0.75, 1.7))
     axis = np.arange(size, dtype=np.float32)
     colour = rng.uniform(15, 235, 3) * rng.uniform(0.3, 1.0)
-    light = 1 + 0.4 * (_gradient(place, rng) - 0.5)
+    light = 1 + 0.4 * (_gradient(frame, rng) - 0.5)
     if rng.random() < 0.5:
         angle = np.deg2rad(rng.normal(0, 18))
-        right = np.cos(angle) * place.right + np.sin(angle) * place.down
+        right = np.cos(angle) * frame.right + np.sin(angle) * frame.down
         down = np.array([-right[1], right[0]])
         half = unit * np.array([rng.uniform(0.25, 0.7), rng.uniform(0.3, 0.9)])
         centre = centre + down * half[1] * 0.6
@@ -223,7 +225,7 @@ def held_object(place: _Place, image: np.ndarray, rng: np.random.Generator) -> O
         stripe = np.sin((axis[None, :] * right[0] + axis[:, None] * right[1]) / unit * rng.uniform(2, 25))
         light = light * (1 + rng.uniform(0, 0.15) * stripe)
     else:
-        end = centre + place.down * unit * 3 + place.right * unit * rng.uniform(-1.2, 1.2)
+        end = centre + frame.down * unit * 3 + frame.right * unit * rng.uniform(-1.2, 1.2)
         head, stem = unit * rng.uniform(0.18, 0.3), unit * rng.uniform(0.08, 0.14)
         ball = np.hypot(axis[None, :] - centre[0], axis[:, None] - centre[1])
         rod = _distance_to_segment(axis, centre, end)
@@ -248,19 +250,19 @@ def _layer(colour: np.ndarray, alpha: np.ndarray, hides: np.ndarray) -> Occluder
     return Occluder(np.clip(colour, 0, 255), np.clip(alpha, 0, 1), np.clip(hides, 0, 1))
 
 
-def _skin_colour(place: _Place, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _skin_colour(frame: _Place, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """About the colour of the cheeks: mostly it is one's own hand."""
     cheeks = [
-        place.landmarks[first] * 0.5 + place.landmarks[last] * 0.5 for first, last in ((3, 31), (13, 35))
+        frame.landmarks[first] * 0.5 + frame.landmarks[last] * 0.5 for first, last in ((3, 31), (13, 35))
     ]
-    at = np.clip(np.rint(np.array(cheeks)).astype(int), 0, place.size - 1)
+    at = np.clip(np.rint(np.array(cheeks)).astype(int), 0, frame.size - 1)
     return image[at[:, 1], at[:, 0]].mean(0) * rng.uniform(0.8, 1.15) + rng.normal(0, 5, 3)
 
 
-def _gradient(place: _Place, rng: np.random.Generator) -> np.ndarray:
+def _gradient(frame: _Place, rng: np.random.Generator) -> np.ndarray:
     """A slope of light from 0 to 1 in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
-    axis = np.linspace(-1, 1, place.size, dtype=np.float32)
+    axis = np.linspace(-1, 1, frame.size, dtype=np.float32)
     slope = np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None]
     return np.clip(0.5 + 0.5 * slope, 0, 1).astype(np.float32)
 
@@ -281,9 +283,9 @@ def _filled(points: np.ndarray, size: int) -> np.ndarray:
 def _stroke(points: np.ndarray, size: int, width: float, *, closed: bool = False) -> np.ndarray:
     """A line of any width; below one pixel it becomes fainter."""
     canvas = np.zeros((size, size), np.uint8)
-    whole = max(1, round(width))
-    cv2.polylines(canvas, [_fixed(points)], closed, 255, whole, cv2.LINE_AA, _SHIFT)
-    return canvas.astype(np.float32) * (min(width / whole, 1.0) / 255)
+    thickness = max(1, round(width))
+    cv2.polylines(canvas, [_fixed(points)], closed, 255, thickness, cv2.LINE_AA, _SHIFT)
+    return canvas.astype(np.float32) * (min(width / thickness, 1.0) / 255)
 
 
 def _fixed(points: np.ndarray) -> np.ndarray:

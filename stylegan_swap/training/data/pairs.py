@@ -56,26 +56,28 @@ class Pairs:
     def draw(self, rng: np.random.Generator) -> Pair:
         """One pair; takes the same count of random numbers whatever its kind."""
         kind_at, first_at, other_at = rng.random(3)
-        again = rng.random(64)
+        uniforms = rng.random(64)
         kind = int(np.searchsorted(self.shares, kind_at, side="right"))
         attribute = self._photo(first_at)
         if kind == CROSS:
             person = self.photos.person(attribute)
-            others = (self._photo(at) for at in again)
-            identity = next((other for other in others if self.photos.person(other) != person), None)
+            candidates = (self._photo(at) for at in uniforms)
+            identity = next(
+                (candidate for candidate in candidates if self.photos.person(candidate) != person), None
+            )
             return Pair(kind, self._anyone_but(person) if identity is None else identity, attribute)
         if kind == REVERSE and self.photos.wears_glasses(attribute):
-            bare = (self._photo(at) for at in again)
-            attribute = next((one for one in bare if not self.photos.wears_glasses(one)), attribute)
-        own = self.people[self.photos.person(attribute)]
-        others_of_person = [number for number in own if number != attribute]
+            bare = (self._photo(at) for at in uniforms)
+            attribute = next((photo for photo in bare if not self.photos.wears_glasses(photo)), attribute)
+        same_person = self.people[self.photos.person(attribute)]
+        others_of_person = [number for number in same_person if number != attribute]
         if not others_of_person:
             return Pair(kind, attribute, attribute)
         return Pair(kind, others_of_person[int(other_at * len(others_of_person))], attribute)
 
     def _photo(self, at: float) -> int:
-        found = np.searchsorted(self.cumulative, at * self.cumulative[-1], side="right")
-        return min(int(found), len(self.photos) - 1)
+        index = np.searchsorted(self.cumulative, at * self.cumulative[-1], side="right")
+        return min(int(index), len(self.photos) - 1)
 
     def _anyone_but(self, person: str) -> int:
         """One person has nearly all the weight; 64 draws in a row found nobody else."""

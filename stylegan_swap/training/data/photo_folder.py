@@ -74,8 +74,8 @@ def _with_manifest(folder: Path, split: str, side: int) -> Iterator[FaceCrop]:
         )
     chosen = [row for row in rows if row["split"] == split]
     if not chosen:
-        known = ", ".join(sorted({row["split"] for row in rows}))
-        raise ImageReadError(f"{folder / MANIFEST}: no photo has split {split!r}; choose one of {known}")
+        splits = ", ".join(sorted({row["split"] for row in rows}))
+        raise ImageReadError(f"{folder / MANIFEST}: no photo has split {split!r}; choose one of {splits}")
     landmarks = _landmarks(folder / LANDMARKS)
     for row in chosen:
         name = row["file"]
@@ -97,7 +97,7 @@ def _with_manifest(folder: Path, split: str, side: int) -> Iterator[FaceCrop]:
 
 def _landmarks(path: Path) -> dict[str, list[list[float]]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        points = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ImageReadError(
             f"{path}: missing; a folder with {MANIFEST} needs it (file → 68 points), "
@@ -105,9 +105,9 @@ def _landmarks(path: Path) -> dict[str, list[list[float]]]:
         ) from error
     except ValueError as error:
         raise ImageReadError(f"{path}: not JSON ({error}); write it again") from error
-    if not isinstance(found, dict):
+    if not isinstance(points, dict):
         raise ImageReadError(f"{path}: not an object file → 68 points; write it again")
-    return found
+    return points
 
 
 def _photo_files(folder: Path) -> list[Path]:

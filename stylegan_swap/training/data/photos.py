@@ -131,7 +131,7 @@ class Photos:
 
     def people(self) -> dict[str, list[int]]:
         """Person → numbers of their photos, in order of appearance."""
-        found: dict[str, list[int]] = {}
+        numbers: dict[str, list[int]] = {}
         for number, crop in enumerate(self.crops):
-            found.setdefault(crop.person, []).append(number)
-        return found
+            numbers.setdefault(crop.person, []).append(number)
+        return numbers

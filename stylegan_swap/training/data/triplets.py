@@ -164,13 +164,13 @@ class SwapDraws(Dataset):
     def _morphed(self, number: int, face: Portrait, rng: np.random.Generator) -> Portrait:
         """The photo as somebody else; mostly clearly so."""
         count = int(rng.choice([1, 2, 3], p=[0.65, 0.25, 0.1]))
-        others = self.likeness.partners(number, count, rng)
-        weights = rng.dirichlet(np.full(len(others), 2.0))
+        partners = self.likeness.partners(number, count, rng)
+        weights = rng.dirichlet(np.full(len(partners), 2.0))
         weakest = self.options.weakest_morph
         shape, texture = 1 - (1 - weakest) * rng.random(2) ** 3
         return morphed(
             face,
-            [self._portrait(other) for other in others],
+            [self._portrait(partner) for partner in partners],
             weights,
             shape=float(shape),
             texture=float(texture),
@@ -187,14 +187,14 @@ class SwapDraws(Dataset):
     def _identity_view(self, pair: Pair, rng: np.random.Generator) -> Portrait:
         """The person from elsewhere, in other light."""
         face = self._portrait(pair.identity)
-        own = self.likeness.pose[pair.identity]
+        pose = self.likeness.pose[pair.identity]
         if rng.random() < 0.5:
-            face, own = mirrored(face), own * np.array([-1.0, 1.0])
+            face, pose = mirrored(face), pose * np.array([-1.0, 1.0])
         options = self.options
         turn = np.array([options.yaw, options.pitch]) * rng.uniform(-1, 1, 2)
-        most = np.array([MOST_YAW, MOST_PITCH])
+        limits = np.array([MOST_YAW, MOST_PITCH])
         # A photo that is far from the front already is turned back, not farther.
-        turn = np.clip(turn, np.minimum(-most - own, 0), np.maximum(most - own, 0))
+        turn = np.clip(turn, np.minimum(-limits - pose, 0), np.maximum(limits - pose, 0))
         expression = self.expressions.draw(face.landmarks, rng)
         face = another_view(
             face,

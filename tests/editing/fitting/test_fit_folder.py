@@ -32,7 +32,7 @@ class Drawing:
     A photo carries its code in the grey of two corners, which is how ``invert`` finds it.
     """
 
-    name, size = "drawing", SIDE
+    name, size, prior = "drawing", SIDE, None
 
     def __init__(self, face: torch.Tensor, landmarks: torch.Tensor) -> None:
         self.face, self.landmarks = face, landmarks
