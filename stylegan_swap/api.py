@@ -22,7 +22,7 @@ from stylegan_swap.editing.photo import (
 )
 from stylegan_swap.faces.masks.mask_options import MaskOptions
 from stylegan_swap.images.photo import PhotoSource, read_photo
-from stylegan_swap.methods.registry import list_methods
+from stylegan_swap.methods.registry import method_names
 from stylegan_swap.swapping.people import People
 from stylegan_swap.swapping.result import Person, SwapResult
 from stylegan_swap.swapping.swapper import FaceChoice, PhotoSwapper
@@ -75,7 +75,7 @@ def swap(
     Raises:
         StyleganSwapError: with the cause and the remedy; see ``stylegan_swap.errors``.
     """
-    build = _cached_swapper if method in list_methods() else Swapper.from_pretrained
+    build = _cached_swapper if method in method_names() else Swapper.from_pretrained
     swapper = build(method, device=device, dtype=dtype, landmarks=landmarks)
     # Read first: a wrong path is told before the work on the identity.
     photo = read_photo(attribute)

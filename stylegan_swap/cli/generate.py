@@ -56,10 +56,10 @@ def generate(
 def _swapper(weights: str, device: str) -> Swapper:
     """With weights, or with a method that has none and will say so."""
     from stylegan_swap.api import Swapper
-    from stylegan_swap.methods.registry import list_methods
+    from stylegan_swap.methods.registry import method_names
     from stylegan_swap.weights.store import published_weights
 
-    available = weights in {*list_methods(), *published_weights()} or os.path.exists(weights)
+    available = weights in {*method_names(), *published_weights()} or os.path.exists(weights)
     if weights == "default" or not available:
         return options.swapper_with_weights(weights, device)
     swapper = Swapper.from_pretrained(weights, device=device)

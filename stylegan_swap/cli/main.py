@@ -26,6 +26,7 @@ from stylegan_swap.cli.evaluate import evaluate
 from stylegan_swap.cli.export import export
 from stylegan_swap.cli.generate import generate
 from stylegan_swap.cli.invert import invert
+from stylegan_swap.cli.methods import methods
 from stylegan_swap.cli.options import note
 from stylegan_swap.cli.study import study_app
 from stylegan_swap.cli.swap import swap
@@ -60,7 +61,7 @@ def _root(
 
 for _verb in (
     *(swap, demo, invert, generate, edit, batch, evaluate, train, pack, bench),
-    *(convert, convert_identity, export, download, verify, video),
+    *(convert, convert_identity, export, download, methods, verify, video),
 ):
     app.command()(_verb)
 app.command("app")(app_command)

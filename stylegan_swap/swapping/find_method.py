@@ -11,9 +11,9 @@ from stylegan_swap.methods.base.published_files.open import downloaded_weights, 
 from stylegan_swap.methods.registry import (
     build_method,
     generator_side,
-    list_methods,
-    method_entry,
+    method_names,
     method_of,
+    method_spec,
 )
 from stylegan_swap.nn.device import choose_device, choose_dtype
 from stylegan_swap.weights.store import default_weights_available, published_weights, registered_weights
@@ -41,12 +41,12 @@ def find_method(name: str | os.PathLike[str], device: str, dtype: str) -> tuple[
         # As if the caller of Swapper.from_pretrained were warned.
         warnings.warn(notes[0], StyleganSwapWarning, stacklevel=3)
         name = "warp"
-    known = isinstance(name, str) and name in list_methods()
+    known = isinstance(name, str) and name in method_names()
     if not known and _is_no_path(name) and name not in {*registered_weights(), *published_weights()}:
-        method_entry(str(name))  # raises, and says which methods there are
+        method_spec(str(name))  # raises, and says which methods there are
     weights = None
     place = name if not known or name in registered_weights() else None
-    if place is None and method_entry(str(name)).needs_weights:
+    if place is None and method_spec(str(name)).needs_weights:
         # Others publish them; where they were not downloaded the method says what to fetch.
         place = downloaded_weights(str(name))
     if place is not None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.methods.base.protocol import AlignedSwap, Method
-from stylegan_swap.methods.registry import build_method, list_methods, method_entry
+from stylegan_swap.methods.registry import build_method, method_class, method_names
 
 
 @functools.lru_cache
@@ -57,8 +57,8 @@ class MethodContract:
 
     def test_it_is_a_method_and_registered_under_its_name(self, method):
         assert isinstance(method, Method)
-        assert method.name == self.name and self.name in list_methods()
-        assert method_entry(self.name).home == f"{type(method).__module__}:{type(method).__qualname__}"
+        assert method.name == self.name and self.name in method_names()
+        assert method_class(self.name) is type(method)
         assert method.paper
 
     def test_shapes_and_ranges(self, method, size, swapped):

@@ -8,9 +8,23 @@ import sys
 import pytest
 import torch
 
+from stylegan_swap.cli.main import app
 from stylegan_swap.errors import UnsupportedOptionError
+from stylegan_swap.files.cache import CACHE_VARIABLE
 from stylegan_swap.methods import registry
-from stylegan_swap.methods.registry import build_method, list_methods, method_entry, register_method
+from stylegan_swap.methods.base.network_method import NetworkMethod
+from stylegan_swap.methods.registry import (
+    MethodSpec,
+    build_method,
+    list_methods,
+    method_class,
+    method_formats,
+    method_names,
+    method_spec,
+    register_method,
+)
+from stylegan_swap.weights.cache import cached_path
+from stylegan_swap.weights.store import published_weights
 
 
 @pytest.fixture(autouse=True)
@@ -29,48 +43,75 @@ class Echo:
 
 
 def test_the_listing():
-    assert list_methods() == sorted(list_methods()) and {"default", "warp"} <= set(list_methods())
-    assert method_entry("default").needs_weights and not method_entry("warp").needs_weights
-    summaries = [method_entry(name).summary for name in list_methods()]
-    assert all(summary and "\n" not in summary for summary in summaries)
+    rows = {row.name: row for row in list_methods()}
+    assert list(rows) == sorted(rows) == method_names() and {"default", "warp", "megafs"} <= set(rows)
+    assert rows["warp"].present == "built in" and rows["default"].present == "comes with the library"
+    megafs = rows["megafs"]
+    assert (megafs.year, megafs.crop, megafs.published) == (2021, "FFHQ", "CC BY-NC 4.0")
+    assert megafs.present in ("to download", "downloaded") and "338.6 M" in str(megafs)
+    assert [row.name for row in list_methods("cvpr 2022")] == ["fslsd", "rafswap"]
+    assert [row.name for row in list_methods("PAIRS cc")] == ["megafs"] and list_methods("nobody") == []
+    assert all("\n" not in str(row) for row in rows.values())
+
+
+def test_a_download_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    assert {row.name: row.present for row in list_methods()}["rafswap"] == "to download"
+    file = cached_path(published_weights()["rafswap"])
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"weights")
+    assert {row.name: row.present for row in list_methods()}["rafswap"] == "downloaded"
+
+
+def test_what_a_row_says_is_what_the_class_does():
+    """Names, crops and sizes of the listing are those of the modules, which it does not import."""
+    for name in [*method_names(), "latents-only"]:
+        known, spec = method_class(name), method_spec(name)
+        assert known.name == name and known.crop.name == spec.crop
+        assert spec.needs_weights == issubclass(known, NetworkMethod)
+    for name in method_formats():
+        with torch.device("meta"):
+            network = method_class(name).network_class()
+        assert sum(p.numel() for p in network.parameters()) == method_spec(name).parameters
+        assert method_class(name).config_class is method_formats()[name].config_class
 
 
 def test_listing_imports_no_method():
     code = (
         "import sys; from stylegan_swap.methods.registry import list_methods; list_methods();"
-        "print([m for m in sys.modules if m.startswith('stylegan_swap.methods') or m == 'torch'])"
+        "print([m for m in sys.modules if m.startswith('stylegan_swap.methods.base') or m == 'torch'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    for call in (method_entry, lambda name: build_method(name, None, torch.device("cpu"), torch.float32)):
-        with pytest.raises(UnsupportedOptionError, match=r"'faceshifter': choose one of .*default.*warp"):
-            call("faceshifter")
+    for call in (method_spec, lambda name: build_method(name, None, torch.device("cpu"), torch.float32)):
+        with pytest.raises(UnsupportedOptionError, match=r"'smileswap': choose one of .*default.*warp"):
+            call("smileswap")
 
 
 def test_the_decorator_registers_and_returns_the_class():
-    assert register_method("echo", needs_weights=True, summary="says it again")(Echo) is Echo
-    assert "echo" in list_methods()
-    entry = method_entry("echo")
-    assert entry.needs_weights and entry.summary == "says it again"
-    assert entry.home == f"{__name__}:Echo"
+    assert register_method("echo", MethodSpec("says it again", year=2030))(Echo) is Echo
+    row = next(row for row in list_methods() if row.name == "echo")
+    assert row.present == "to train" and row.title == "says it again"
+    assert method_spec("echo").home == f"{__name__}:Echo"
     built = build_method("echo", None, torch.device("cpu"), torch.bfloat16)
     assert isinstance(built, Echo) and built.arguments == (None, torch.device("cpu"), torch.bfloat16)
-
-
-def test_a_name_belongs_to_one_class():
-    again = register_method("echo", needs_weights=False, summary="a")
-    again(Echo)
-    again(Echo)  # the same class: a module imported twice
+    # The same class again: a module imported twice. Another one, or a name of the library's: refused.
+    register_method("echo", MethodSpec("b"))(Echo)
     with pytest.raises(ValueError, match=r"'echo' is registered already, by .*:Echo"):
-        again(type("Other", (), {}))
-    with pytest.raises(ValueError, match=r"'warp' is registered already, by .*WarpMethod"):
-        register_method("warp", needs_weights=False, summary="mine")(Echo)
-    assert method_entry("warp").home.endswith("WarpMethod")
+        register_method("echo", MethodSpec("c"))(type("Other", (), {}))
+    with pytest.raises(ValueError, match=r"'warp' is registered already, by .*warp"):
+        register_method("warp", MethodSpec("mine"))(Echo)
 
 
 def test_warp_takes_no_weights(tmp_path):
     with pytest.raises(UnsupportedOptionError, match="'warp' takes no weights, but"):
         build_method("warp", tmp_path, torch.device("cpu"), torch.float32)
+
+
+def test_the_command_prints_the_table(capsys):
+    app(["methods", "--filter", "2021"], standalone_mode=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("megafs ") and "CC BY-NC 4.0" in lines[0]

@@ -1,9 +1,8 @@
-"""FSLSD's weights: its file and pSp's to one network of ours, and back.
+"""FSLSD's published files: its own and pSp's to one network, and back.
 
-Road: before it, where weights of other projects are converted. Theirs: ``CELEBA-HQ-1024.pt``, five networks
-whose names all begin with ``module.``, and ``psp_ffhq_encode.pt``, whose encoder makes the codes. Ours: the
-same names behind the prefixes of ``models.fslsd``, the row-affine edit ("bald") inside the swapper, and
-pSp's average code.
+``CELEBA-HQ-1024.pt`` holds five networks whose names all begin with ``module.``; the encoder of
+``psp_ffhq_encode.pt`` makes the codes. The network here has the same names behind its own prefixes, the
+row-affine edit ("bald") inside the swapper, and pSp's average code.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from torch import Tensor
 
 from inversion import as_latent_avg
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.methods.base.published_files.formats import Companion, ForeignFile, Format
 from stylegan_swap.methods.fslsd.network import FSLSDConfig, FSLSDNetwork
-from stylegan_swap.weights.stylegan_formats.converted import left_out
+from stylegan_swap.weights.stylegan_formats.converted import ConvertedSystem, left_out
 from stylegan_swap.weights.stylegan_formats.swap_system import (
     AVERAGE,
     UNFIT,
-    ConvertedSystem,
     average_of,
     entry,
     fitted,
@@ -30,13 +29,9 @@ from stylegan_swap.weights.stylegan_formats.swap_system import (
     without_prefix,
 )
 
-NAME = "fslsd"
-SUMMARY = (
-    'FSLSD (.pt): {"encoder_lmk", "encoder_target", "decoder", "generator", "bald_model"}, with pSp\'s file'
-)
 FILE = "CELEBA-HQ-1024.pt"
 PSP_FILE = "psp_ffhq_encode.pt"
-# Their entry → our prefix.
+# Published entry → prefix in the network here.
 PARTS = {
     "encoder_lmk": "landmark_encoder.",
     "encoder_target": "target_encoder.",
@@ -52,24 +47,21 @@ def recognises(content: Any) -> bool:
     return isinstance(content, Mapping) and all(isinstance(content.get(key), Mapping) for key in PARTS)
 
 
-def convert(
-    content: Mapping[str, Any], source: str, beside: Mapping[str, Any], beside_source: str
-) -> ConvertedSystem:
+def convert(content: Mapping[str, Any], source: str, psp: ForeignFile) -> ConvertedSystem:
     """Take the five networks and pSp's encoder out of both files.
 
     Args:
         content: of FSLSD's file.
         source: that file, for messages.
-        beside: content of pSp's file, whose own generator is not used.
-        beside_source: that file, for messages.
+        psp: pSp's file, whose own generator is not used.
 
     Raises:
         CheckpointError: an entry is missing, or names or shapes are not the published ones.
     """
     parts = {key: entry(content, key, source, MODULE) for key in PARTS}
-    encoder = without_prefix(entry(beside, "state_dict", beside_source), "encoder.")
-    average = average_of(beside, beside_source)
-    both = f"{source} and {beside_source}"
+    encoder = without_prefix(entry(psp.content, "state_dict", psp.source), "encoder.")
+    average = average_of(psp.content, psp.source)
+    both = f"{source} and {psp.source}"
     try:
         config = FSLSDConfig(**_numbers(parts))
         state = {AVERAGE: as_latent_avg(average, config.n_latent, config.style_dim)}
@@ -81,9 +73,13 @@ def convert(
     state |= {f"encoder.{name}": tensor for name, tensor in encoder.items()}
     for key, prefix in PARTS.items():
         state |= {prefix + name: tensor for name, tensor in parts[key].items()}
-    spare = ["pSp's generator"] if any(name.startswith("decoder.") for name in beside["state_dict"]) else []
-    notes = left_out([*(content.keys() - PARTS.keys()), *(beside.keys() - {"state_dict", AVERAGE}), *spare])
-    return ConvertedSystem(both, NAME, fitted(state, network, both, loose=("generator.",)), config, notes)
+    spare = (
+        ["pSp's generator"] if any(name.startswith("decoder.") for name in psp.content["state_dict"]) else []
+    )
+    notes = left_out(
+        [*(content.keys() - PARTS.keys()), *(psp.content.keys() - {"state_dict", AVERAGE}), *spare]
+    )
+    return ConvertedSystem(both, "fslsd", fitted(state, network, both, loose=("generator.",)), config, notes)
 
 
 def to_fslsd(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -110,3 +106,15 @@ def _numbers(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
     numbers |= {"points": maps // 2, "trunk_width": width, "trunk_units": trunk_units(landmarks, width)}
     rows = 2 * (numbers["size"].bit_length() - 1) - 2
     return numbers | {"identity_rows": min(FSLSDConfig.identity_rows, rows)}
+
+
+FORMAT = Format(
+    "fslsd",
+    'FSLSD (.pt): {"encoder_lmk", "encoder_target", "decoder", "generator", "bald_model"}, with pSp\'s file',
+    recognises,
+    convert,
+    back_files=written_files,
+    config_class=FSLSDConfig,
+    companions=(Companion("psp", PSP_FILE, "psp-ffhq-encode"),),
+    published=(FILE,),
+)

@@ -1,9 +1,8 @@
-"""MegaFS's weights: its two files to one network of ours, and back.
+"""MegaFS's published files: both to one network, and back.
 
-Road: before it, where weights of other projects are converted. Theirs: ``{ftm,injection,lcr}_final.pth``
-with the encoder under ``e`` and the swapper under ``s`` (and training state that is not read), and
-``stylegan2-ffhq-config-f.pth`` with the generator under ``g_ema``. Ours: the same names behind ``encoder.``,
-``swapper.`` and ``generator.``.
+``{ftm,injection,lcr}_final.pth`` has the encoder under ``e`` and the swapper under ``s`` (and training state
+that is not read), ``stylegan2-ffhq-config-f.pth`` the generator under ``g_ema``. The network here has the
+same names behind ``encoder.``, ``swapper.`` and ``generator.``.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from typing import Any
 from torch import Tensor
 
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.methods.base.published_files.formats import Companion, ForeignFile, Format
 from stylegan_swap.methods.megafs.network import SWAPS, MegaFSConfig, MegaFSNetwork
-from stylegan_swap.weights.stylegan_formats.converted import left_out
+from stylegan_swap.weights.stylegan_formats.converted import ConvertedSystem, left_out
 from stylegan_swap.weights.stylegan_formats.swap_system import (
     UNFIT,
-    ConvertedSystem,
     entry,
     fitted,
     generator_numbers,
@@ -27,8 +26,6 @@ from stylegan_swap.weights.stylegan_formats.swap_system import (
     without_prefix,
 )
 
-NAME = "megafs"
-SUMMARY = 'MegaFS (.pth): {"e", "s"}, with its generator\'s file {"g_ema"} beside it'
 # The transfer module first: it is the paper's method, the others are its ablations.
 SWAP_FILES = tuple(f"{swap}_final.pth" for swap in SWAPS)
 GENERATOR_FILE = "stylegan2-ffhq-config-f.pth"
@@ -43,16 +40,13 @@ def recognises(content: Any) -> bool:
     return isinstance(encoder, Mapping) and any(str(name).startswith("fpn.backbone.") for name in encoder)
 
 
-def convert(
-    content: Mapping[str, Any], source: str, beside: Mapping[str, Any], beside_source: str
-) -> ConvertedSystem:
+def convert(content: Mapping[str, Any], source: str, generator: ForeignFile) -> ConvertedSystem:
     """Take the three networks out of both files.
 
     Args:
         content: of the file with encoder and swapper.
         source: that file, for messages.
-        beside: content of the generator's file.
-        beside_source: that file, for messages.
+        generator: the generator's file.
 
     Raises:
         CheckpointError: an entry is missing, or names or shapes are not MegaFS's.
@@ -60,9 +54,9 @@ def convert(
     parts = {
         "encoder": entry(content, "e", source),
         "swapper": entry(content, "s", source),
-        "generator": entry(beside, "g_ema", beside_source),
+        "generator": entry(generator.content, "g_ema", generator.source),
     }
-    both = f"{source} and {beside_source}"
+    both = f"{source} and {generator.source}"
     try:
         config = _config_of(parts)
         network = skeleton(MegaFSNetwork, config)
@@ -71,8 +65,8 @@ def convert(
             f"{both}: not of MegaFS's published layout ({error}); fetch both files again"
         ) from error
     state = {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-    notes = left_out([*(content.keys() - {"e", "s"}), *(beside.keys() - {"g_ema"})])
-    return ConvertedSystem(both, NAME, fitted(state, network, both, loose=("generator.",)), config, notes)
+    notes = left_out([*(content.keys() - {"e", "s"}), *(generator.content.keys() - {"g_ema"})])
+    return ConvertedSystem(both, "megafs", fitted(state, network, both, loose=("generator.",)), config, notes)
 
 
 def to_megafs(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -104,3 +98,15 @@ def _config_of(parts: Mapping[str, Mapping[str, Tensor]]) -> MegaFSConfig:
         blocks=tuple(numbered(encoder, stage) for stage in stages),
         planes=tuple(len(encoder[f"{stage}0.conv1.weight"]) for stage in stages),
     )
+
+
+FORMAT = Format(
+    "megafs",
+    'MegaFS (.pth): {"e", "s"}, with its generator\'s file {"g_ema"} beside it',
+    recognises,
+    convert,
+    back_files=written_files,
+    config_class=MegaFSConfig,
+    companions=(Companion("rosinality", GENERATOR_FILE, "megafs-generator"),),
+    published=SWAP_FILES,
+)

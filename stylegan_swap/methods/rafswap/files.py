@@ -1,8 +1,7 @@
-"""RAFSwap's weights: its file to a network of ours, and back.
+"""RAFSwap's published file: to a network, and back.
 
-Road: before it, where weights of other projects are converted. Theirs: one file
-``{state_dict, opts, latent_avg}`` with the prefixes ``encoder.``, ``decoder.`` and ``mask.``. Ours: the same
-names, with ``generator.`` for ``decoder.``.
+One file ``{state_dict, opts, latent_avg}`` with the prefixes ``encoder.``, ``decoder.`` and ``mask.``; the
+network here has the same names, with ``generator.`` for ``decoder.``.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from torch import Tensor
 
 from inversion import as_latent_avg
 from stylegan_swap.errors import CheckpointError
+from stylegan_swap.methods.base.published_files.formats import Format
 from stylegan_swap.methods.rafswap.network import RAFSwapConfig, RAFSwapNetwork
-from stylegan_swap.weights.stylegan_formats.converted import left_out
+from stylegan_swap.weights.stylegan_formats.converted import ConvertedSystem, left_out
 from stylegan_swap.weights.stylegan_formats.psp import is_rafswap
 from stylegan_swap.weights.stylegan_formats.swap_system import (
     AVERAGE,
     UNFIT,
-    ConvertedSystem,
     average_of,
     entry,
     fitted,
@@ -31,11 +30,9 @@ from stylegan_swap.weights.stylegan_formats.swap_system import (
     without_prefix,
 )
 
-NAME = "rafswap"
-SUMMARY = 'RAFSwap (.pt): {"state_dict": {"encoder.*", "decoder.*", "mask.*"}, "latent_avg", "opts"}'
 # The name in the official example; the published file's own is not known.
 FILE = "iteration_200.pt"
-# Their prefix → ours.
+# Published prefix → prefix in the network here.
 PREFIXES = {"encoder.": "encoder.", "decoder.": "generator.", "mask.": "mask."}
 
 
@@ -55,13 +52,13 @@ def convert(content: Mapping[str, Any], source: str) -> ConvertedSystem:
     Raises:
         CheckpointError: an entry is missing, or names or shapes are not RAFSwap's.
     """
-    theirs = entry(content, "state_dict", source)
+    published = entry(content, "state_dict", source)
     average = average_of(content, source)
     try:
-        encoder = without_prefix(theirs, "encoder.")
+        encoder = without_prefix(published, "encoder.")
         width = encoder["input_layer.0.weight"].shape[0]
         config = RAFSwapConfig(
-            **generator_numbers(without_prefix(theirs, "decoder.")),
+            **generator_numbers(without_prefix(published, "decoder.")),
             depth=numbered(encoder, "trans."),
             trunk_width=width,
             trunk_units=trunk_units(encoder, width),
@@ -73,20 +70,20 @@ def convert(content: Mapping[str, Any], source: str) -> ConvertedSystem:
             f"{source}: not of RAFSwap's published layout ({error}); fetch it again"
         ) from error
     # What else a training checkpoint may hold, such as its loss networks, is not the swap's.
-    others = {name.split(".")[0] for name in theirs if not name.startswith(tuple(PREFIXES))}
-    for prefix, ours in PREFIXES.items():
-        state |= {ours + name: tensor for name, tensor in without_prefix(theirs, prefix).items()}
+    others = {name.split(".")[0] for name in published if not name.startswith(tuple(PREFIXES))}
+    for prefix, own in PREFIXES.items():
+        state |= {own + name: tensor for name, tensor in without_prefix(published, prefix).items()}
     notes = left_out([*(content.keys() - {"state_dict", AVERAGE}), *others])
-    made = fitted(state, network, source, loose=("generator.",))
-    return ConvertedSystem(source, NAME, made, config, notes)
+    state = fitted(state, network, source, loose=("generator.",))
+    return ConvertedSystem(source, "rafswap", state, config, notes)
 
 
 def to_rafswap(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """The contents of RAFSwap's file, with empty options, for a state of a ``RAFSwapNetwork``."""
     tensors = {
-        theirs + name: tensor
-        for theirs, ours in PREFIXES.items()
-        for name, tensor in without_prefix(state, ours).items()
+        prefix + name: tensor
+        for prefix, own in PREFIXES.items()
+        for name, tensor in without_prefix(state, own).items()
     }
     return {"state_dict": tensors, "opts": {}, AVERAGE: state[AVERAGE]}
 
@@ -94,3 +91,14 @@ def to_rafswap(state: Mapping[str, Tensor]) -> dict[str, Any]:
 def written_files(converted: ConvertedSystem) -> dict[str, Any]:
     """Published file name → content for ``torch.save``."""
     return {FILE: to_rafswap(converted.state)}
+
+
+FORMAT = Format(
+    "rafswap",
+    'RAFSwap (.pt): {"state_dict": {"encoder.*", "decoder.*", "mask.*"}, "latent_avg", "opts"}',
+    recognises,
+    convert,
+    back_files=written_files,
+    config_class=RAFSwapConfig,
+    published=(FILE,),
+)

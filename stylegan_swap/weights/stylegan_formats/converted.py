@@ -1,16 +1,16 @@
-"""Converted: the networks of a foreign file under this library's names, saved, loaded and rebuilt.
+"""The networks of foreign files under this library's names: saved, loaded and rebuilt.
 
-Road: before it, where weights of other projects are converted. Every format file makes a
-:class:`Converted`; ``save`` writes it as safetensors and config.json (``weights.save_weights``), ``build``
-gives the filled networks.
+Every layout of single networks makes a :class:`Converted`, every layout of a whole swap system a
+:class:`ConvertedSystem`; ``save`` writes either as safetensors and config.json.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,7 @@ from stylegan_swap.errors import CheckpointError
 from stylegan_swap.nn.stylegan2.discriminator import Discriminator
 from stylegan_swap.nn.stylegan2.generator import Generator
 from stylegan_swap.weights.filled import build_filled
-from stylegan_swap.weights.store import LoadedWeights, load_state, load_weights
-from stylegan_swap.weights.stylegan_formats.saved import Saved
+from stylegan_swap.weights.store import LoadedWeights, load_state, load_weights, save_weights
 
 State = dict[str, Tensor]
 _LARGEST = 65_536
@@ -44,13 +43,37 @@ PARTS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+class Saved(ABC):
+    """Something that knows its weights in memory, and can therefore be written."""
+
+    @abstractmethod
+    def weights(self) -> LoadedWeights:
+        """Everything as it is saved, in memory."""
+
+    def save(self, folder: Path, *, dtype: str | None = None) -> Path:
+        """Write model.safetensors and config.json.
+
+        Args:
+            folder: created where it does not exist.
+            dtype: as in ``save_weights``; None keeps every number as it is.
+
+        Returns:
+            The path of model.safetensors.
+
+        Raises:
+            CheckpointError: NaN or infinity in a tensor, overflow, or no space.
+        """
+        made = self.weights()
+        return save_weights(folder, made.state, made.config, dtype=dtype)
+
+
 @dataclass(frozen=True)
 class Converted(Saved):
     """Networks under this library's names.
 
     Attributes:
         source: the file, for messages.
-        format: of that file, a name of ``detect.FORMATS``.
+        format: of that file, a name of ``known_formats``.
         parts: part → state dict, e.g. "generator", "encoder", "discriminator", "identity".
         config: part → what builds it; JSON values.
         latent_avg: the average code ``[D]``, ``[1, D]`` or ``[L, D]``, or None.
@@ -101,6 +124,61 @@ class Converted(Saved):
         if self.latent_avg is not None:
             state["latent_avg"] = self.latent_avg
         return LoadedWeights(self.source, state, {"converted_from": self.format, **self.config})
+
+
+class SystemConfig(Protocol):
+    """What builds the network of a whole system."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        ...
+
+
+@dataclass(frozen=True)
+class ConvertedSystem(Saved):
+    """A whole swap system under this library's names: what ``swap(method=…)`` takes.
+
+    Attributes:
+        source: the file, or both, for messages.
+        format: of that file, a name of ``known_formats``.
+        state: name → tensor of its network.
+        config: what builds that network.
+        notes: what was left out, one line each.
+    """
+
+    source: str
+    format: str
+    state: dict[str, Tensor]
+    config: SystemConfig
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Its networks: the prefixes of the names, in order."""
+        return tuple(dict.fromkeys(name.split(".")[0] for name in self.state if "." in name))
+
+    def weights(self) -> LoadedWeights:
+        """Everything as it is saved, in memory."""
+        return LoadedWeights(self.source, self.state, self.config.to_dict())
+
+
+def load_system(path: Path, format_name: str, config_class: Any) -> ConvertedSystem:
+    """Load the weights of a swap system, converted or trained here.
+
+    Args:
+        path: the folder, or its model.safetensors.
+        format_name: which system it should be.
+        config_class: what its configuration is read with.
+
+    Raises:
+        CheckpointError: missing or damaged, or another network's.
+    """
+    state, values = load_weights(path)
+    try:
+        config = config_class.from_dict(values)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: holds no weights of {format_name} ({error})") from error
+    return ConvertedSystem(str(path), format_name, state, config)
 
 
 def load_converted(path: str | Path | LoadedWeights) -> Converted:

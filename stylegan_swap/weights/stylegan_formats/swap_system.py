@@ -1,14 +1,8 @@
-"""What the files of whole swap systems (MegaFS, FSLSD, RAFSwap) share: entries, counts, a strict fit.
-
-Road: before it, where weights of other projects are converted: ``megafs``, ``fslsd`` and ``rafswap`` say
-which entry is which network; the result is a :class:`ConvertedSystem`.
-"""
+"""What the layouts of whole swap systems share: entries of a file, counts by shapes, a strict fit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,67 +10,11 @@ from torch import Tensor
 
 from cuda_ops.layers import Blur
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.methods.fslsd.network import FSLSDConfig
-from stylegan_swap.methods.megafs.network import MegaFSConfig
-from stylegan_swap.methods.rafswap.network import RAFSwapConfig
-from stylegan_swap.nn.stylegan2.config import PublishedConfig
-from stylegan_swap.weights.store import LoadedWeights, load_weights
-from stylegan_swap.weights.stylegan_formats.saved import Saved
 
 _SHOWN = 5
 AVERAGE = "latent_avg"
 # What reading a network's numbers off its shapes, and building it from them, raises where they are odd.
 UNFIT = (KeyError, IndexError, ValueError, TypeError, RuntimeError, OverflowError)
-
-CONFIGS: dict[str, type[PublishedConfig]] = {
-    config.method: config for config in (MegaFSConfig, FSLSDConfig, RAFSwapConfig)
-}
-
-
-@dataclass(frozen=True)
-class ConvertedSystem(Saved):
-    """A whole swap system under this library's names: what ``swap(method=…)`` takes.
-
-    Attributes:
-        source: the file, or both, for messages.
-        format: of that file, a name of ``formats.FORMATS``.
-        state: name → tensor of its network in ``models``.
-        config: what builds that network.
-        notes: what was left out, one line each.
-    """
-
-    source: str
-    format: str
-    state: dict[str, Tensor]
-    config: PublishedConfig
-    notes: tuple[str, ...] = ()
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Its networks: the prefixes of the names, in order."""
-        return tuple(dict.fromkeys(name.split(".")[0] for name in self.state if "." in name))
-
-    def weights(self) -> LoadedWeights:
-        """Everything as it is saved, in memory."""
-        return LoadedWeights(self.source, self.state, self.config.to_dict())
-
-
-def load_system(path: Path, format_name: str) -> ConvertedSystem:
-    """Load the weights of a swap system, converted or trained here.
-
-    Args:
-        path: the folder, or its model.safetensors.
-        format_name: which system it should be, a key of ``CONFIGS``.
-
-    Raises:
-        CheckpointError: missing or damaged, or another network's.
-    """
-    state, values = load_weights(path)
-    try:
-        config = CONFIGS[format_name].from_dict(values)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: holds no weights of {format_name} ({error})") from error
-    return ConvertedSystem(str(path), format_name, state, config)
 
 
 def generator_numbers(generator: Mapping[str, Tensor]) -> dict[str, int]:
@@ -103,9 +41,9 @@ def entry(content: Mapping[str, Any], key: str, source: str, prefix: str = "") -
     if not isinstance(tensors, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()
     ):
-        found = ", ".join(map(repr, content))[:200] or "no entries"
+        keys = ", ".join(map(repr, content))[:200] or "no entries"
         raise CheckpointError(
-            f"{source}: holds no weights under {key!r} (there are {found}); is it the right file?"
+            f"{source}: holds no weights under {key!r} (there are {keys}); is it the right file?"
         )
     if prefix and tensors and all(name.startswith(prefix) for name in tensors):
         return without_prefix(tensors, prefix)
@@ -129,13 +67,13 @@ def skeleton(network_class: type[torch.nn.Module], config: Any) -> dict[str, tor
 
 
 def fitted(
-    state: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], source: str, loose: tuple[str, ...] = ()
+    state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], source: str, loose: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
     """The state in the order of the network, if it fits.
 
     Args:
-        state: converted weights by our names.
-        wanted: names and shapes of the network.
+        state: converted weights by this library's names.
+        shapes: names and shapes of the network.
         source: the files, for the message.
         loose: prefixes of generators: names that the network lacks are dropped there, and missing filter
             kernels filled in, as the official loaders do.
@@ -145,7 +83,7 @@ def fitted(
     """
     kernel = Blur(factor=2).kernel
     result, problems = {}, []
-    for name, shape in wanted.items():
+    for name, shape in shapes.items():
         tensor = state.get(name)
         if tensor is None and name.startswith(loose) and name.endswith(".kernel"):
             tensor = kernel
@@ -158,7 +96,7 @@ def fitted(
     problems += [
         f"{name} is unknown"
         for name in state
-        if name not in wanted and not (loose and name.startswith(loose))
+        if name not in shapes and not (loose and name.startswith(loose))
     ]
     if problems:
         rest = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""

@@ -8,6 +8,7 @@ import torch
 
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.methods.base.published_files.detect import convert_file, convert_files
+from stylegan_swap.methods.base.published_files.formats import ForeignFile
 from stylegan_swap.methods.base.published_files.write_foreign import write_foreign
 from stylegan_swap.methods.fslsd import files as fslsd
 from stylegan_swap.methods.fslsd.files import to_fslsd
@@ -36,7 +37,7 @@ def network():
 
 
 def converted(checkpoint, psp):
-    made = fslsd.convert(checkpoint, "CELEBA-HQ-1024.pt", psp, "psp.pt")
+    made = fslsd.convert(checkpoint, "CELEBA-HQ-1024.pt", ForeignFile(psp, "psp.pt"))
     return made.state, made.config
 
 

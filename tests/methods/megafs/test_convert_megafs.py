@@ -8,12 +8,14 @@ import torch
 
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.methods.base.published_files.detect import convert_file, convert_files
+from stylegan_swap.methods.base.published_files.formats import ForeignFile
 from stylegan_swap.methods.base.published_files.write_foreign import write_foreign
 from stylegan_swap.methods.megafs import files as megafs
 from stylegan_swap.methods.megafs.files import SWAP_FILES, to_megafs
 from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
 from stylegan_swap.weights.store import load_state, load_weights
-from stylegan_swap.weights.stylegan_formats.swap_system import load_system, skeleton
+from stylegan_swap.weights.stylegan_formats.converted import load_system
+from stylegan_swap.weights.stylegan_formats.swap_system import skeleton
 
 TINY = {"size": 64, "style_dim": 32, "n_mlp": 2, "max_channels": 16, "split": (3, 3, 4)}
 TINY |= {"blocks": (1, 2, 1, 1, 1), "planes": (4, 4, 8, 8, 8)}
@@ -26,7 +28,7 @@ def network_of(swap="ftm") -> MegaFSNetwork:
 
 
 def converted(swap_file, generator_file):
-    return megafs.convert(swap_file, "swap.pth", generator_file, "generator.pth")
+    return megafs.convert(swap_file, "swap.pth", ForeignFile(generator_file, "generator.pth"))
 
 
 def same(have, want) -> None:
@@ -46,7 +48,7 @@ def test_every_tensor_goes_there_and_back(swap, tmp_path):
     # As MegaFS's official names say it: no swapper in lcr.
     assert made.parts == ("encoder", "swapper", "generator") if swap != "lcr" else ("encoder", "generator")
     folder = made.save(tmp_path / "ours").parent
-    stored = load_system(folder, "megafs").state
+    stored = load_system(folder, "megafs", MegaFSConfig).state
     assert stored.keys() == network.state_dict().keys()
     assert all(torch.equal(stored[name], value) for name, value in network.state_dict().items())
     written = write_foreign(folder, tmp_path / "back", "megafs")

@@ -11,7 +11,7 @@ import torch
 
 from inversion import IRSE50, BackboneEncoderIntoW, as_latent_avg
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.methods.base.published_files.formats import FORMATS
+from stylegan_swap.methods.base.published_files.formats import ForeignFile, known_formats
 from stylegan_swap.methods.fslsd.files import to_fslsd
 from stylegan_swap.methods.fslsd.network import FSLSDConfig, FSLSDNetwork
 from stylegan_swap.methods.megafs.files import to_megafs
@@ -165,20 +165,20 @@ def spoil(content: Any, draw: random.Random) -> None:
 
 @pytest.mark.parametrize("name", sorted(CONTENTS))
 def test_only_errors_of_ours(name: str):
-    entry = FORMATS[name]
+    formats = known_formats()
+    entry = formats[name]
     torch.manual_seed(0)
-    sources = ("a.pth", "b.pth") if entry.companion else ("a.pth",)
     refused, rounds = 0, ROUNDS.get(name, 60)
     for number in range(rounds):
         contents = CONTENTS[name]() if number % 4 == 0 else contents  # noqa: F821
         spoil(contents, random.Random(number))
-        arguments = [part for pair in zip(contents, sources, strict=True) for part in pair]
-        if not entry.recognises(contents[0]) or (
-            entry.companion and not FORMATS[entry.companion.format].recognises(contents[1])
-        ):
+        first, *further = contents
+        fit = zip(entry.companions, further, strict=True)
+        fitting = [formats[part.format].recognises(content) for part, content in fit]
+        if not entry.recognises(first) or not all(fitting):
             continue
         try:
-            entry.convert(*arguments)
+            entry.convert(first, "a.pth", *(ForeignFile(content, "b.pth") for content in further))
         except CheckpointError as error:
             refused += 1
             assert "\n" not in str(error) and len(str(error)) < 3000

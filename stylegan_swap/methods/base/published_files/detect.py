@@ -1,8 +1,4 @@
-"""From the files of other projects to networks under this library's names: which belong together, and how.
-
-Road: before it, once: **foreign files → read → recognise → convert** → this library's format. What is known
-of every format stands in the table of ``formats``.
-"""
+"""From the files of other projects to networks under this library's names: which belong together, and how."""
 
 from __future__ import annotations
 
@@ -13,19 +9,18 @@ from typing import Any
 
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
 from stylegan_swap.methods.base.published_files.formats import (
-    FORMATS,
+    Companion,
     Conversion,
+    ForeignFile,
     Format,
     describe,
+    known_formats,
+    read_foreign,
+    readable_suffixes,
     recognise,
 )
 from stylegan_swap.weights.cache import cached_path, find_cached
-from stylegan_swap.weights.readers.torch_file import read_file
 from stylegan_swap.weights.store import MODEL_FILE, find_weights, published_weights
-
-__all__ = ["FORMATS", "Conversion", "Format", "convert_file", "convert_files", "describe", "recognise"]
-
-_SUFFIXES = (".pt", ".pth", ".pkl")
 
 
 def convert_file(path: str | Path, format_name: str | None = None) -> Conversion:
@@ -48,7 +43,7 @@ def convert_files(
     Args:
         paths: the files, a folder that holds them under their published names, or names of
             ``stylegan-swap download --list`` that were downloaded.
-        format_name: a key of ``FORMATS`` for a file that does not tell; None finds out.
+        format_name: a name of ``known_formats`` for a file that does not tell; None finds out.
         mapped: leave the numbers in their file until they are used, where its format allows that.
         contents: of files that were read already.
 
@@ -56,26 +51,20 @@ def convert_files(
         CheckpointError: missing, damaged, unsafe, unknown, ambiguous, or not going together.
         UnsupportedOptionError: there is no such format.
     """
-    if format_name is not None and format_name not in FORMATS:
-        raise UnsupportedOptionError(f"unknown format {format_name!r}: choose one of {', '.join(FORMATS)}")
+    if format_name is not None and format_name not in known_formats():
+        choices = ", ".join(known_formats())
+        raise UnsupportedOptionError(f"unknown format {format_name!r}: choose one of {choices}")
     if not paths:
         raise CheckpointError("no file was given to convert; give one, or a folder")
     located = [_located(path) for path in paths]
     notes = tuple(note for _, note in located if note)
     known = contents or {}
-    read = {file: known[file] if file in known else read_file(file, mapped=mapped) for file, _ in located}
-    main, entry = _main(read, format_name)
+    read = {file: known[file] if file in known else read_foreign(file, mapped=mapped) for file, _ in located}
+    main, layout = _main(read, format_name)
     others = {file: content for file, content in read.items() if file != main}
-    if entry.companion is None:
-        if others:
-            raise CheckpointError(
-                f"{main}: is {entry.name}, a format of one file; leave out {', '.join(map(str, others))}"
-            )
-        made = entry.convert(read[main], str(main))
-    else:
-        beside, content = _companion(main, entry, others, mapped)
-        made = entry.convert(read[main], str(main), content, str(beside))
-    return replace(made, notes=(*notes, *made.notes))
+    companions = _companions(main, layout, others, mapped)
+    converted = layout.convert(read[main], str(main), *companions)
+    return replace(converted, notes=(*notes, *converted.notes))
 
 
 def _main(read: dict[Path, Any], format_name: str | None) -> tuple[Path, Format]:
@@ -84,47 +73,72 @@ def _main(read: dict[Path, Any], format_name: str | None) -> tuple[Path, Format]
         [(file, content)] = read.items()
         return file, recognise(content, str(file), format_name)
     fitting = {
-        file: entry
+        file: layout
         for file, content in read.items()
-        for entry in FORMATS.values()
-        if entry.companion is not None and format_name in (None, entry.name) and entry.recognises(content)
+        for layout in known_formats().values()
+        if layout.companions and format_name in (None, layout.name) and layout.recognises(content)
     }
     if len(fitting) != 1:
-        found = ", ".join(f"{file.name} is {_name_of(content)}" for file, content in read.items())
+        names = ", ".join(f"{file.name} is {_name_of(content)}" for file, content in read.items())
         raise CheckpointError(
-            f"{next(iter(read)).parent}: these files make no system together ({found}); convert each alone"
+            f"{next(iter(read)).parent}: these files make no system together ({names}); convert each alone"
         )
     return next(iter(fitting.items()))
 
 
 def _name_of(content: Any) -> str:
-    names = [entry.name for entry in FORMATS.values() if entry.recognises(content)]
+    names = [layout.name for layout in known_formats().values() if layout.recognises(content)]
     return " or ".join(names) or describe(content)
 
 
-def _companion(main: Path, entry: Format, given: dict[Path, Any], mapped: bool) -> tuple[Path, Any]:
-    """The second file: the one given, or the one beside the first, or the downloaded one."""
-    wanted = entry.companion
-    assert wanted is not None
-    if len(given) > 1:
-        raise CheckpointError(f"{main}: is {entry.name}, a format of two files; {len(given) + 1} were given")
-    if not given:
-        file = main.with_name(wanted.file)
-        listed = published_weights().get(wanted.weights)
-        if not file.is_file() and listed is not None and cached_path(listed).is_file():
-            file = find_cached(listed)
-        if not file.is_file():
-            raise CheckpointError(
-                f"{main}: is one of two files of {entry.name}; {wanted.file} is not beside it: put it there, "
-                f"name it as well, or run `stylegan-swap download {wanted.weights}`"
-            )
-        given = {file: read_file(file, mapped=mapped)}
-    [(file, content)] = given.items()
-    if not FORMATS[wanted.format].recognises(content):
+def _companions(main: Path, layout: Format, given: dict[Path, Any], mapped: bool) -> list[ForeignFile]:
+    """The further files that a layout needs, in its order: given, beside the first, or downloaded."""
+    count = len(layout.companions) + 1
+    if len(given) >= count:
+        files = "one file" if count == 1 else f"{count} files"
         raise CheckpointError(
-            f"{file}: is {_name_of(content)}, but with {main.name} belongs {wanted.file} ({wanted.format})"
+            f"{main}: is {layout.name}, a format of {files}, and {len(given) + 1} were given; leave out "
+            f"{', '.join(map(str, given)) if count == 1 else 'what is not one of them'}"
         )
-    return file, content
+    companions: dict[Companion, ForeignFile] = {}
+    for file, content in given.items():
+        free = [companion for companion in layout.companions if companion not in companions]
+        match = next((companion for companion in free if _is_companion(companion, content)), None)
+        if match is None:
+            raise _misfit(main, free[0], file, content)
+        companions[match] = ForeignFile(content, str(file))
+    for companion in layout.companions:
+        if companion not in companions:
+            file = _found_companion(main, layout, companion)
+            content = read_foreign(file, mapped=mapped)
+            if not _is_companion(companion, content):
+                raise _misfit(main, companion, file, content)
+            companions[companion] = ForeignFile(content, str(file))
+    return [companions[companion] for companion in layout.companions]
+
+
+def _is_companion(companion: Companion, content: Any) -> bool:
+    return known_formats()[companion.format].recognises(content)
+
+
+def _misfit(main: Path, companion: Companion, file: Path, content: Any) -> CheckpointError:
+    return CheckpointError(
+        f"{file}: is {_name_of(content)}, but with {main.name} belongs {companion.file} ({companion.format})"
+    )
+
+
+def _found_companion(main: Path, layout: Format, companion: Companion) -> Path:
+    """The file beside the first one under its published name, or the downloaded one."""
+    file = main.with_name(companion.file)
+    listed = published_weights().get(companion.weights)
+    if not file.is_file() and listed is not None and cached_path(listed).is_file():
+        return find_cached(listed)
+    if not file.is_file():
+        raise CheckpointError(
+            f"{main}: is one of {len(layout.companions) + 1} files of {layout.name}; {companion.file} is not "
+            f"beside it: put it there, name it as well, or run `stylegan-swap download {companion.weights}`"
+        )
+    return file
 
 
 def _located(path: str | Path) -> tuple[Path, str | None]:
@@ -150,7 +164,7 @@ def _in_folder(folder: Path) -> tuple[Path, str | None]:
         raise CheckpointError(f"{folder}: holds {MODEL_FILE}, this library's own, which needs no converting")
     systems = {
         entry.name: [folder / name for name in entry.published if (folder / name).is_file()]
-        for entry in FORMATS.values()
+        for entry in known_formats().values()
     }
     found = [name for name, files in systems.items() if files]
     if len(found) == 1:
@@ -158,7 +172,7 @@ def _in_folder(folder: Path) -> tuple[Path, str | None]:
         others = ", ".join(file.name for file in rest)
         return first, f"{first.name} was taken; to take {others}, give that file" if rest else None
     try:
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
+        files = sorted(file for file in folder.iterdir() if file.suffix.lower() in readable_suffixes())
     except OSError as error:
         raise CheckpointError(
             f"{folder}: cannot be read ({error.strerror}); check its permissions"
@@ -167,8 +181,8 @@ def _in_folder(folder: Path) -> tuple[Path, str | None]:
         return files[0], None
     if not files:
         raise CheckpointError(
-            f"{folder}: holds neither {MODEL_FILE} nor a published network ({', '.join(_SUFFIXES)}); "
-            "check the path"
+            f"{folder}: holds neither {MODEL_FILE} nor a published network "
+            f"({', '.join(readable_suffixes())}); check the path"
         )
     names = ", ".join(file.name for file in files[:5]) + (", …" if len(files) > 5 else "")
     raise CheckpointError(f"{folder}: holds {len(files)} files ({names}); give the one you mean")

@@ -1,38 +1,49 @@
-"""The table of foreign formats: which project wrote a file, and what becomes of it.
+"""Foreign layouts: what is known of each, and which one a file has.
 
-Road: before it, once: foreign file → read → **recognise → convert** → this library's format. A new format
-is a module with NAME, SUMMARY, ``recognises(content)`` and ``convert(content, source)``, and a line in the
-table here. ``detect`` finds the files that belong together.
+Layouts of StyleGAN2's own projects stand in the table here, those of whole systems in the folders of their
+methods (``methods/NAME/files.py``, the constant ``FORMAT``), which the registry names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.methods.fslsd import files as fslsd
-from stylegan_swap.methods.megafs import files as megafs
-from stylegan_swap.methods.rafswap import files as rafswap
+from stylegan_swap.methods.registry import method_formats
 from stylegan_swap.weights.readers.restricted_pickle import PickledModule, PickledNetwork
+from stylegan_swap.weights.readers.torch_file import read_file
 from stylegan_swap.weights.stylegan_formats import arcface, e4e, nvlabs, psp, pti, rosinality, tflib
-from stylegan_swap.weights.stylegan_formats.converted import Converted
-from stylegan_swap.weights.stylegan_formats.swap_system import ConvertedSystem
+from stylegan_swap.weights.stylegan_formats.converted import Converted, ConvertedSystem
 
 _SHOWN = 5
+PYTORCH_SUFFIXES = (".pt", ".pth", ".pkl")
 
 Conversion = Converted | ConvertedSystem
 
 
-@dataclass(frozen=True)
-class Companion:
-    """The second file that a format needs.
+class ForeignFile(NamedTuple):
+    """A foreign file that was read.
 
     Attributes:
-        format: its format, a key of ``FORMATS``.
+        content: what its reader gave.
+        source: the file, for messages.
+    """
+
+    content: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A further file that a format needs.
+
+    Attributes:
+        format: its format, a name of ``known_formats``.
         file: the name under which it is published.
         weights: its name for ``stylegan-swap download``.
     """
@@ -44,17 +55,19 @@ class Companion:
 
 @dataclass(frozen=True)
 class Format:
-    """A foreign format.
+    """A foreign layout.
 
     Attributes:
         name: what users write.
         summary: what the files look like, one line.
-        recognises: whether the content of a file is of this format.
-        convert: content and file name (and those of the companion, where there is one) → networks.
-        back: networks → content for ``torch.save``; None where the format cannot be written as one file.
-        back_files: networks → file name → content, where the format is several files or has its own names.
-        companion: the second file, or None.
+        recognises: whether the content of a file is of this layout, by its keys.
+        convert: content and file name, and a ``ForeignFile`` per companion → networks.
+        back: networks → content for ``torch.save``; None where the layout cannot be written as one file.
+        back_files: networks → file name → content, where the layout is several files or has its own names.
+        config_class: of a whole system: what its ``config.json`` is read with (``from_dict``).
+        companions: the further files, in the order that ``convert`` takes them.
         published: the names under which the first file is published, the usual one first.
+        readers: suffix → reader, for files that are not PyTorch's.
     """
 
     name: str
@@ -63,55 +76,52 @@ class Format:
     convert: Callable[..., Conversion]
     back: Callable[[Converted], Any] | None = None
     back_files: Callable[[ConvertedSystem], dict[str, Any]] | None = None
-    companion: Companion | None = None
+    config_class: Any = None
+    companions: tuple[Companion, ...] = ()
     published: tuple[str, ...] = ()
+    readers: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
 
 
 # In order of how telling their marks are.
-FORMATS: dict[str, Format] = {
-    entry.name: entry
-    for entry in (
-        Format(
-            rosinality.NAME,
-            rosinality.SUMMARY,
-            rosinality.recognises,
-            rosinality.convert,
-            rosinality.to_rosinality,
-        ),
-        Format(nvlabs.NAME, nvlabs.SUMMARY, nvlabs.recognises, nvlabs.convert, nvlabs.to_nvlabs),
-        Format(tflib.NAME, tflib.SUMMARY, tflib.recognises, tflib.convert),
-        Format(pti.NAME, pti.SUMMARY, pti.recognises, pti.convert, pti.to_pti),
-        Format(psp.NAME, psp.SUMMARY, psp.recognises, psp.convert, psp.to_psp),
-        Format(e4e.NAME, e4e.SUMMARY, e4e.recognises, e4e.convert, e4e.to_e4e),
-        Format(arcface.NAME, arcface.SUMMARY, arcface.recognises, arcface.convert, arcface.to_arcface),
-        Format(
-            megafs.NAME,
-            megafs.SUMMARY,
-            megafs.recognises,
-            megafs.convert,
-            back_files=megafs.written_files,
-            companion=Companion(rosinality.NAME, megafs.GENERATOR_FILE, "megafs-generator"),
-            published=megafs.SWAP_FILES,
-        ),
-        Format(
-            fslsd.NAME,
-            fslsd.SUMMARY,
-            fslsd.recognises,
-            fslsd.convert,
-            back_files=fslsd.written_files,
-            companion=Companion(psp.NAME, fslsd.PSP_FILE, "psp-ffhq-encode"),
-            published=(fslsd.FILE,),
-        ),
-        Format(
-            rafswap.NAME,
-            rafswap.SUMMARY,
-            rafswap.recognises,
-            rafswap.convert,
-            back_files=rafswap.written_files,
-            published=(rafswap.FILE,),
-        ),
+STYLEGAN_FORMATS: dict[str, Format] = {
+    layout.NAME: Format(layout.NAME, layout.SUMMARY, layout.recognises, layout.convert, back)
+    for layout, back in (
+        (rosinality, rosinality.to_rosinality),
+        (nvlabs, nvlabs.to_nvlabs),
+        (tflib, None),
+        (pti, pti.to_pti),
+        (psp, psp.to_psp),
+        (e4e, e4e.to_e4e),
+        (arcface, arcface.to_arcface),
     )
 }
+
+
+def known_formats() -> dict[str, Format]:
+    """Every layout by name: StyleGAN2's projects first, then the methods'."""
+    return {**STYLEGAN_FORMATS, **method_formats()}
+
+
+def readable_suffixes() -> tuple[str, ...]:
+    """Endings of the files that some layout reads."""
+    own = (suffix for layout in known_formats().values() for suffix in layout.readers)
+    return (*PYTORCH_SUFFIXES, *own)
+
+
+def read_foreign(file: Path, *, mapped: bool = False) -> Any:
+    """The content of a foreign file, read by its kind and never executed.
+
+    Args:
+        file: PyTorch's, or of a suffix that a layout has a reader for.
+        mapped: leave the numbers in the file until they are used, where its kind allows that.
+
+    Raises:
+        CheckpointError: damaged or unsafe.
+    """
+    for layout in known_formats().values():
+        if (reader := layout.readers.get(file.suffix.lower())) is not None:
+            return reader(file)
+    return read_file(file, mapped=mapped)
 
 
 def recognise(content: Any, source: str, format_name: str | None = None) -> Format:
@@ -125,14 +135,14 @@ def recognise(content: Any, source: str, format_name: str | None = None) -> Form
     Raises:
         CheckpointError: none fits, several do, or not the one that was said.
     """
-    fitting = [entry for entry in FORMATS.values() if entry.recognises(content)]
+    fitting = [entry for entry in known_formats().values() if entry.recognises(content)]
     if format_name is not None:
         fitting = [entry for entry in fitting if entry.name == format_name]
     if not fitting:
         wanted = "known" if format_name is None else f"{format_name!r}"
         raise CheckpointError(
             f"{source}: is of no {wanted} format: it is {describe(content)}; "
-            f"known are {', '.join(FORMATS)} (see docs/checkpoints.md)"
+            f"known are {', '.join(known_formats())} (see docs/checkpoints.md)"
         )
     if len(fitting) > 1:
         names = " or ".join(entry.name for entry in fitting)

@@ -1,7 +1,7 @@
-"""Weights wherever they lie, ours or another project's, ready for a method.
+"""Weights wherever they lie, this library's or another project's, ready for a method.
 
-Road: before it: ``Swapper.from_pretrained`` asks here. A foreign file is converted in memory, its numbers
-left in the file until they are copied into the network; nothing is written, so it is done every time.
+A foreign file is converted in memory, its numbers left in the file until they are copied into the network;
+nothing is written, so it is done every time.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.methods.base.published_files.detect import convert_files
+from stylegan_swap.methods.base.published_files.formats import read_foreign
 from stylegan_swap.weights.cache import cached_path
-from stylegan_swap.weights.readers.torch_file import read_file
 from stylegan_swap.weights.store import (
     MODEL_FILE,
     LoadedWeights,
@@ -51,7 +51,7 @@ def open_weights(name_or_path: str | os.PathLike[str]) -> tuple[Path | LoadedWei
     file = find_weights(name_or_path)
     if file.suffix.lower() == ".safetensors":
         return file, ()
-    content = read_file(file, mapped=True)
+    content = read_foreign(file, mapped=True)
     if isinstance(content, Mapping) and {"state_dict", "config"} <= content.keys():
         return file, ()
     return _converted(file, {file: content}, str(name_or_path))
@@ -75,13 +75,13 @@ def _is_foreign_folder(path: str | os.PathLike[str]) -> bool:
 def _converted(
     path: Path, contents: Mapping[Path, Any], called: str
 ) -> tuple[LoadedWeights, tuple[str, ...]]:
-    made = convert_files([path], mapped=True, contents=contents)
-    if not {"generator", "encoder"} & set(made.parts):
-        uses = (text for part, text in _OTHER_USES.items() if part in made.parts)
+    converted = convert_files([path], mapped=True, contents=contents)
+    if not {"generator", "encoder"} & set(converted.parts):
+        uses = (text for part, text in _OTHER_USES.items() if part in converted.parts)
         use = next(uses, "neither a generator nor an encoder, of which a swapper could make something")
-        raise CheckpointError(f"{made.source}: is {use}")
+        raise CheckpointError(f"{converted.source}: is {use}")
     note = (
-        f"{called}: converted in memory from {made.format}, as it will be every time; "
+        f"{called}: converted in memory from {converted.format}, as it will be every time; "
         f"`stylegan-swap convert {called} FOLDER` does it once"
     )
-    return made.weights(), (note, *made.notes)
+    return converted.weights(), (note, *converted.notes)

@@ -1,7 +1,4 @@
-"""Writes converted networks back as the file, or files, of another project.
-
-Road: beside it: for those who go on in the code that a file came from.
-"""
+"""Writes converted networks back as the files of another project, for those who go on in its code."""
 
 from __future__ import annotations
 
@@ -13,9 +10,8 @@ import torch
 
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
 from stylegan_swap.files.atomic import replacing
-from stylegan_swap.methods.base.published_files.formats import FORMATS, Format
-from stylegan_swap.weights.stylegan_formats.converted import load_converted
-from stylegan_swap.weights.stylegan_formats.swap_system import load_system
+from stylegan_swap.methods.base.published_files.formats import Format, known_formats
+from stylegan_swap.weights.stylegan_formats.converted import load_converted, load_system
 
 
 def writable_format(format_name: str) -> Format:
@@ -24,14 +20,14 @@ def writable_format(format_name: str) -> Format:
     Raises:
         UnsupportedOptionError: it is unknown or only read.
     """
-    entry = FORMATS.get(format_name)
-    if entry is None or (entry.back is None and entry.back_files is None):
-        known = [name for name, other in FORMATS.items() if other.back or other.back_files]
-        why = "" if entry is None else ", its own code would have to lie in the file"
+    layout = known_formats().get(format_name)
+    if layout is None or (layout.back is None and layout.back_files is None):
+        writable = [name for name, other in known_formats().items() if other.back or other.back_files]
+        why = "" if layout is None else ", its own code would have to lie in the file"
         raise UnsupportedOptionError(
-            f"{format_name!r} cannot be written{why}: choose one of {', '.join(known)}"
+            f"{format_name!r} cannot be written{why}: choose one of {', '.join(writable)}"
         )
-    return entry
+    return layout
 
 
 def write_foreign(source: Path, target: Path, format_name: str) -> list[Path]:
@@ -41,7 +37,7 @@ def write_foreign(source: Path, target: Path, format_name: str) -> list[Path]:
         source: a folder of ``stylegan-swap convert``, or of a swap system that was trained here.
         target: the file, for ``torch.load(weights_only=True)``; a folder for formats whose files have their
             own names (MegaFS, FSLSD, RAFSwap).
-        format_name: a key of ``FORMATS`` that can be written.
+        format_name: a name of ``known_formats`` that can be written.
 
     Returns:
         The files.
@@ -50,16 +46,16 @@ def write_foreign(source: Path, target: Path, format_name: str) -> list[Path]:
         CheckpointError: ``source`` does not hold what the format needs, or there is no space.
         UnsupportedOptionError: the format is unknown or only read.
     """
-    entry = writable_format(format_name)
-    if entry.back_files is None:
-        assert entry.back is not None
-        contents: Mapping[Path, Any] = {target: entry.back(load_converted(source))}
+    layout = writable_format(format_name)
+    if layout.back_files is None:
+        assert layout.back is not None
+        contents: Mapping[Path, Any] = {target: layout.back(load_converted(source))}
     else:
-        files = entry.back_files(load_system(source, format_name))
+        files = layout.back_files(load_system(source, format_name, layout.config_class))
         contents = {target / name: content for name, content in files.items()}
     for file, content in contents.items():
         try:
-            file.parent.mkdir(parents=entry.back_files is not None, exist_ok=True)
+            file.parent.mkdir(parents=layout.back_files is not None, exist_ok=True)
             with replacing(file) as temporary:
                 torch.save(content, temporary)
         except (OSError, RuntimeError) as error:

@@ -12,8 +12,13 @@ from weights.foreign import nvidia_modules
 
 from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
 from stylegan_swap.files.cache import CACHE_VARIABLE
-from stylegan_swap.methods.base.published_files import detect
-from stylegan_swap.methods.base.published_files.detect import FORMATS, Format, convert_file
+from stylegan_swap.methods.base.published_files.detect import convert_file, convert_files
+from stylegan_swap.methods.base.published_files.formats import (
+    STYLEGAN_FORMATS,
+    Companion,
+    Format,
+    known_formats,
+)
 from stylegan_swap.nn.stylegan2.generator import Generator
 from stylegan_swap.weights.cache import cached_path
 from stylegan_swap.weights.readers.torch_file import read_file
@@ -51,7 +56,7 @@ def test_an_unknown_file_is_described(content: object, looks: str, tmp_path: Pat
     message = str(caught.value)
     assert str(file) in message
     assert "\n" not in message
-    assert all(name in message for name in FORMATS)
+    assert all(name in message for name in known_formats())
 
 
 @pytest.mark.parametrize(
@@ -121,10 +126,43 @@ def test_a_new_format_is_a_line_in_the_table(tmp_path: Path, monkeypatch):
         return Converted(source, "mine", {"generator": content["mine"]}, {"generator": config}).checked()
 
     entry = Format("mine", "my own", lambda content: "mine" in content, made)
-    monkeypatch.setitem(detect.FORMATS, "mine", entry)
+    monkeypatch.setitem(STYLEGAN_FORMATS, "mine", entry)
     converted = convert_file(write(tmp_path, {"mine": network.state_dict()}))
     assert converted.format == "mine"
     assert converted.build("generator")(torch.ones(1, 4)).image.shape == (1, 3, 8, 8)
+
+
+def test_a_format_of_several_files_with_a_reader_of_its_own(tmp_path: Path, monkeypatch):
+    """As DeepFaceLab's: arrays of NumPy, one file per network, told apart by what they hold."""
+
+    def made(content, source, *others):
+        state = {f"{n}": torch.from_numpy(file.content) for n, file in enumerate(others)}
+        return Converted(source, "pair", {"encoder": {"0": torch.from_numpy(content)}, "inter": state}, {})
+
+    files = {"encoder.npy": 1, "inter.npy": 2, "decoder.npy": 3}
+    for name, length in files.items():
+        np.save(tmp_path / name, np.zeros(length, np.float32))
+
+    def shaped(length):
+        return lambda content: isinstance(content, np.ndarray) and len(content) == length
+
+    for name, length in (("inter", 2), ("decoder", 3)):
+        monkeypatch.setitem(STYLEGAN_FORMATS, name, Format(name, "a part", shaped(length), made))
+    companions = tuple(Companion(name, f"{name}.npy", "none") for name in ("inter", "decoder"))
+    pair = Format(
+        "pair", "arrays", shaped(1), made, companions=companions, readers={".npy": lambda file: np.load(file)}
+    )
+    monkeypatch.setitem(STYLEGAN_FORMATS, "pair", pair)
+    paths = [tmp_path / name for name in files]
+    for given in (paths[:1], paths, paths[::-1], [paths[2], paths[0]]):
+        converted = convert_files(given)
+        assert [len(part) for part in converted.parts["inter"].values()] == [2, 3]
+    paths[1].unlink()
+    with pytest.raises(CheckpointError, match=r"one of 3 files of pair; inter\.npy is not beside it"):
+        convert_files(paths[:1])
+    np.save(paths[1], np.zeros(3, np.float32))
+    with pytest.raises(CheckpointError, match=r"inter\.npy: is decoder, but with encoder\.npy"):
+        convert_files(paths[:1])
 
 
 def test_other_values_in_torch_files(tmp_path: Path):
