@@ -25,8 +25,8 @@ def expression_features(points: Tensor) -> Tensor:
     Args:
         points: ``[batch, 68, 2]`` (x, y), y down, in any unit.
     """
-    left, right = points[:, 36:42].mean(1), points[:, 42:48].mean(1)
-    across = right - left
+    left_eye, right_eye = points[:, 36:42].mean(1), points[:, 42:48].mean(1)
+    across = right_eye - left_eye
     unit = across.square().sum(1, keepdim=True).clamp_min(1e-8).sqrt()
     axis = across / unit
     down = torch.stack([-axis[:, 1], axis[:, 0]], 1)
@@ -51,8 +51,8 @@ def expression_features(points: Tensor) -> Tensor:
             between(62, 66),
             between(51, 57),
             height(lips - (points[:, 48] + points[:, 54]) / 2),
-            height(left - points[:, 17:22].mean(1)),
-            height(right - points[:, 22:27].mean(1)),
+            height(left_eye - points[:, 17:22].mean(1)),
+            height(right_eye - points[:, 22:27].mean(1)),
             between(21, 22),
         ],
         1,

@@ -27,8 +27,8 @@ def feature_loss(features: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor
     if len(features) != len(target) or not features:
         raise ValueError(f"feature_loss: {len(features)} maps against {len(target)}; give as many of both.")
     terms = []
-    for one, other in zip(features, target, strict=True):
-        other = other.detach().float()
-        scale = other.abs().mean((1, 2, 3)).clamp_min(1e-6)
-        terms.append((one.float() - other).abs().mean((1, 2, 3)) / scale)
+    for result_map, target_map in zip(features, target, strict=True):
+        target_map = target_map.detach().float()
+        scale = target_map.abs().mean((1, 2, 3)).clamp_min(1e-6)
+        terms.append((result_map.float() - target_map).abs().mean((1, 2, 3)) / scale)
     return sum(terms[1:], terms[0]) / len(terms)

@@ -29,8 +29,8 @@ def histogram_matched(image: Tensor, reference: Tensor, mask: Tensor) -> Tensor:
     Inside the mask (above 0.5) alone; arguments as in :func:`histogram_loss`.
     """
     result = image.clone()
-    for own, other, inside in zip(result, reference, mask[:, 0] > 0.5, strict=True):
-        for channel, target in zip(own, other, strict=True):
+    for channels, targets, inside in zip(result, reference, mask[:, 0] > 0.5, strict=True):
+        for channel, target in zip(channels, targets, strict=True):
             ranks = channel[inside].argsort()
             values = torch.empty_like(ranks, dtype=channel.dtype)
             values[ranks] = target[inside].sort().values.to(channel.dtype)

@@ -35,8 +35,8 @@ class RandomView:
         source = device if generator is None else generator.device
 
         def draw(low: float, high: float) -> Tensor:
-            drawn = torch.rand(batch, device=source, generator=generator).to(device)
-            return drawn * (high - low) + low
+            uniform = torch.rand(batch, device=source, generator=generator).to(device)
+            return uniform * (high - low) + low
 
         scale, angle = 1 + draw(-SCALE, SCALE), draw(-TURN, TURN)
         mirror = torch.where(draw(0, 1) < 0.5, -1.0, 1.0)

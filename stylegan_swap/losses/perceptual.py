@@ -85,6 +85,6 @@ class PerceptualLoss(nn.Module):
         network = self._network[0]
         if isinstance(network, DlibIdentity):
             with torch.no_grad():
-                wanted = network.features(target)
-            return feature_loss(network.features(image)[:_LEVELS], wanted[:_LEVELS])
+                target_features = network.features(target)
+            return feature_loss(network.features(image)[:_LEVELS], target_features[:_LEVELS])
         return network(image, target.detach()).flatten(1).mean(1)

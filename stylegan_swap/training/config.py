@@ -239,22 +239,22 @@ def _checked(model: type[Model], values: dict[str, Any], source: str, prefix: st
 
 def _problem(model: type[BaseModel], details: Any, prefix: str) -> str:
     """One error of pydantic as ``key: cause; remedy``."""
-    where = [str(part) for part in details["loc"]]
-    key = prefix + ".".join(where)
+    location = [str(part) for part in details["loc"]]
+    key = prefix + ".".join(location)
     if details["type"] == "extra_forbidden":
-        known = list(_fields_at(model, where[:-1]))
-        near = difflib.get_close_matches(where[-1], known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        keys = list(_fields_at(model, location[:-1]))
+        near = difflib.get_close_matches(location[-1], keys, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(keys)}"
         return f"{key}: there is no such key ({hint})"
     if details["type"] == "missing":
         return f"{key}: is missing; add it, or give --set {key}=…"
     return f"{key}: {details['msg'].lower()}, got {details['input']!r}; correct it, or give --set {key}=…"
 
 
-def _fields_at(model: type[BaseModel], where: list[str]) -> dict[str, Any]:
+def _fields_at(model: type[BaseModel], location: list[str]) -> dict[str, Any]:
     """The fields of the group of keys at a place in a model."""
     fields = dict(model.model_fields)
-    for name in where:
+    for name in location:
         field = fields.get(name)
         inner = None if field is None else field.annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):

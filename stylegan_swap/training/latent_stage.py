@@ -73,8 +73,8 @@ class LatentStage(PairStage[SwappedType]):
     ) -> None:
         super().__init__(config, photos, identity)
         options = self.options
-        own = options.recogniser == "dlib" and options.recogniser_file is None
-        judge = self.identity if own else recogniser(options.recogniser, options.recogniser_file)
+        is_trunk = options.recogniser == "dlib" and options.recogniser_file is None
+        judge = self.identity if is_trunk else recogniser(options.recogniser, options.recogniser_file)
         self._judge: tuple[IdentityNetwork, ...] = (judge,)
         self.perceptual = PerceptualLoss(self.identity, options.perceptual)
 

@@ -174,8 +174,8 @@ class PairStage(Stage, Generic[SwappedType]):
         # In a tuple: frozen networks are neither trained nor stored with the stage.
         self._frozen = (identity, load_landmark_net(self.options.landmark_net))
         self.register_buffer("people", _embeddings(identity, self.photos), persistent=False)
-        worn = [self.photos.wears_glasses(number) for number in range(len(self.photos))]
-        self.register_buffer("glasses", torch.tensor(worn), persistent=False)
+        glasses = [self.photos.wears_glasses(number) for number in range(len(self.photos))]
+        self.register_buffer("glasses", torch.tensor(glasses), persistent=False)
 
     # What a method gives.
 

@@ -95,11 +95,11 @@ class PairSheet:
         for start in range(0, min(count, len(self.pairs)), AT_ONCE):
             chunk = self.pairs[start : min(start + AT_ONCE, count)]
             identities, attributes = [i for i, _ in chunk], [i for _, i in chunk]
-            own, points = self._landmarks(identities), self._landmarks(attributes)
+            identity_points, points = self._landmarks(identities), self._landmarks(attributes)
             arrays = {
-                "identity_landmarks": own,
+                "identity_landmarks": identity_points,
                 "identity_usable": np.stack(
-                    [self._usable(i, p) for i, p in zip(identities, own, strict=True)]
+                    [self._usable(i, p) for i, p in zip(identities, identity_points, strict=True)]
                 )[:, None],
                 "identity_glasses": np.array([self.photos.wears_glasses(i) for i in identities]),
                 "attribute_landmarks": points,
@@ -141,6 +141,6 @@ def _pairs(photos: Photos, count: int, seed: int) -> list[tuple[int, int]]:
     pairs = []
     for _ in range(count):
         first = int(draw.integers(len(photos)))
-        others = [i for i in range(len(photos)) if photos.person(i) != photos.person(first)]
-        pairs.append((first, int(draw.choice(others)) if others else first))
+        strangers = [i for i in range(len(photos)) if photos.person(i) != photos.person(first)]
+        pairs.append((first, int(draw.choice(strangers)) if strangers else first))
     return pairs

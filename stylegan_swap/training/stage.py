@@ -264,11 +264,11 @@ class Stage(pl.LightningModule):
 
     def _watch(self, name: str, length: Tensor) -> None:
         """Counts the steps running whose gradient was broken; looks at them rarely, since a GPU must wait."""
-        running = self._broken_steps.get(name, torch.zeros((), device=length.device))
-        running = self._broken_steps[name] = torch.where(length.isfinite(), 0, running + 1)
+        in_a_row = self._broken_steps.get(name, torch.zeros((), device=length.device))
+        in_a_row = self._broken_steps[name] = torch.where(length.isfinite(), 0, in_a_row + 1)
         looked_at = length.device.type == "cpu" or int(self.steps_done) % MOST_BROKEN_STEPS == 0
-        if looked_at and int(running) >= MOST_BROKEN_STEPS:
+        if looked_at and int(in_a_row) >= MOST_BROKEN_STEPS:
             raise TrainingError(
-                f"{name}: {int(running)} steps running had gradients that are no numbers, at image "
+                f"{name}: {int(in_a_row)} steps running had gradients that are no numbers, at image "
                 f"{int(self.images_seen)}; go on from the last checkpoint with a lower learning rate"
             )

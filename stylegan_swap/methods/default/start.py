@@ -32,14 +32,14 @@ def start_from(network: SwapNetwork, start: StartWeights) -> list[str]:
     Raises:
         CheckpointError: nothing in the file belongs to a swap network, or it has other channels.
     """
-    own = network.state_dict()
-    anew = set(own)
+    state_dict = network.state_dict()
+    anew = set(state_dict)
     for part, state in start.parts.items():
         for key, tensor in state.items():
             name = f"{part}.{key}"
-            if name not in own:
+            if name not in state_dict:
                 continue
-            mine = own[name]
+            mine = state_dict[name]
             if mine.shape == tensor.shape:
                 mine.copy_(tensor)
                 anew.discard(name)
@@ -52,7 +52,7 @@ def start_from(network: SwapNetwork, start: StartWeights) -> list[str]:
                     f"{start.source}: {name} is {list(tensor.shape)} there and {list(mine.shape)} in this "
                     "network; give network.base_channels and the other keys of the network it comes from"
                 )
-    if len(anew) == len(own):
+    if len(anew) == len(state_dict):
         raise CheckpointError(
             f"{start.source}: holds nothing of a swap network, only {sorted(start.parts)}; "
             "give weights of the stages swap, invert or gan, or a published generator"
@@ -62,5 +62,5 @@ def start_from(network: SwapNetwork, start: StartWeights) -> list[str]:
         begin_at_zero(network, side)
     if "encoder" not in start.parts and start.latent_avg is not None:
         length, width = network.config.n_latent, network.config.style_dim
-        own["encoder.latent_avg"].copy_(as_latent_avg(start.latent_avg, length, width))
+        state_dict["encoder.latent_avg"].copy_(as_latent_avg(start.latent_avg, length, width))
     return sorted(anew)

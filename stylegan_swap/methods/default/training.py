@@ -97,20 +97,21 @@ class Stage(PairStage[TrainingSwap]):
         cross = batch["kind"] == CROSS
 
         # Say who should be seen, wearing what the attribute photo wears.
-        worn, attribute_worn = self.glasses[batch["identity_photo"]], self.glasses[batch["attribute_photo"]]
+        identity_glasses = self.glasses[batch["identity_photo"]]
+        attribute_glasses = self.glasses[batch["attribute_photo"]]
         embedding = self.people[batch["identity_photo"]]
-        dressed = network.identity.with_glasses(embedding, attribute_worn)
-        embedding = torch.where((worn == attribute_worn)[:, None], embedding, dressed)
+        dressed = network.identity.with_glasses(embedding, attribute_glasses)
+        embedding = torch.where((identity_glasses == attribute_glasses)[:, None], embedding, dressed)
         codes, embedding, virtual = self._virtual(
             network.identity_codes(
-                batch["identity"], batch["identity_landmarks"], batch["identity_usable"], worn
+                batch["identity"], batch["identity_landmarks"], batch["identity_usable"], identity_glasses
             ),
             embedding,
             cross,
         )
         own_colour = cross & (torch.rand(len(cross), device=cross.device) < self.options.appearance_share)
         # A morph towards the photo's person, in the attribute's colours, answers neither of these two.
-        unanswered = virtual | own_colour
+        without_answer = virtual | own_colour
 
         guide = batch["mask"] if self.kimg < self.options.guided_mask_kimg else None
         output = network(
@@ -122,18 +123,18 @@ class Stage(PairStage[TrainingSwap]):
             mask=guide,
             resolution=resolution,
         )
-        seen = face if guide is not None else resize(output.mask.detach().float(), resolution)
+        blend = face if guide is not None else resize(output.mask.detach().float(), resolution)
         image = output.image.float()
         return TrainingSwap(
             image=image,
             mask=output.mask,
-            composite=seen * image + (1 - seen) * attribute,
+            composite=blend * image + (1 - blend) * attribute,
             output=output,
             attribute=attribute,
-            target=torch.where(unanswered.view(-1, 1, 1, 1), attribute, target),
+            target=torch.where(without_answer.view(-1, 1, 1, 1), attribute, target),
             face=face,
             embedding=embedding,
-            trust=torch.where(unanswered, 0, batch["trust"]),
+            trust=torch.where(without_answer, 0, batch["trust"]),
             virtual=virtual,
             own_colour=own_colour,
         )
@@ -147,7 +148,7 @@ class Stage(PairStage[TrainingSwap]):
             swapped.target,
             swapped.trust,
         )
-        cross, known = batch["kind"] == CROSS, batch["has_target"].float()
+        cross, has_answer = batch["kind"] == CROSS, batch["has_target"].float()
         resolution = composite.shape[-1]
 
         # Recogniser and landmark reader look at the result and at what it should be.
@@ -158,7 +159,7 @@ class Stage(PairStage[TrainingSwap]):
             # Read by the same network as the result's, so that its habits cancel out.
             target_points = self.landmark_points(target)
             attribute_points = torch.where(
-                known.view(-1, 1, 1) > 0, target_points, self.landmark_points(attribute)
+                has_answer.view(-1, 1, 1) > 0, target_points, self.landmark_points(attribute)
             )
         points = self.landmark_points(composite)
 
@@ -167,18 +168,18 @@ class Stage(PairStage[TrainingSwap]):
         weights = pixel_weights(swapped.face, (batch["target_landmarks"] + 0.5) * scale - 0.5)
         weights = torch.where(trust.view(-1, 1, 1, 1) > 0, weights, (1 - swapped.face) * 0.3)
         likeness = identity_loss(recogniser, embedding, swapped.embedding)
-        others = self.people[batch["attribute_photo"]]
+        attribute_people = self.people[batch["attribute_photo"]]
         strangers = (cross & ~swapped.virtual).float()
         attribute_colour = ~swapped.own_colour & cross
         terms = {
             "pixel": pixel_loss(swapped.image, target, weights) * trust.clamp_min(0.3),
             "features": feature_loss(features[:3], target_features[:3]) * trust,
             "landmarks": landmark_loss(points, target_points) * trust,
-            "identity": likeness * (1 - 0.5 * known),
-            "push_away": push_away_loss(recogniser, embedding, others) * strangers,
+            "identity": likeness * (1 - 0.5 * has_answer),
+            "push_away": push_away_loss(recogniser, embedding, attribute_people) * strangers,
             "brightness": brightness_loss(composite, attribute, swapped.face) * attribute_colour,
             "hue": hue_loss(composite, attribute, swapped.face) * attribute_colour,
-            "expression": expression_loss(points, attribute_points) * (1 - known),
+            "expression": expression_loss(points, attribute_points) * (1 - has_answer),
             "mask": mask_loss(swapped.output.mask_logits, batch["mask"]),
         }
         if options.return_share:
@@ -255,9 +256,9 @@ class Stage(PairStage[TrainingSwap]):
         """Replace some identities of cross pairs by mixtures of two people, who have no photo; and which."""
         batch, device = len(embedding), embedding.device
         chosen = cross & (torch.rand(batch, device=device) < self.options.virtual_share)
-        other = self.people[torch.randint(len(self.people), (batch,), device=device)]
+        second = self.people[torch.randint(len(self.people), (batch,), device=device)]
         share = torch.rand(batch, 1, device=device) * 0.6 + 0.2
-        mixed = torch.where(chosen[:, None], torch.lerp(embedding, other, share), embedding)
+        mixed = torch.where(chosen[:, None], torch.lerp(embedding, second, share), embedding)
         standard = torch.where(chosen[:, None], self.network.identity.standardise(mixed), codes.embedding)
         wplus = codes.wplus
         if wplus is not None:

@@ -48,7 +48,7 @@ class FSLSDConfig(PublishedConfig):
             "edit": 0.0,
             "identity_rows": 7,
             "size": 64,
-            "style_dim": 128,
+            "style_dim": 64,
             "n_mlp": 2,
             "max_channels": 64,
             "trunk_width": 16,

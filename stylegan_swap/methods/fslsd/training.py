@@ -53,9 +53,15 @@ class Options(LatentOptions):
 
 @dataclass(frozen=True)
 class FSLSDSwap(Swapped):
-    """A swap with the generator's own image, ``side``, shaped as ``image``."""
+    """A swap with what its losses read besides.
+
+    Attributes:
+        side: the generator's own image, shaped as ``image``.
+        attribute_codes: codes of the attribute photo ``[batch, L, D]``.
+    """
 
     side: Tensor
+    attribute_codes: Tensor
 
 
 class Stage(LatentStage[FSLSDSwap]):
@@ -76,9 +82,9 @@ class Stage(LatentStage[FSLSDSwap]):
         """Swap the batch; the decoder makes the whole picture."""
         # A frozen encoder keeps the statistics of its batch norms, too.
         self.network.encoder.train(self.options.train_generator)
-        output = self._output(self.network, batch)
+        output, attribute_codes = self._output(self.network, batch)
         image = output.image.float()
-        return FSLSDSwap(image, dilated(batch["mask"]), image, output.side.float())
+        return FSLSDSwap(image, dilated(batch["mask"]), image, output.side.float(), attribute_codes)
 
     def losses(self, batch: Batch, swapped: FSLSDSwap) -> dict[str, Tensor]:
         """The paper's terms but the adversarial one."""
@@ -94,18 +100,18 @@ class Stage(LatentStage[FSLSDSwap]):
             "style": histogram_loss(image, batch["attribute"], batch["mask"]),
         }
         if self.options.train_generator and self.options.weights.inversion:
-            codes = self.network.invert(encoder_input(answer))
-            redrawn = self.network.generator(codes, return_features=False).image
-            terms["inversion"] = self.pixel(redrawn, answer) + 0.8 * self.look(redrawn, answer)
+            redrawn = self.network.generator(swapped.attribute_codes, return_features=False).image
+            attribute = batch["attribute"]
+            terms["inversion"] = self.pixel(redrawn, attribute) + 0.8 * self.look(redrawn, attribute)
         return terms
 
     def preview(self, network: nn.Module, batch: Batch) -> Swapped:
         """The decoder's picture near the face."""
-        output = self._output(cast(FSLSDNetwork, network), batch)
+        output, _ = self._output(cast(FSLSDNetwork, network), batch)
         image, mask = output.image.float(), batch["reach"]
         return Swapped(image, mask, mask * image + (1 - mask) * batch["attribute"])
 
-    def _output(self, network: FSLSDNetwork, batch: Batch) -> FSLSDOutput:
+    def _output(self, network: FSLSDNetwork, batch: Batch) -> tuple[FSLSDOutput, Tensor]:
         # The identity's maps first, then the attribute's.
         points = torch.cat([batch["identity_landmarks"], batch["attribute_landmarks"]], 1)
         scale = INPUT_SIDE / batch["attribute"].shape[-1]
@@ -116,4 +122,4 @@ class Stage(LatentStage[FSLSDSwap]):
         output: FSLSDOutput = network(
             identity, attribute, direction, batch["attribute"], dilated(batch["mask"])
         )
-        return output
+        return output, attribute

@@ -113,8 +113,8 @@ class Stage(LatentStage[MegaFSSwap]):
         if self.inverting:
             latents = network.encoder(encoder_input(real_photographs(batch)))
             image = network.synthesise(latents).float()
-            whole = torch.ones_like(image[:, :1])
-            return MegaFSSwap(image, whole, image, latents.wplus, latents.wplus)
+            everywhere = torch.ones_like(image[:, :1])
+            return MegaFSSwap(image, everywhere, image, latents.wplus, latents.wplus)
         with torch.no_grad():
             identity = network.encoder(encoder_input(batch["identity"])).wplus
             latents = network.encoder(encoder_input(attribute))

@@ -43,7 +43,7 @@ class RAFSwapConfig(PublishedConfig):
         "256": {"size": 256},
         "64": {
             "size": 64,
-            "style_dim": 128,
+            "style_dim": 64,
             "n_mlp": 2,
             "max_channels": 64,
             "trunk_width": 16,

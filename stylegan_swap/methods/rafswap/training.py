@@ -102,9 +102,11 @@ class Stage(LatentStage[RAFSwapSwap]):
 
     def _output(self, network: RAFSwapNetwork, batch: Batch) -> RAFSwapOutput:
         size = batch["attribute"].shape[-1]
-        own, other = (_regions(batch[f"{name}_landmarks"], size) for name in ("identity", "attribute"))
-        identity = network.encoder.describe(encoder_input(batch["identity"]), own)
-        output: RAFSwapOutput = network(network.codes(encoder_input(batch["attribute"]), other, identity))
+        identity_regions = _regions(batch["identity_landmarks"], size)
+        attribute_regions = _regions(batch["attribute_landmarks"], size)
+        identity = network.encoder.describe(encoder_input(batch["identity"]), identity_regions)
+        wplus = network.codes(encoder_input(batch["attribute"]), attribute_regions, identity)
+        output: RAFSwapOutput = network(wplus)
         return output
 
 

@@ -51,8 +51,8 @@ def stage_class(name: str, source: str = "configuration") -> type[Any]:
     folder = METHOD_OF.get(name, name).replace("-", "_")
     home = STAGES.get(name, f"stylegan_swap.methods.{folder}.training:Stage")
     module, _, class_name = home.partition(":")
-    found: type[Any] = getattr(importlib.import_module(module), class_name)
-    return found
+    stage: type[Any] = getattr(importlib.import_module(module), class_name)
+    return stage
 
 
 def require_stage(name: str, source: str) -> None:

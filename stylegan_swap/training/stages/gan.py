@@ -164,15 +164,15 @@ class GanStage(Stage):
         rate = options.learning_rate or (0.002 if self.network_config.size >= 1024 else 0.0025)
         path_every = options.path_every if options.path_weight else 0
         r1_every = 0 if options.r1_gamma == 0 else options.r1_every
-        made: dict[str, torch.optim.Optimizer] = {}
+        optimisers: dict[str, torch.optim.Optimizer] = {}
         for name, network, every in (
             ("generator", self.generator, path_every),
             ("discriminator", self.discriminator, r1_every),
         ):
             lr, betas = lazy_adam(rate, BETAS, every)
             trained = [p for p in network.parameters() if p.requires_grad]
-            made[name] = torch.optim.Adam(trained, lr, betas=betas, eps=1e-8)
-        return made
+            optimisers[name] = torch.optim.Adam(trained, lr, betas=betas, eps=1e-8)
+        return optimisers
 
     def averaged_modules(self) -> dict[str, nn.Module]:
         """The generator."""
@@ -303,8 +303,8 @@ class GanStage(Stage):
         stream = torch.Generator().manual_seed(1)
         z = torch.randn(count, average.style_dim, generator=stream).split(self.pass_size)
         images = (average(average.mapping(part), return_features=False).image.clamp(-1, 1) for part in z)
-        found = kid_dlib(dlib_features(images, network), self._photo_features(count), allow_few=True)
-        return {"kid_dlib": found.value}
+        distance = kid_dlib(dlib_features(images, network), self._photo_features(count), allow_few=True)
+        return {"kid_dlib": distance.value}
 
     def export(self, folder: Path) -> None:
         """Write the averaged generator and its average code."""
@@ -315,8 +315,8 @@ class GanStage(Stage):
 
     @cached_property
     def _identity(self) -> DlibIdentity:
-        given = self._given_identity[0]
-        return DlibIdentity.load(self._identity_file) if given is None else given
+        identity = self._given_identity[0]
+        return DlibIdentity.load(self._identity_file) if identity is None else identity
 
     def _photo_features(self, count: int) -> Tensor:
         size = self.network_config.size

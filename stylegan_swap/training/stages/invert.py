@@ -176,25 +176,25 @@ class InvertStage(Stage):
         """Ranger or Adam for the encoder, Adam for whatever else learns."""
         options = self.options
         trained = [p for p in self.encoder.parameters() if p.requires_grad]
-        made: dict[str, torch.optim.Optimizer] = {
+        optimisers: dict[str, torch.optim.Optimizer] = {
             "encoder": Ranger(trained, options.learning_rate)
             if options.optimiser == "ranger"
             else torch.optim.Adam(trained, options.learning_rate)
         }
         if options.train_generator:
-            made["generator"] = torch.optim.Adam(
+            optimisers["generator"] = torch.optim.Adam(
                 self.generator.parameters(), options.generator_learning_rate, betas=(0.0, 0.99), eps=1e-8
             )
         if self.judges_codes:
-            made["latent_discriminator"] = torch.optim.Adam(
+            optimisers["latent_discriminator"] = torch.optim.Adam(
                 self.latent_discriminator.parameters(), options.latent_learning_rate
             )
-        return made
+        return optimisers
 
     def averaged_modules(self) -> dict[str, nn.Module]:
         """The encoder, and the generator where it learns."""
-        made: dict[str, nn.Module] = {"encoder": self.encoder}
-        return made | ({"generator": self.generator} if self.options.train_generator else {})
+        modules: dict[str, nn.Module] = {"encoder": self.encoder}
+        return modules | ({"generator": self.generator} if self.options.train_generator else {})
 
     def portable_modules(self) -> dict[str, nn.Module]:
         """The discriminator of codes with its pool."""
@@ -254,11 +254,11 @@ class InvertStage(Stage):
     def _likeness(self, image: Tensor, photos: Tensor) -> Tensor:
         recogniser = self._recogniser[0].to(image.device)
         with torch.no_grad():
-            wanted = recogniser.embed(photos)
-        found = recogniser.embed(image)
+            target = recogniser.embed(photos)
+        embedding = recogniser.embed(image)
         if isinstance(recogniser, DlibIdentity):
-            return identity_loss(recogniser, found, wanted)
-        return recogniser.distance(found, wanted)
+            return identity_loss(recogniser, embedding, target)
+        return recogniser.distance(embedding, target)
 
     def _discriminate(self, wplus: Tensor) -> dict[str, Tensor]:
         """Teach the discriminator of codes: the mapping network's are real, the encoder's are not."""
@@ -300,8 +300,8 @@ class InvertStage(Stage):
     def contact_sheet(self) -> np.ndarray:
         """Fixed photographs, each with its reconstruction to the right, three pairs in a row."""
         photos = self._validation_photos(SHOWN)
-        made = self._reconstructed(photos).cpu()
-        return tiled(torch.stack([photos.cpu(), made], 1).flatten(0, 1), 6)
+        reconstructed = self._reconstructed(photos).cpu()
+        return tiled(torch.stack([photos.cpu(), reconstructed], 1).flatten(0, 1), 6)
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
@@ -366,8 +366,8 @@ def _encoder(options: InvertOptions, network: Any, identity: DlibIdentity, laten
     encoder = kinds[options.encoder](rows, width, latent_avg=latent_avg)
     if options.trunk is not None:
         # Read by the recogniser that it is, checked by its names and shapes.
-        whole = load_arcface(options.trunk).network.state_dict()
-        own = encoder.state_dict()
-        trunk = {name: value for name, value in whole.items() if name in own}
-        load_state(encoder, {**own, **trunk}, str(options.trunk))
+        arcface = load_arcface(options.trunk).network.state_dict()
+        state = encoder.state_dict()
+        trunk = {name: value for name, value in arcface.items() if name in state}
+        load_state(encoder, {**state, **trunk}, str(options.trunk))
     return cast(AnyEncoder, encoder)

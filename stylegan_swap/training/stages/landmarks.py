@@ -84,8 +84,8 @@ class LandmarkStage(Stage):
         output = self.network(batch["image"].contiguous(memory_format=torch.channels_last))
         # Points that augmentation moved out of the picture have no cell.
         inside = ((points > 0) & (points < 1)).all(2).float()
-        wanted = target_maps(points.clamp(0, 1), self.options.sigma)
-        entropy = -(wanted * output.log_maps).sum((2, 3))
+        target = target_maps(points.clamp(0, 1), self.options.sigma)
+        entropy = -(target * output.log_maps).sum((2, 3))
         distance = 64 * (output.points - points).square().sum(2).add(1e-8).sqrt()
         loss = ((entropy + self.options.point_weight * distance) * inside).sum() / inside.sum().clamp_min(1)
         self.minimise(loss, "network")
@@ -104,11 +104,11 @@ class LandmarkStage(Stage):
         """
         photos = self._validation()
         errors, expressions = [], []
-        for index, found in self._found(photos, min(MEASURED, len(photos))):
+        for index, points in self._found(photos, min(MEASURED, len(photos))):
             truth = photos.landmarks(index, INPUT_SIZE)
             eyes = np.linalg.norm(truth[36:42].mean(0) - truth[42:48].mean(0))
-            errors.append(100 * np.linalg.norm(found - truth, axis=1).mean() / eyes)
-            difference = (expression_features(found) - expression_features(truth)) / SPREAD
+            errors.append(100 * np.linalg.norm(points - truth, axis=1).mean() / eyes)
+            difference = (expression_features(points) - expression_features(truth)) / SPREAD
             expressions.append(np.sqrt(np.mean(difference**2)))
         return {"error": float(np.mean(errors)), "expression": float(np.mean(expressions))}
 
@@ -117,9 +117,12 @@ class LandmarkStage(Stage):
         """Photographs with their points: green the label, red what the network sees."""
         photos = self._validation()
         tiles = []
-        for index, found in self._found(photos, min(SHOWN, len(photos))):
+        for index, predicted in self._found(photos, min(SHOWN, len(photos))):
             tile = cv2.resize(photos.resized(index, INPUT_SIZE), (2 * INPUT_SIZE,) * 2)
-            for points, colour in ((photos.landmarks(index, INPUT_SIZE), (0, 255, 0)), (found, (255, 0, 0))):
+            for points, colour in (
+                (photos.landmarks(index, INPUT_SIZE), (0, 255, 0)),
+                (predicted, (255, 0, 0)),
+            ):
                 for x, y in 2 * points + 0.5:
                     cv2.circle(tile, (round(float(x)), round(float(y))), 1, colour, -1)
             tiles.append(tile)
