@@ -1,9 +1,8 @@
 """The user's cache: where downloaded weights lie, and what their first download looked like.
 
-Where it sits on the road: before it; ``download`` writes here, ``weights`` reads here.
-One folder per name, so that two projects may call their files alike: <cache>/weights/<name>/<file>.
-Beside it <file>.sha256, which `sha256sum -c` reads: where the library lists no hash, the one of the first
-complete download is trusted from then on.
+``download`` writes here, ``store`` reads here. One folder per name, so that two projects may call their files
+alike: <cache>/weights/<name>/<file>. Beside it <file>.sha256, which `sha256sum -c` reads: where
+the library lists no hash, the one of the first complete download is trusted from then on.
 """
 
 from __future__ import annotations
@@ -43,9 +42,9 @@ def recorded_sha256(entry: PublishedWeights) -> str | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no text"
         raise CheckpointError(f"{path}: cannot be read ({reason}); delete it and download again") from error
-    if (found := re.match(r"[0-9a-f]{64}(?= |$)", text)) is None:
+    if (match := re.match(r"[0-9a-f]{64}(?= |$)", text)) is None:
         raise CheckpointError(f"{path}: holds no sha256; delete it and download again")
-    return found.group()
+    return match.group()
 
 
 def record_sha256(entry: PublishedWeights, digest: str) -> Path:
@@ -77,9 +76,9 @@ def find_cached(entry: PublishedWeights) -> Path:
             f"{entry.name}`, or put the file from {entry.page} at {path}"
         )
     expected = entry.sha256.lower() or recorded_sha256(entry)
-    if expected and (found := sha256_of(path)) != expected:
+    if expected and (digest := sha256_of(path)) != expected:
         raise CheckpointError(
-            f"{path}: sha256 is {found}, not {expected}; delete it and run "
+            f"{path}: sha256 is {digest}, not {expected}; delete it and run "
             f"`stylegan-swap download {entry.name}`"
         )
     return path

@@ -221,7 +221,9 @@ def load_weights(
     if file.suffix.lower() in (".pt", ".pth", ".ckpt"):
         tensors, config = _load_pickled(file)
     elif file.suffix.lower() == ".safetensors":
-        tensors, config = _load_safetensors(file), _load_config(file.with_name(CONFIG_FILE))
+        from stylegan_swap.weights.readers.torch_file import read_tensors
+
+        tensors, config = read_tensors(file), _load_config(file.with_name(CONFIG_FILE))
     else:
         raise CheckpointError(
             f"{file}: {file.suffix or 'no suffix'} is not read; only .safetensors, .pt and .pth are; "
@@ -260,18 +262,6 @@ def load_state(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], 
             "build the network from the config saved with them"
         )
     module.load_state_dict(dict(state_dict), strict=True)
-
-
-def _load_safetensors(file: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{file}: is truncated or damaged ({_one_line(error)}); fetch it again"
-        ) from error
 
 
 def _load_config(path: Path) -> dict[str, Any]:

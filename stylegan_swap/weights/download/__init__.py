@@ -52,7 +52,7 @@ def download_weights(
     folder: Path | None = None,
     *,
     say: Callable[[str], None] = print,
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    progress: Callable[[int, int | None], None] = lambda size, total: None,
 ) -> Downloaded:
     """Fetches a published file by its name in the registry, unless it is there already.
 
@@ -81,7 +81,7 @@ def download_published(
     folder: Path | None = None,
     *,
     say: Callable[[str], None] = print,
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    progress: Callable[[int, int | None], None] = lambda size, total: None,
 ) -> Downloaded:
     """As :func:`download_weights`, of an entry."""
     target = folder / entry.file if folder is not None else cached_path(entry)

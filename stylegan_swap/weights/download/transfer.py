@@ -63,7 +63,7 @@ class Job:
     target: Path
     expected: str | None = None
     say: Callable[[str], None] = lambda text: None
-    progress: Callable[[int, int | None], None] = lambda done, total: None
+    progress: Callable[[int, int | None], None] = lambda size, total: None
 
     @property
     def part(self) -> Path:
@@ -94,12 +94,10 @@ class Job:
         """The error to raise; by default the remedy is to fetch the file by hand."""
         return DownloadError(f"{self.entry.name}: {cause}; {remedy or self.by_hand}")
 
-    def later(self, cause: str, when: str = "later ") -> DownloadError:
+    def later(self, cause: str, advice: str = "later ") -> DownloadError:
         """The error of a failure that may pass."""
-        kept, goes_on = "", ""
-        if self.collected:
-            kept, goes_on = f"; {_human(self.collected)} are kept", ", it goes on from there"
-        return self.error(f"{cause}{kept}", f"{when}run the command again{goes_on}, or {self.by_hand}")
+        note = f"; {self.collected / 1e6:.1f} MB are kept, it goes on from there" if self.collected else ""
+        return self.error(f"{cause}{note}", f"{advice}run the command again, or {self.by_hand}")
 
 
 def open_session(job: Job) -> requests.Session:
@@ -126,13 +124,13 @@ def open_session(job: Job) -> requests.Session:
             super().sleep(response)
 
     # A machine that cannot be reached, or not safely, is told at once.
-    waiting = Patience(
+    retry = Patience(
         _ATTEMPTS - 1, connect=0, other=0, status_forcelist=_BUSY, backoff_factor=1, raise_on_status=False
     )
     session = requests.Session()
     session.adapters.clear()
     for scheme in SCHEMES:
-        session.mount(f"{scheme}://", requests.adapters.HTTPAdapter(max_retries=waiting))
+        session.mount(f"{scheme}://", requests.adapters.HTTPAdapter(max_retries=retry))
     # Offsets count the bytes of the file, not of a compressed form of it.
     session.headers["Accept-Encoding"] = "identity"
     session.headers["User-Agent"] = f"Mozilla/5.0 (compatible; stylegan-swap/{__version__})"
@@ -192,8 +190,8 @@ def _collect(job: Job, session: requests.Session, url: str) -> None:
             job.progress(offset, total)
             return
         offered = _version(job, response)
-        changed = any(version.get(key, "") not in ("", offered[key]) for key in offered if offered[key])
-        if status == 416 or (status == 206 and (start != offset or changed)):
+        other_version = any(version.get(key, "") not in ("", offered[key]) for key in offered if offered[key])
+        if status == 416 or (status == 206 and (start != offset or other_version)):
             job.discard()
             raise _BrokenOff(f"{host} has another file than the one that was begun")
         if status == 200:
@@ -211,11 +209,11 @@ def _collect(job: Job, session: requests.Session, url: str) -> None:
         # What lies in the part and is not kept makes room.
         room = shutil.disk_usage(job.part.parent).free + (0 if offset else job.collected)
         if total is not None and total - offset > room:
-            raise _full(job, f"{_human(total - offset)} are needed, {_human(room)} are free")
+            raise _full(job, f"{(total - offset) / 1e6:.1f} MB are needed, {room / 1e6:.1f} MB are free")
 
         # Append it to the part
         if offset:
-            job.say(f"{job.entry.name}: going on after {_human(offset)}")
+            job.say(f"{job.entry.name}: going on after {offset / 1e6:.1f} MB")
         else:
             job.discard()
         size = _write(job, response, offset, total)
@@ -243,7 +241,7 @@ def _write(job: Job, response: requests.Response, offset: int, total: int | None
                     break
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise _full(job, f"{error.strerror} after {_human(job.collected)}") from error
+            raise _full(job, f"{error.strerror} after {job.collected / 1e6:.1f} MB") from error
         raise
     return size
 
@@ -257,14 +255,10 @@ def _answer(
     host = urllib.parse.urlsplit(url).netloc
     try:
         response = session.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S)
-    except (requests.exceptions.SSLError, requests.exceptions.ProxyError) as error:
-        raise job.error(f"no safe connection to {host} ({_cause(error)})") from error
     except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
         raise job.later(f"no connection to {host} ({_cause(error)})", "check the network and ") from error
-    except requests.exceptions.InvalidSchema as error:
-        raise job.error(f"{host} leads to an address that is not {SCHEMES[0]} ({error})") from error
     except requests.exceptions.RequestException as error:
-        raise job.error(f"{host} cannot be read ({error})") from error
+        raise job.error(f"{host} cannot be read over {SCHEMES[0]} ({error})") from error
     status = response.status_code
     if status in (200, 206) or (status == 416 and headers):
         return contextlib.closing(response)
@@ -343,9 +337,3 @@ def _full(job: Job, cause: str) -> DownloadError:
 def _cause(error: BaseException) -> str:
     """The end of what requests and urllib3 wrap around it: "[Errno 111] Connection refused"."""
     return " ".join(str(error).split()).rpartition(": ")[2].strip("()'\"")[:200] or type(error).__name__
-
-
-def _human(size: int) -> str:
-    if size >= 1e9:
-        return f"{size / 1e9:.2f} GB"
-    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size} bytes"

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import pickle
 import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from stylegan_swap.errors import CheckpointError
 # What a damaged or hostile file raises inside the readers.
 _DAMAGE = (
     *(EOFError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
-    *(struct.error, pickle.UnpicklingError, zipfile.BadZipFile, NotImplementedError),
+    *(struct.error, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 
 

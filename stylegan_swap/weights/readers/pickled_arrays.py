@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,16 +42,7 @@ DTYPES = {
     "torch.ByteStorage": torch.uint8,
     "torch.BoolStorage": torch.bool,
 }
-_NUMPY = dict(
-    zip(
-        ("f2", "f4", "f8", "b1", "i1", "i2", "i4", "i8", "u1"),
-        (
-            *(torch.float16, torch.float32, torch.float64, torch.bool),
-            *(torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8),
-        ),
-        strict=True,
-    )
-)
+_NUMPY = ("f2", "f4", "f8", "b1", "i1", "i2", "i4", "i8", "u1")
 
 
 class Storages:
@@ -184,7 +176,7 @@ class PickledDtype(Buildable):
         match = re.fullmatch(r"([<>=|]?)([a-z]\d)", text) if isinstance(text, str) else None
         if match is None or match[2] not in _NUMPY:
             raise ForbiddenPickle(f"numpy.dtype of {printable(text) if isinstance(text, str) else 'no text'}")
-        self.dtype = _NUMPY[match[2]]
+        self.dtype = np.dtype(f"<{match[2]}")
         self._check_order(match[1] or "=")
 
     def take_state(self, state: Any) -> None:
@@ -232,9 +224,9 @@ def _empty_array(kind: Any, *_rest: Any) -> PickledArray:
 
 
 def _array_numbers(dtype: Any, raw: Any) -> Tensor:
-    if type(dtype) is not PickledDtype or not isinstance(raw, bytes) or len(raw) % dtype.dtype.itemsize:
-        raise ValueError("numbers without a type, or with half a number")
-    return numbers(bytearray(raw), dtype.dtype, len(raw) // dtype.dtype.itemsize)
+    if type(dtype) is not PickledDtype or not isinstance(raw, bytes):
+        raise ValueError("numbers without a type")
+    return torch.from_numpy(np.frombuffer(bytearray(raw), dtype.dtype))
 
 
 def _integers(values: Any) -> tuple[Any, ...]:

@@ -173,7 +173,6 @@ class RestrictedUnpickler(pickle._Unpickler):
     stack: list[Any]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
-    load_mark: Callable[[], None]
 
     def load_frame(self) -> None:
         """FRAME: the file is in memory already."""
@@ -194,13 +193,13 @@ class RestrictedUnpickler(pickle._Unpickler):
         self.append(self.find_class(module, name))
 
     def load_appends(self) -> None:
-        """APPEND and APPENDS: to lists alone."""
+        """APPENDS: to lists alone."""
         items = self.pop_mark()
         self._require("appending to", self.stack[-1], list)
         self.stack[-1].extend(items)
 
     def load_setitems(self) -> None:
-        """SETITEM and SETITEMS: in dicts alone, with plain keys."""
+        """SETITEMS: in dicts alone, with plain keys."""
         items = self.pop_mark()
         self._require("setting entries of", self.stack[-1], *_DICTS)
         for key, value in zip(items[::2], items[1::2], strict=True):
@@ -213,19 +212,16 @@ class RestrictedUnpickler(pickle._Unpickler):
         self.stack[-1].update(map(plain_key, items))
 
     def load_append(self) -> None:
-        """APPEND is APPENDS with a mark before its value."""
-        self._mark_last(1)
-        self.load_appends()
+        """APPEND: to lists alone."""
+        item = self.stack.pop()
+        self._require("appending to", self.stack[-1], list)
+        self.stack[-1].append(item)
 
     def load_setitem(self) -> None:
-        """SETITEM is SETITEMS with a mark before its key."""
-        self._mark_last(2)
-        self.load_setitems()
-
-    def _mark_last(self, count: int) -> None:
-        items = [self.stack.pop() for _ in range(count)][::-1]
-        self.load_mark()
-        self.stack += items
+        """SETITEM: in dicts alone, with a plain key."""
+        value, key = self.stack.pop(), self.stack.pop()
+        self._require("setting entries of", self.stack[-1], *_DICTS)
+        self.stack[-1][plain_key(key)] = value
 
     def load_reduce(self) -> None:
         """REDUCE and NEWOBJ: call the function of a stand-in, nothing else."""

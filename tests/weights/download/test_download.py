@@ -208,8 +208,8 @@ def test_wait_too_long(fetch, server):
     (file(b""), ("the file is empty",)),
     (file(Content_Encoding="gzip"), ("compressed",)),
     (file(length=False), ("does not say how large",)),
-    (status(302, Location="file:///etc/passwd"), ("not http", "file:///etc/passwd")),
-    (status(302, Location="https://127.0.0.1:9/"), ("not http",)),
+    (status(302, Location="file:///etc/passwd"), ("over http", "file:///etc/passwd")),
+    (status(302, Location="https://127.0.0.1:9/"), ("over http",)),
     (status(302, Location="/net.pt"), ("redirects",)),
 ])  # fmt: skip
 def test_an_answer_that_is_no_file(fetch, server, cache, answer, words):
@@ -230,10 +230,10 @@ def test_users_get_https_and_nothing_else(server, monkeypatch):
     """The server is there, and would answer."""
     monkeypatch.setattr(transfer, "SCHEMES", HTTPS)
     server.answers = [file()]
-    with pytest.raises(DownloadError, match="not https"):
+    with pytest.raises(DownloadError, match="over https"):
         download_published(entry(f"{server.url}/net.pt"), say=lambda text: None)
     assert server.requests == []
-    with pytest.raises(DownloadError, match=r"no safe connection to 127\.0\.0\.1"):
+    with pytest.raises(DownloadError, match=r"no connection to 127\.0\.0\.1"):
         download_published(entry(server.url.replace("http", "https")), say=lambda text: None)
     with open_session(transfer.Job(entry(), cached_path(entry()))) as session:
         assert list(session.adapters) == ["https://"]

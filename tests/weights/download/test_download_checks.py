@@ -63,7 +63,7 @@ def test_put_there_by_hand(fetch, cache):
 def test_too_little_room(fetch, server, monkeypatch, cache):
     server.answers = [file()]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
-    fetch.refused("no space on the disk", "3.1 MB are needed, 1000 bytes are free", "--dir")
+    fetch.refused("no space on the disk", "3.1 MB are needed, 0.0 MB are free", "--dir")
     assert left(cache) == []
 
 

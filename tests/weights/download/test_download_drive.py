@@ -92,7 +92,7 @@ def test_a_page_may_not_lead_elsewhere(server):
         server.answers = [warning(server, elsewhere)]
         refused(server, "leads elsewhere: ")
     server.answers = [warning(server, server.url.replace("http:", "file:"))]
-    refused(server, "not http")
+    refused(server, "over http")
     server.answers = [warning(server)]
     refused(server, "one page leads to another")
 
