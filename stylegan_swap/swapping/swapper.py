@@ -30,6 +30,7 @@ from stylegan_swap.faces.paste import paste_back
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.images.photo import Photo, PhotoSource, read_photo
 from stylegan_swap.methods.base.options import checked_options, checked_seed
+from stylegan_swap.methods.base.prepared import joined
 from stylegan_swap.methods.base.protocol import AlignedSwap, Method, dlib_of, refinable
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 from stylegan_swap.provenance.watermark import Kind
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 FaceChoice: TypeAlias = "str | int | PhotoSource"
 #: Works on a photo after its faces were swapped and pasted.
 PhotoStep: TypeAlias = "Callable[[PastedPhoto], PastedPhoto]"
+#: Faces that go through a network together; more would save no time and fill the memory.
+FACES_AT_ONCE = 16
 _LANDMARKS = ("dlib", "face-alignment")
 
 
@@ -321,9 +324,9 @@ class PhotoSwapper:
         return self.method.crop.align(landmarks, self.crop_side(landmarks))
 
     def swap_faces(
-        self, targets: Iterable[AlignedTarget], options: Mapping[str, Any], *, at_once: int | None = None
+        self, targets: Iterable[AlignedTarget], options: Mapping[str, Any], *, at_once: int = FACES_AT_ONCE
     ) -> Iterator[AlignedSwap]:
-        """Swap faces of photos or frames; those of one crop size and person go through the method together.
+        """Swap faces of photos or frames; those of one crop size go through the method together.
 
         Args:
             targets: the faces.
@@ -333,20 +336,17 @@ class PhotoSwapper:
         Yields:
             One result per face, in order.
         """
-
-        def shared(target: AlignedTarget) -> tuple[int, int]:
-            return target.alignment.size, id(target.person)
-
-        for _, neighbours in itertools.groupby(targets, shared):
-            members = iter(neighbours)
-            while group := list(itertools.islice(members, at_once)):
-                crops = torch.cat([from_pixels(target.alignment.crop(target.pixels)) for target in group])
-                points = np.stack([target.alignment.to_crop(target.face.landmarks) for target in group])
-                swapped = self.method.swap_aligned(
-                    group[0].person.prepared, crops, torch.from_numpy(points), options
-                )
-                for row in range(len(group)):
-                    yield swapped.row(row)
+        for _, alike in itertools.groupby(targets, lambda target: target.alignment.size):
+            waiting = iter(alike)
+            while batch := list(itertools.islice(waiting, at_once)):
+                for people, members in _with_people(batch):
+                    crops = [from_pixels(target.alignment.crop(target.pixels)) for target in members]
+                    points = np.stack([target.alignment.to_crop(target.face.landmarks) for target in members])
+                    swapped = self.method.swap_aligned(
+                        people, torch.cat(crops), torch.from_numpy(points), options
+                    )
+                    for row in range(len(members)):
+                        yield swapped.row(row)
 
     def paste(
         self, target: AlignedTarget, swapped: AlignedSwap, *, detail: float = 0.0, match_colour: bool = False
@@ -430,3 +430,14 @@ class PhotoSwapper:
         if not (isinstance(choice, str) and choice == "largest"):
             raise UnsupportedOptionError("people are found by their own photos or numbers: leave 'face' out")
         return find_people(person, photo, embed=self.describe, landmarks=self.landmarks)
+
+
+def _with_people(batch: list[AlignedTarget]) -> list[tuple[Any, list[AlignedTarget]]]:
+    """Prepared people with the faces that become them; one batch unless the people are of different kinds."""
+    if len({id(target.person) for target in batch}) == 1:
+        return [(batch[0].person.prepared, batch)]
+    try:
+        return [(joined([target.person.prepared for target in batch]), batch)]
+    except ValueError:
+        # Refined people bring a network each.
+        return [(target.person.prepared, [target]) for target in batch]

@@ -173,9 +173,7 @@ def swap_video(
         {"structure": structure, "appearance": appearance, "seed": seed, "detail": detail},
     )
     tracker = _tracker(swapper, face, smooth)
-    # Noise of a seed is drawn for all faces of a group: one by one, every frame gets the same.
-    alone = seed is not None or swapper.method.device.type == "cpu"
-    group = 1 if alone else _GPU_GROUP
+    group = 1 if swapper.method.device.type == "cpu" else _GPU_GROUP
     clip_swapper = ClipSwapper(swapper, person, options, match_colour, group, finish)
     run = {
         "version": __version__,

@@ -48,8 +48,8 @@ Result = TypeVar("Result")
 class MemoryLadder:
     """How far down a method is; everything that runs its networks runs through here.
 
-    First caches are emptied. Then a swap takes half as many faces at once, and half again (not with a seed,
-    whose noise is drawn for all faces together); on a GPU half precision follows, then the CPU.
+    First caches are emptied. Then a swap takes half as many faces at once, and half again; on a GPU half
+    precision follows, then the CPU.
 
     Args:
         method: whose networks run.
@@ -88,7 +88,7 @@ class MemoryLadder:
         Raises:
             NotEnoughMemoryError: there is no further step.
         """
-        faces = 1 if options.get("seed") is not None else len(x_attr)
+        faces = len(x_attr)
 
         def run(runner: Movable, given: tuple[Any, ...]) -> AlignedSwap:
             most = self.faces_at_once

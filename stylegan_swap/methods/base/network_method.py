@@ -337,12 +337,12 @@ class LatentMethod(NetworkMethod[Network, Person]):
         average = generator.mean_latent(AVERAGE_DRAWS, 0) if self.latent_avg is None else self.latent_avg
         return generator.truncate(generator.broadcast(generator.mapping(z)), truncation_psi, average)
 
-    def _noise(self, batch: int, seed: int | None) -> Noise:
-        """The stored noise maps, or fresh ones."""
+    def _noise(self, seed: int | None) -> Noise:
+        """The stored noise maps, or fresh ones: the same for every face, whoever else is in its batch."""
         if seed is None:
             return "buffer"
         assert self.generator is not None
-        return self.generator.make_noise(batch, torch.Generator().manual_seed(seed))
+        return self.generator.make_noise(1, torch.Generator().manual_seed(seed))
 
 
 def averaged(prepared: list[Person]) -> Person:

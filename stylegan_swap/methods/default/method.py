@@ -108,7 +108,7 @@ class DefaultMethod(LatentMethod[SwapNetwork, IdentityCodes]):
                 shaped_points.to(self.device),
                 structure=options["structure"],
                 appearance=options["appearance"],
-                noise=self._noise(len(x_attr), options["seed"]),
+                noise=self._noise(options["seed"]),
             )
         self._require_finite(
             ("the swapper", output.wplus), ("the generator", output.image), ("the mask head", output.mask)

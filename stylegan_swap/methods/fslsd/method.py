@@ -102,7 +102,7 @@ class FSLSDMethod(LatentMethod[FSLSDNetwork, FSLSDPerson]):
                 x_attr,
                 mask,
                 structure=options["structure"],
-                noise=self._noise(len(x_attr), options["seed"]),
+                noise=self._noise(options["seed"]),
             )
         self._require_finite(("the swapper", output.wplus), ("the decoder", output.image))
         image = output.image.float().clamp(-1, 1)

@@ -64,7 +64,7 @@ class MegaFSMethod(LatentMethod[MegaFSNetwork, Tensor]):
         self, person: Tensor, x_attr: Tensor, landmarks: Tensor | None, options: Mapping[str, Any]
     ) -> AlignedSwap:
         attribute = self._invert(x_attr)
-        noise = self._noise(len(x_attr), options["seed"])
+        noise = self._noise(options["seed"])
         identity = person.to(self.device).expand_as(attribute.wplus)
         with self.precision():
             image, wplus = self.network(identity, attribute, strength=options["structure"], noise=noise)

@@ -78,7 +78,7 @@ class RAFSwapMethod(LatentMethod[RAFSwapNetwork, RegionIdentity]):
         regions = self._regions(x_attr, points)
         with self.precision():
             wplus = self.network.codes(self._encoder_input(x_attr), regions, identity)
-            output = self.network(wplus, noise=self._noise(count, options["seed"]))
+            output = self.network(wplus, noise=self._noise(options["seed"]))
         self._require_finite(
             ("the encoder", wplus), ("the generator", output.image), ("the mask head", output.mask)
         )
