@@ -48,7 +48,7 @@ def feed_of(
     face, points = to_pixels(x_id)[0], points_of(x_id, id_landmarks)[0]
     glasses = wears_glasses(face, points)
     there = torch.from_numpy(points_of(x_attr, attr_landmarks)[0])[None]
-    shaped, there = with_features_of(torch.from_numpy(points)[None], x_attr, there, structure)
+    shaped, there = with_features_of(torch.from_numpy(points)[None], x_attr, there, structure)[:2]
     return {
         "identity": x_id.detach().float().cpu().numpy(),
         "identity_landmarks": points[None].astype(np.float32),

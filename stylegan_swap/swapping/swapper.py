@@ -24,7 +24,7 @@ from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.detection.detect import Face
 from stylegan_swap.faces.detection.select import select_faces
 from stylegan_swap.faces.geometry.align import Alignment
-from stylegan_swap.faces.geometry.reshape import reshaped
+from stylegan_swap.faces.geometry.reshape import Reshaping
 from stylegan_swap.faces.masks.mask_options import MaskOptions, paste_mask
 from stylegan_swap.faces.paste import paste_back
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
@@ -366,10 +366,17 @@ class PhotoSwapper:
         image, mask = to_pixels(swapped.image)[0], swapped.mask[0, 0].cpu().numpy()
         if detail:
             # What is finer is looked for where the method has put it.
-            points = swapped.landmarks
-            moved = face.landmarks if points is None else alignment.to_photo(points[0].cpu().numpy())
-            shaped = reshaped(pixels, face.landmarks, moved)
-            image, alignment = add_fine_detail(image, shaped, moved, alignment, person.photo, detail)
+            shaped, landmarks, nodes = pixels, face.landmarks, swapped.identity_nodes
+            if swapped.spline_points is not None and swapped.spline_weights is not None:
+                spline = swapped.spline_points[0].cpu().numpy(), swapped.spline_weights[0].cpu().numpy()
+                shaped = Reshaping(*spline, alignment.size).apply(pixels, landmarks, alignment)
+            if swapped.landmarks is not None:
+                landmarks = alignment.to_photo(swapped.landmarks[0].cpu().numpy())
+            # Of several photos the method may have taken another one than finishing does.
+            nodes = None if nodes is None or len(person.names) > 1 else nodes.cpu()
+            image, alignment = add_fine_detail(
+                image, shaped, landmarks, alignment, person.photo, detail, nodes
+            )
         return paste_back(pixels, image, mask, alignment, colour=match_colour)
 
     def result(

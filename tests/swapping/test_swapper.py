@@ -20,9 +20,9 @@ def batches(tiny, monkeypatch) -> list[int]:
     """Faces of every pass through the method."""
     sizes = []
 
-    def counted(prepared, x_attr, landmarks, original=tiny.method.swap_aligned, **options):
+    def counted(prepared, x_attr, landmarks, options, original=tiny.method.swap_aligned):
         sizes.append(len(x_attr))
-        return original(prepared, x_attr, landmarks, **options)
+        return original(prepared, x_attr, landmarks, options)
 
     monkeypatch.setattr(tiny.method, "swap_aligned", counted)
     return sizes

@@ -1,8 +1,7 @@
 """Carry one face onto the landmarks of another, in torch: a thin-plate spline per pair of faces.
 
-On the road photo → detect → align → encoder → swapper → **generator** → paste this brings the identity photo
-into the attribute photo's pose before ``detail`` reads it. Source: Bookstein, Principal Warps: Thin-Plate
-Splines and the Decomposition of Deformations (PAMI 1989).
+Brings the identity photo into the attribute photo's pose, before the default network's ``detail`` reads it
+and when finishing takes its texture.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan_swap.faces.geometry.thin_plate import GRID, thin_plate
+
 POINTS = 68
-# Nodes per side at which a spline is evaluated; between them the map is bilinear.
-GRID = 33
 # The map may miss a landmark by a little and bends less: detectors err by about a pixel in 128.
-SMOOTHNESS = 2e-3
+SMOOTHNESS = 2e-3  # squared shares of the side
 # Points per side of the crop that follow the similarity between both faces.
 BORDER = 4
 
@@ -32,9 +31,7 @@ def warp_to_landmarks(photo: Tensor, source: Tensor, target: Tensor) -> tuple[Te
         target: where they are to lie, likewise.
 
     Returns:
-        The moved photo ``[batch, C, S, S]``, 0 where it shows nothing, and ``[batch, 1, S, S]`` in 0..1: how
-        much of the photo went into a pixel, 1 where it was shrunk or kept its size, less where it was
-        stretched, 0 where it would fold over. Faces with landmarks that are not finite give zeros.
+        As of ``carried``.
 
     Raises:
         ValueError: landmarks of another shape.
@@ -43,16 +40,33 @@ def warp_to_landmarks(photo: Tensor, source: Tensor, target: Tensor) -> tuple[Te
     for name, points in (("source", source), ("target", target)):
         if points.shape != (batch, POINTS, 2):
             raise ValueError(f"{name} landmarks must be [{batch}, {POINTS}, 2], got {tuple(points.shape)}.")
-    device = photo.device
-    coarse, usable = landmark_nodes(source, target, size, device)
-    with torch.autocast(device.type, enabled=False):
-        grid = F.interpolate(coarse, (size, size), mode="bilinear", align_corners=True)
+    nodes, usable = landmark_nodes(source, target, size, photo.device)
+    return carried(photo, nodes, usable, size)
+
+
+def carried(photo: Tensor, nodes: Tensor, usable: Tensor, solved: int) -> tuple[Tensor, Tensor]:
+    """Move a picture by a map of ``landmark_nodes``.
+
+    Args:
+        photo: ``[batch, C, S, S]``.
+        nodes: ``[batch, 2, 33, 33]``.
+        usable: ``[batch]``: faces whose landmarks are finite.
+        solved: size of the picture the map was solved for.
+
+    Returns:
+        The moved photo ``[batch, C, S, S]``, 0 where it shows nothing, and ``[batch, 1, S, S]`` in 0..1: how
+        much of the photo went into a pixel, 1 where it was shrunk or kept its size, less where it was
+        stretched, 0 where it would fold over. Zeros for faces that are not usable.
+    """
+    size = photo.shape[-1]
+    with torch.autocast(photo.device.type, enabled=False):
+        grid = spread(nodes, size, solved)
         right = F.pad((grid[..., 1:] - grid[..., :-1]) * size, (0, 1, 0, 0), mode="replicate")
         down = F.pad((grid[..., 1:, :] - grid[..., :-1, :]) * size, (0, 0, 0, 1), mode="replicate")
         area = right[:, :1] * down[:, 1:] - right[:, 1:] * down[:, :1]
         kept = area.clamp(0, 1) * usable.view(-1, 1, 1, 1)
         # From shares of the side, pixel centres at i / S, to grid_sample's -1..1 with edges at pixel edges.
-        where = grid.permute(0, 2, 3, 1) * 2 + (1 / size - 1)
+        where = grid.permute(0, 2, 3, 1) * 2 + (1 / solved - 1)
         moved = F.grid_sample(photo.float(), where, mode="bilinear", align_corners=False)
     return moved * usable.view(-1, 1, 1, 1), kept
 
@@ -77,31 +91,43 @@ def landmark_nodes(
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         points = torch.stack([source, target]).to(device, exact) / size
         usable = points.isfinite().all(-1).all(-1).all(0)
-        points = torch.where(usable.view(1, -1, 1, 1), points, _spread_points(device, exact))
-        coarse = _spline(points[0], points[1], size).float()
+        points = torch.where(usable.view(1, -1, 1, 1), points, _sunflower(device, exact))
+        border, nodes = _fixed_points(size, device, exact)
+        origins = torch.cat([points[0], _similar(points[1], points[0], border)], 1)
+        ends = torch.cat([points[1], border.expand(len(source), -1, -1)], 1)
+        coarse = thin_plate(ends, origins, nodes, SMOOTHNESS).float()
     return coarse.unflatten(1, (GRID, GRID)).permute(0, 3, 1, 2), usable
 
 
-def _spline(source: Tensor, target: Tensor, size: int) -> Tensor:
-    """Source positions of the grid's nodes, ``[batch, GRID², 2]``; all in shares of the side."""
-    border, nodes = _fixed_points(size, source.device, source.dtype)
-    source = torch.cat([source, _similar(target, source, border)], 1)
-    target = torch.cat([target, border.expand(len(target), -1, -1)], 1)
-    count = target.shape[1]
-    kernel = _kernel(target, target) + SMOOTHNESS * torch.eye(count, device=target.device, dtype=target.dtype)
-    affine = torch.cat([torch.ones_like(target[..., :1]), target], 2)
-    upper = torch.cat([kernel, affine], 2)
-    lower = torch.cat([affine.transpose(1, 2), affine.new_zeros(len(target), 3, 3)], 2)
-    right = torch.cat([source, source.new_zeros(len(source), 3, 2)], 1)
-    # Smoothness and border leave no singular case, and its check would wait for the GPU.
-    weights, _ = torch.linalg.solve_ex(torch.cat([upper, lower], 1), right)
-    near = _kernel(nodes.expand(len(target), -1, -1), target)
-    return near @ weights[:, :count] + weights[:, count, None] + nodes @ weights[:, count + 1 :]
+def spread(nodes: Tensor, size: int, solved: int) -> Tensor:
+    """Positions between the nodes of a map that was solved for one size, at the pixels of another.
+
+    Args:
+        nodes: ``[batch, 2, 33, 33]`` in shares, pixel centres of the solved size at i / size.
+        size: of the picture to fill.
+        solved: the size the map was solved for.
+
+    Returns:
+        ``[batch, 2, size, size]`` in the same shares.
+    """
+    if size == solved:
+        return F.interpolate(nodes, (size, size), mode="bilinear", align_corners=True)
+    across = _between_nodes(size, solved).to(nodes)
+    return across @ nodes @ across.T
 
 
-def _spread_points(device: torch.device, dtype: torch.dtype) -> Tensor:
+@functools.lru_cache(maxsize=8)
+def _between_nodes(size: int, solved: int) -> Tensor:
+    """Straight lines between nodes along one axis, ``[size, 33]``: the nodes are those of the solved size."""
+    centres = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    along = (centres - 0.5 / solved) / (1 - 1 / solved) * (GRID - 1)
+    nodes = torch.arange(GRID, dtype=torch.float64)
+    return (1 - (along.clamp(0, GRID - 1)[:, None] - nodes).abs()).clamp_min(0).float()
+
+
+def _sunflower(device: torch.device, dtype: torch.dtype) -> Tensor:
     """``[68, 2]`` no three of which lie on a line, for faces without landmarks: their spline must exist."""
-    # A sunflower: the golden angle never comes back to where it was.
+    # The golden angle never comes back to where it was.
     number = torch.arange(POINTS, device=device, dtype=dtype)
     radius, angle = ((number + 0.5) / POINTS).sqrt() / 2, number * (math.pi * (3 - 5**0.5))
     return torch.stack([0.5 + radius * angle.cos(), 0.5 + radius * angle.sin()], 1)
@@ -109,20 +135,14 @@ def _spread_points(device: torch.device, dtype: torch.dtype) -> Tensor:
 
 def _similar(first: Tensor, second: Tensor, points: Tensor) -> Tensor:
     """Map points by the least-squares similarity from the first landmarks to the second (Umeyama 1991)."""
-    centre, wanted = first.mean(1, keepdim=True), second.mean(1, keepdim=True)
-    x, y = first - centre, second - wanted
+    centre, target = first.mean(1, keepdim=True), second.mean(1, keepdim=True)
+    x, y = first - centre, second - target
     # In the plane a rotation with scale is a multiplication by one complex number.
-    spread = x.square().sum((1, 2)).clamp_min(1e-9)
-    real = (x * y).sum((1, 2)) / spread
-    imaginary = (x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]).sum(1) / spread
+    variance = x.square().sum((1, 2)).clamp_min(1e-9)
+    real = (x * y).sum((1, 2)) / variance
+    imaginary = (x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]).sum(1) / variance
     turn = torch.stack([torch.stack([real, imaginary], -1), torch.stack([-imaginary, real], -1)], 1)
-    return (points - centre) @ turn + wanted
-
-
-def _kernel(first: Tensor, second: Tensor) -> Tensor:
-    """r² log r² of all pairs, ``[batch, n, m]``; 0 where the distance is 0."""
-    squared = (first[:, :, None] - second[:, None]).square().sum(-1)
-    return squared * squared.clamp_min(1e-12).log()
+    return (points - centre) @ turn + target
 
 
 @functools.lru_cache(maxsize=8)

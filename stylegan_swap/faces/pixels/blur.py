@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -26,10 +28,23 @@ def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
     if step < 2 or min(size) < 8:
         return cv2.GaussianBlur(image, (0, 0), sigma)
     # What averaging over a pixel of the copy and drawing straight lines between them blur by themselves.
-    along = [
-        math.sqrt((sigma * few / full) ** 2 - 0.25) for full, few in zip((width, height), size, strict=True)
-    ]
+    sigma_x = math.sqrt((sigma * size[0] / width) ** 2 - 0.25)
+    sigma_y = math.sqrt((sigma * size[1] / height) ** 2 - 0.25)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     # About the picture's edge, as a true blur mirrors it; about a pixel's centre would be half a pixel off.
-    small = cv2.GaussianBlur(small, (0, 0), along[0], sigmaY=along[1], borderType=cv2.BORDER_REFLECT)
+    small = cv2.GaussianBlur(small, (0, 0), sigma_x, sigmaY=sigma_y, borderType=cv2.BORDER_REFLECT)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def octaves(image: np.ndarray, sigmas: Sequence[float]) -> list[np.ndarray]:
+    """Split a picture into the bands between Gaussians; their sum is what the last one takes away.
+
+    Args:
+        image: float32 ``[H, W]`` or ``[H, W, C]``.
+        sigmas: standard deviations in pixels, ascending.
+
+    Returns:
+        One picture about 0 for each pair of neighbours.
+    """
+    copies = [blurred(image, sigma) for sigma in sigmas]
+    return [fine - coarse for fine, coarse in itertools.pairwise(copies)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.pixels.blur import blurred
+from stylegan_swap.faces.pixels.blur import octaves
 
 # Weights of red, green and blue in luma, ITU-R BT.601.
 LUMA = (0.299, 0.587, 0.114)
@@ -26,6 +26,11 @@ def luma(image: np.ndarray) -> np.ndarray:
     return cv2.transform(np.asarray(image, np.float32), _WEIGHTS[None])
 
 
+def with_luma(image: np.ndarray) -> np.ndarray:
+    """RGB ``[H, W, 3]`` and its luma as a fourth channel, float32 ``[H, W, 4]``."""
+    return cv2.transform(np.asarray(image, np.float32), np.vstack([np.eye(3, dtype=np.float32), _WEIGHTS]))
+
+
 def structure_band(grey: np.ndarray, unit: float) -> np.ndarray:
     """The finest structure that a network draws: what a picture shows between two scales.
 
@@ -36,7 +41,7 @@ def structure_band(grey: np.ndarray, unit: float) -> np.ndarray:
     Returns:
         float32 ``[H, W]`` about 0.
     """
-    return blurred(grey, _FINE * unit) - blurred(grey, _COARSE * unit)
+    return octaves(grey, (_FINE * unit, _COARSE * unit))[0]
 
 
 def match_colour(

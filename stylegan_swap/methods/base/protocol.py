@@ -33,12 +33,19 @@ class AlignedSwap(NamedTuple):
         wplus: mixed codes ``[batch, L, D]``, or None where a method has none.
         landmarks: where the method has put the face's features, ``[batch, 68, 2]`` in crop pixels; None where
             they are the attribute photo's.
+        spline_points: control points of the map that put them there, ``Reshaping.points``, ``[batch, n, 2]``.
+        spline_weights: its weights, ``[batch, n + 3, 2]``.
+        identity_nodes: the map that carries the identity photo onto those features, ``landmark_nodes`` of
+            pictures of side S, ``[batch, 2, 33, 33]``; not finite where there is none.
     """
 
     image: Tensor
     mask: Tensor
     wplus: Tensor | None = None
     landmarks: Tensor | None = None
+    spline_points: Tensor | None = None
+    spline_weights: Tensor | None = None
+    identity_nodes: Tensor | None = None
 
     def row(self, index: int) -> AlignedSwap:
         """The result of one face, still a batch."""

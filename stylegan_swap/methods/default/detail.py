@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cuda_ops.bias_act import bias_act
 from cuda_ops.layers import EqualizedConv2d
-from stylegan_swap.faces.geometry.landmark_warp import warp_to_landmarks
+from stylegan_swap.faces.geometry.landmark_warp import carried, landmark_nodes
 from stylegan_swap.methods.default.inside import InsideFeatures
 from stylegan_swap.nn.blocks.landmark_maps import CHANNELS
 from stylegan_swap.nn.blocks.photo_pyramid import downwards, enlarged, pyramid_sides
@@ -98,7 +98,13 @@ class IdentityDetail(nn.Module):
             self.project[str(r)] = EqualizedConv2d(widths[r], channels[r], 3, 1, 1)
             nn.init.zeros_(self.project[str(r)].get_parameter("weight"))
 
-    def forward(self, photo: DetailPhoto, x_attr: Tensor, landmarks: Tensor) -> dict[int, Tensor]:
+    def forward(
+        self,
+        photo: DetailPhoto,
+        x_attr: Tensor,
+        landmarks: Tensor,
+        carry: tuple[Tensor, Tensor] | None = None,
+    ) -> dict[int, Tensor]:
         """Read photos of the identity for the attribute photos they go into.
 
         Args:
@@ -106,13 +112,14 @@ class IdentityDetail(nn.Module):
             x_attr: ``[batch, 3, S, S]``, RGB in [-1, 1]; seen as in ``inside``: small, and in full only at
                 eyes and mouth.
             landmarks: of the attribute photos, ``[batch, 68, 2]`` in their pixels.
+            carry: the map onto them that ``landmark_nodes`` gives; None solves it.
 
         Returns:
             Resolution → what is to be added to the generator's hidden tensor, ``[batch, C_r, r, r]``, for
             32..S; zeros where nothing of the photo may be used.
         """
         small, windows = InsideFeatures.seen(x_attr, landmarks)
-        moved, kept = self.moved(photo, landmarks)
+        moved, kept = self.moved(photo, landmarks, carry)
         colours, usable = moved[:, :3], moved[:, 3:]
         wide = F.interpolate(small.float(), (self.size, self.size), mode="bilinear", align_corners=False)
         lit = relit(colours, usable, small.float()) * usable
@@ -129,16 +136,18 @@ class IdentityDetail(nn.Module):
                 entries[r] = self.project[str(r)](x) * any_use
         return entries
 
-    def moved(self, photo: DetailPhoto, landmarks: Tensor) -> tuple[Tensor, Tensor]:
+    def moved(
+        self, photo: DetailPhoto, landmarks: Tensor, carry: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The photo on the attribute's landmarks: ``[batch, 4, S, S]``, and ``[batch, 1, S, S]`` how kept.
 
         Holes are widened by the interpolation, never narrowed: their colours are not read.
         """
         image = photo.image
         alpha = image[:, 3:]
-        moved, kept = warp_to_landmarks(
-            torch.cat([image[:, :3] * alpha, alpha], 1), photo.landmarks, landmarks
-        )
+        size = image.shape[-1]
+        nodes, finite = carry or landmark_nodes(photo.landmarks, landmarks, size, image.device)
+        moved, kept = carried(torch.cat([image[:, :3] * alpha, alpha], 1), nodes, finite, size)
         usable = moved[:, 3:]
         colours = (moved[:, :3] / usable.clamp_min(1e-3)).clamp(-1, 1)
         return torch.cat([colours, usable * (kept > 0)], 1), kept

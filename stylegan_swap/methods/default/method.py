@@ -98,14 +98,14 @@ class DefaultMethod(LatentMethod[SwapNetwork, IdentityCodes]):
         points = torch.from_numpy(np.stack(points_of(x_attr, landmarks)))
         photo = person.expand(len(x_attr)).photo
         features = None if photo is None else photo.landmarks
-        shaped, shaped_points = with_features_of(features, x_attr, points, options["structure"])
+        shaped = with_features_of(features, x_attr, points, options["structure"])
         # Swap, with the person's own network where it was tuned.
         tuned = person.network if isinstance(person, RefinedPerson) else None
         with self.precision():
             output = (tuned or self.network)(
                 person,
-                shaped.to(self.device),
-                shaped_points.to(self.device),
+                shaped.image.to(self.device),
+                shaped.landmarks.to(self.device),
                 structure=options["structure"],
                 appearance=options["appearance"],
                 noise=self._noise(options["seed"]),
@@ -116,8 +116,15 @@ class DefaultMethod(LatentMethod[SwapNetwork, IdentityCodes]):
         # Keep the mask near the face, and black and white photos black and white.
         image = _uncoloured(output.image.float().clamp(-1, 1), x_attr)
         mask = output.mask.float() * _reach(x_attr, points, image)
-        moved = None if shaped_points is points else shaped_points
-        return AlignedSwap(image, mask, output.wplus.float(), moved)
+        return AlignedSwap(
+            image,
+            mask,
+            output.wplus.float(),
+            landmarks=None if shaped.landmarks is points else shaped.landmarks,
+            spline_points=shaped.spline_points,
+            spline_weights=shaped.spline_weights,
+            identity_nodes=output.identity_nodes,
+        )
 
     def _invert(self, x: Tensor) -> Latents:
         with self.precision():

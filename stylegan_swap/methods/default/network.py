@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from inversion.latents import Latents
 from inversion.light import LightEncoder
+from stylegan_swap.faces.geometry.landmark_warp import landmark_nodes
 from stylegan_swap.methods.default.attributes import AttributeEncoder
 from stylegan_swap.methods.default.config import NetworkConfig
 from stylegan_swap.methods.default.detail import DetailPhoto, IdentityDetail
@@ -86,12 +87,15 @@ class SwapOutput:
         mask: face mask of the attribute photo, ``[batch, 1, S, S]`` in 0..1, 1 = swapped face.
         mask_logits: the same before the sigmoid, for binary cross-entropy.
         wplus: mixed codes, ``[batch, L, D]``.
+        identity_nodes: the map that carried the identity photo, ``[batch, 2, 33, 33]`` of ``landmark_nodes``;
+            not finite where landmarks are missing, None where no photo was carried.
     """
 
     image: Tensor
     mask: Tensor
     mask_logits: Tensor
     wplus: Tensor
+    identity_nodes: Tensor | None = None
 
 
 class SwapNetwork(nn.Module):
@@ -230,9 +234,12 @@ class SwapNetwork(nn.Module):
         if mask is None:
             mask = features.mask if self.config.mask_gradient else features.mask.detach()
         detail: dict[int, Tensor] = {}
+        identity_nodes = None
         if person.photo is not None and landmarks is not None and self.config.detail_width:
             dial = torch.as_tensor(structure, device=x_attr.device).reshape(-1, 1, 1, 1)
-            entries = self.detail(person.photo, x_attr, landmarks)
+            nodes, usable = landmark_nodes(person.photo.landmarks, landmarks, size, x_attr.device)
+            identity_nodes = nodes.masked_fill(~usable.view(-1, 1, 1, 1), float("nan"))
+            entries = self.detail(person.photo, x_attr, landmarks, (nodes, usable))
             detail = {r: entry * dial.to(entry.dtype) for r, entry in entries.items()}
         blend = self.attributes.blender(features, mask, detail)
         image = self.generator(
@@ -244,7 +251,7 @@ class SwapNetwork(nn.Module):
             return_features=False,
             resolution=resolution,
         ).image
-        return SwapOutput(image, features.mask, features.mask_logits, wplus)
+        return SwapOutput(image, features.mask, features.mask_logits, wplus, identity_nodes)
 
 
 def parameter_count(network: nn.Module) -> int:

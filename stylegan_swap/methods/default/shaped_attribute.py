@@ -6,18 +6,34 @@ the identity person has them, in the attribute photo's pose and expression.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from stylegan_swap.faces.geometry.face_shape import shaped_landmarks
-from stylegan_swap.faces.geometry.reshape import reshaped
+from stylegan_swap.faces.geometry.reshape import reshaping
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
 
 
-def with_features_of(
-    people: Tensor | None, x_attr: Tensor, landmarks: Tensor, share: float
-) -> tuple[Tensor, Tensor]:
+class ShapedFaces(NamedTuple):
+    """Faces whose features were moved.
+
+    Attributes:
+        image: ``[batch, 3, S, S]``, RGB in [-1, 1].
+        landmarks: where the features lie now, ``[batch, 68, 2]``.
+        spline_points: see ``AlignedSwap``; None where nothing moved.
+        spline_weights: see there.
+    """
+
+    image: Tensor
+    landmarks: Tensor
+    spline_points: Tensor | None = None
+    spline_weights: Tensor | None = None
+
+
+def with_features_of(people: Tensor | None, x_attr: Tensor, landmarks: Tensor, share: float) -> ShapedFaces:
     """Move the features of aligned faces to where a person has them.
 
     Args:
@@ -28,15 +44,25 @@ def with_features_of(
         share: 0..1, how far to go; see ``faces.face_shape``.
 
     Returns:
-        The faces ``[batch, 3, S, S]`` and where their landmarks lie now, ``[batch, 68, 2]``; what was given
-        where nothing moves.
+        The faces; what was given where nothing moves.
     """
     if people is None or share == 0:
-        return x_attr, landmarks
-    here = landmarks.cpu().numpy()
-    both = zip(people.cpu().numpy(), here, strict=True)
-    wanted = np.stack([shaped_landmarks(person, face, share) for person, face in both])
-    if np.array_equal(wanted, here, equal_nan=True):
-        return x_attr, landmarks
-    faces = [from_pixels(reshaped(*parts)) for parts in zip(to_pixels(x_attr), here, wanted, strict=True)]
-    return torch.cat(faces).to(x_attr), torch.from_numpy(wanted).to(landmarks.device)
+        return ShapedFaces(x_attr, landmarks)
+    points = landmarks.cpu().numpy()
+    pairs = zip(people.cpu().numpy(), points, strict=True)
+    target = np.stack([shaped_landmarks(person, face, share) for person, face in pairs])
+    if np.array_equal(target, points, equal_nan=True):
+        return ShapedFaces(x_attr, landmarks)
+    faces, splines = to_pixels(x_attr), []
+    for row, (before, after) in enumerate(zip(points, target, strict=True)):
+        move = reshaping(before, after, x_attr.shape[-1])
+        splines.append(None if move is None else (move.points, move.weights))
+        faces[row] = faces[row] if move is None else move.apply(faces[row], before)
+    image, moved = torch.cat([from_pixels(face) for face in faces]).to(x_attr), torch.from_numpy(target)
+    solved = next((spline for spline in splines if spline is not None), None)
+    if solved is None:
+        return ShapedFaces(image, moved.to(landmarks.device))
+    # Faces that stay have a spline of no weight.
+    still = (solved[0], np.zeros_like(solved[1]))
+    stacked = (np.stack(parts) for parts in zip(*(spline or still for spline in splines), strict=True))
+    return ShapedFaces(image, moved.to(landmarks.device), *map(torch.from_numpy, stacked))

@@ -10,6 +10,7 @@ of which the low-frequency transfer is the multi-band form (Burt & Adelson, 1983
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,10 +49,30 @@ PALE_STEP = 4.5
 
 @dataclass(frozen=True, eq=False)
 class AlignedFace:
-    """One aligned face: crop float32 ``[S, S, 3]`` in 0..255 and its landmarks ``[68, 2]`` in crop pixels."""
+    """One aligned face: crop float32 ``[S, S, 3]`` in 0..255 and its landmarks ``[68, 2]`` in crop pixels.
+
+    What is read off the face alone is worked out once.
+    """
 
     image: np.ndarray
     landmarks: np.ndarray
+
+    @functools.cached_property
+    def glasses(self) -> bool:
+        """Whether it wears glasses."""
+        return wears_glasses(self.image, self.landmarks)
+
+    @functools.cached_property
+    def frames(self) -> np.ndarray:
+        """Frames of its glasses, also pale ones, float32 ``[S, S]`` in 0..1."""
+        return frame_mask(self.image, self.landmarks, PALE_STEP)
+
+    @functools.cached_property
+    def mirrored(self) -> AlignedFace:
+        """The face that looks the other way."""
+        landmarks = self.landmarks[MIRRORED].copy()
+        landmarks[:, 0] = self.image.shape[1] - 1 - landmarks[:, 0]
+        return AlignedFace(np.ascontiguousarray(self.image[:, ::-1]), landmarks)
 
 
 class WarpMethod(BaseMethod[list[list[AlignedFace]]]):
@@ -184,10 +205,7 @@ def _facing_alike(identity: AlignedFace, attribute: AlignedFace) -> AlignedFace:
     here, there = _turn(attribute.landmarks), _turn(identity.landmarks)
     if abs(here + there) + 0.25 >= abs(here - there):
         return identity
-    width = identity.image.shape[1]
-    landmarks = identity.landmarks[MIRRORED].copy()
-    landmarks[:, 0] = width - 1 - landmarks[:, 0]
-    return AlignedFace(np.ascontiguousarray(identity.image[:, ::-1]), landmarks)
+    return identity.mirrored
 
 
 def _turn(landmarks: np.ndarray) -> float:
@@ -256,17 +274,16 @@ def _kept_mouth(identity: np.ndarray, attribute: np.ndarray, size: int) -> np.nd
 
 def _kept_glasses(identity: AlignedFace, attribute: AlignedFace) -> np.ndarray:
     """The frames of the attribute photo's glasses; the identity's own glasses would lie over them."""
-    worn = wears_glasses(attribute.image, attribute.landmarks)
-    if not worn or wears_glasses(identity.image, identity.landmarks):
+    if identity.glasses or not attribute.glasses:
         return np.zeros(attribute.image.shape[:2], np.float32)
     return frame_mask(attribute.image, attribute.landmarks)
 
 
 def _carried_glasses(identity: AlignedFace, landmarks: np.ndarray, size: int) -> np.ndarray:
     """Where the frames of the identity's glasses come to lie."""
-    if not wears_glasses(identity.image, identity.landmarks):
+    if not identity.glasses:
         return np.zeros((size, size), np.float32)
-    frames = np.repeat(frame_mask(identity.image, identity.landmarks, PALE_STEP)[..., None] * 255.0, 3, 2)
+    frames = np.repeat(identity.frames[..., None] * 255.0, 3, 2)
     carried = warp_face(AlignedFace(frames, identity.landmarks), landmarks, size)[0][..., 0] / 255.0
     reach = 2 * round(FRAME_REACH * size) + 1
     return np.clip(cv2.dilate(carried, np.ones((reach, reach), np.uint8)), 0, 1)

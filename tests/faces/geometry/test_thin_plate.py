@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from scipy.interpolate import RBFInterpolator
 
 from stylegan_swap.faces.geometry.align import similarity, transformed
-from stylegan_swap.faces.geometry.thin_plate import ThinPlate, border_points, moved
+from stylegan_swap.faces.geometry.thin_plate import ThinPlate, border_points, moved, thin_plate
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])
@@ -47,3 +49,18 @@ def test_border_points_lie_on_the_edge():
     points = border_points(100, 5)
     assert len(np.unique(points, axis=0)) == 20
     assert np.all(np.isin(points, (0, 99)).any(1))
+
+
+def test_the_spline_is_that_of_scipy():
+    stream = torch.Generator().manual_seed(0)
+    points, values, nodes = (
+        torch.rand(2, count, width, generator=stream, dtype=torch.float64)
+        for count, width in ((30, 2), (30, 3), (50, 2))
+    )
+    maps = thin_plate(points, values, nodes, 4e-4)
+    for face in range(2):
+        # There the kernel is r² log r, half of this one, and so is the smoothing.
+        reference = RBFInterpolator(points[face], values[face], kernel="thin_plate_spline", smoothing=2e-4)
+        np.testing.assert_allclose(maps[face], reference(nodes[face]), atol=1e-6)
+    single = thin_plate(points, values, nodes.float(), 4e-4)
+    assert single.dtype == torch.float32 and (single - maps).abs().max() < 1e-3

@@ -158,7 +158,7 @@ def test_eyes_look_where_they_are_drawn_to_look(monkeypatch, astronaut, astronau
         return float((results[1] - results[0])[lids > 0.9].mean())
 
     kept = change()
-    monkeypatch.setattr(carried_texture, "GAZE", np.inf)
+    monkeypatch.setattr(carried_texture, "GAZE_TO_SIGMA", np.inf)
     assert change() > 10
     assert kept < 0.75 * change()
 
