@@ -51,8 +51,10 @@ def fir(x, taps, up=1, down=1, padding=(0, 0, 0, 0), flip=False, filter_gain=1.0
     return y[:, :, ::down, ::down]
 
 
-def close(got: torch.Tensor, want: torch.Tensor, dtype: torch.dtype, factor: float = 1.0) -> None:
+def close(result: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype, factor: float = 1.0) -> None:
     """Equal up to the rounding of `dtype`, measured by the largest number in `want`."""
-    size = float(want.abs().max()) if want.numel() else 1.0
+    size = float(expected.abs().max()) if expected.numel() else 1.0
     tolerance = TOLERANCE[dtype] * factor
-    torch.testing.assert_close(got.double(), want.double(), rtol=tolerance, atol=tolerance * max(size, 1e-3))
+    torch.testing.assert_close(
+        result.double(), expected.double(), rtol=tolerance, atol=tolerance * max(size, 1e-3)
+    )

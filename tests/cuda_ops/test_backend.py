@@ -11,12 +11,12 @@ from cuda_ops import ops_backend
 )
 def test_torch_is_active_without_a_gpu_and_says_why(value, requested, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    found = ops_backend({} if value is None else {"STYLEGAN_SWAP_OPS": value})
-    assert (found.requested, found.active) == (requested, "torch")
-    assert found.reason in str(found)
-    assert found.device in ("cpu", "cuda", "mps")
+    backend = ops_backend({} if value is None else {"STYLEGAN_SWAP_OPS": value})
+    assert (backend.requested, backend.active) == (requested, "torch")
+    assert backend.reason in str(backend)
+    assert backend.device in ("cpu", "cuda", "mps")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        found.active = "cuda"
+        backend.active = "cuda"
 
 
 def test_environment_is_read_at_every_call(monkeypatch):

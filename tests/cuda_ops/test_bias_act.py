@@ -22,8 +22,8 @@ def test_official_outputs_first_and_second_order():
         dx, db = torch.autograd.grad(y, (x, b), dy, create_graph=True)
         second = (dx * known.input("v")).sum() + (db * known.input("vb")).sum()
         grads = torch.autograd.grad(second, (dy, x, b), allow_unused=True, materialize_grads=True)
-        found = {"y": y, "dx": dx, "db": db} | dict(zip(("d_dy", "d_x", "d_b"), grads, strict=True))
-        for part, tensor in found.items():
+        parts = {"y": y, "dx": dx, "db": db} | dict(zip(("d_dy", "d_x", "d_b"), grads, strict=True))
+        for part, tensor in parts.items():
             known.check(f"{name}.{part}", tensor)
 
 
@@ -82,10 +82,10 @@ def test_bf16_is_close_to_fp32():
     for act in ACTIVATIONS:
         torch.manual_seed(2)
         x, b = torch.randn(4, 5, 8), torch.randn(5)
-        want = bias_act(x, b, act=act)
-        have = bias_act(x.bfloat16(), b, act=act)
-        assert have.dtype == torch.bfloat16
-        assert (have.float() - want).abs().max() <= 1e-2 * want.abs().max()
+        expected = bias_act(x, b, act=act)
+        result = bias_act(x.bfloat16(), b, act=act)
+        assert result.dtype == torch.bfloat16
+        assert (result.float() - expected).abs().max() <= 1e-2 * expected.abs().max()
 
 
 def test_bad_arguments():

@@ -78,15 +78,15 @@ def test_parity_with_float64(compiled, case, full, dtype):
     size = (height, width)
     if taps is not None:
         size = height + y0 + y1 - len(taps[0]) + 1, width + x0 + x1 - len(taps[1]) + 1
-    given = {"scale": None, "noise": None, "strength": None, "bias": None}
+    ending = {"scale": None, "noise": None, "strength": None, "bias": None}
     if full:
-        given["scale"] = torch.rand(3, channels, generator=stream) + 0.5
-        given["noise"] = torch.randn(1 if height % 2 else 3, 1, *size, generator=stream).to(dtype)
-        given["strength"] = torch.tensor([0.7])
-        given["bias"] = torch.randn(channels, generator=stream).to(dtype)
+        ending["scale"] = torch.rand(3, channels, generator=stream) + 0.5
+        ending["noise"] = torch.randn(1 if height % 2 else 3, 1, *size, generator=stream).to(dtype)
+        ending["strength"] = torch.tensor([0.7])
+        ending["bias"] = torch.randn(channels, generator=stream).to(dtype)
     last = {"slope": 0.2, "gain": math.sqrt(2), "clamp": 1.5 if full else None}
-    exact = expected(x, taps, padding, *given.values(), *last.values())
-    y = finish(x.clone(memory_format=torch.preserve_format), taps=taps, padding=padding, **given, **last)
+    exact = expected(x, taps, padding, *ending.values(), *last.values())
+    y = finish(x.clone(memory_format=torch.preserve_format), taps=taps, padding=padding, **ending, **last)
     assert y.dtype == dtype
     assert y.shape == exact.shape
     assert y.is_contiguous(memory_format=LAST)

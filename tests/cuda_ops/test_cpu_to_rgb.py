@@ -66,26 +66,28 @@ def test_other_filters(compiled):
 
 def test_other_layouts_and_number_types_of_the_operands(compiled):
     x, weight, bias, skip = operands(2, 32, 8, 8, torch.bfloat16)
-    given = {"taps": separable(FILTER)}
-    y = cpu_to_rgb(x, weight, bias, skip=skip.contiguous(memory_format=LAST), **given)
+    options = {"taps": separable(FILTER)}
+    y = cpu_to_rgb(x, weight, bias, skip=skip.contiguous(memory_format=LAST), **options)
     wide = torch.zeros(2, 3, 4, 9)
     wide[..., ::2][..., :4] = skip
     strided = weight.transpose(1, 2).contiguous().transpose(1, 2)
-    other = cpu_to_rgb(x.contiguous(), strided.double(), bias.double(), skip=wide[..., ::2][..., :4], **given)
+    other = cpu_to_rgb(
+        x.contiguous(), strided.double(), bias.double(), skip=wide[..., ::2][..., :4], **options
+    )
     assert torch.equal(y, other)
 
 
 def test_any_number_of_threads_and_any_batch_give_the_same_bits(compiled):
     x, weight, bias, skip = operands(3, 32, 42, 38)
     before, results = torch.get_num_threads(), []
-    given = {"taps": separable(FILTER)}
+    options = {"taps": separable(FILTER)}
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            results.append(cpu_to_rgb(x, weight, bias, skip=skip, **given))
+            results.append(cpu_to_rgb(x, weight, bias, skip=skip, **options))
     finally:
         torch.set_num_threads(before)
-    alone = [cpu_to_rgb(x[n, None], weight[n, None], bias, skip=skip[n, None], **given) for n in range(3)]
+    alone = [cpu_to_rgb(x[n, None], weight[n, None], bias, skip=skip[n, None], **options) for n in range(3)]
     assert all(torch.equal(result, torch.cat(alone)) for result in results)
 
 
@@ -127,9 +129,9 @@ def layer(channels=32, upsample=True, clamp=None):
 @pytest.fixture
 def calls(monkeypatch):
     """How often the layer took the kernel."""
-    seen = []
-    monkeypatch.setattr(styled_conv, "cpu_to_rgb", lambda *a, **k: seen.append(1) or cpu_to_rgb(*a, **k))
-    return seen
+    count = []
+    monkeypatch.setattr(styled_conv, "cpu_to_rgb", lambda *a, **k: count.append(1) or cpu_to_rgb(*a, **k))
+    return count
 
 
 @pytest.mark.parametrize(

@@ -59,12 +59,12 @@ def tensor(index=0, dtype=torch.float32, kind="cuda"):
 
 
 def test_every_gpu_is_tried_once(gpu):
-    found = loads(gpu, PretendedLibrary())
+    pretended = loads(gpu, PretendedLibrary())
     for _ in range(3):
         assert dispatch.use_kernels(tensor(0))
         assert dispatch.use_kernels(tensor(1, torch.bfloat16))
-    assert found.checked == ["cuda:0", "cuda:1"]
-    assert library.library_for(tensor()) is found
+    assert pretended.checked == ["cuda:0", "cuda:1"]
+    assert library.library_for(tensor()) is pretended
 
 
 def test_other_devices_and_types_stay_with_torch(gpu):
@@ -94,8 +94,8 @@ def test_a_failure_is_told_once_with_cause_and_remedy(gpu):
         assert not dispatch.use_kernels(tensor(1))
     assert len(gpu.builds) == 1
     assert dispatch.failure() == "nvcc said no; buy another"
-    found = ops_backend()
-    assert (found.active, found.reason) == ("torch", "nvcc said no; buy another")
+    backend = ops_backend()
+    assert (backend.active, backend.reason) == ("torch", "nvcc said no; buy another")
 
 
 def test_cuda_raises_instead_of_falling_back(gpu):
@@ -120,10 +120,10 @@ def test_a_trial_run_that_fails_counts_as_failure(gpu):
 
 
 def test_no_trial_run_while_a_graph_is_captured(gpu):
-    found = loads(gpu, PretendedLibrary())
+    pretended = loads(gpu, PretendedLibrary())
     gpu.monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     assert dispatch.use_kernels(tensor())
-    assert found.checked == []
+    assert pretended.checked == []
 
 
 def test_a_refusal_known_from_before_is_not_waited_for_again(gpu):
@@ -134,10 +134,10 @@ def test_a_refusal_known_from_before_is_not_waited_for_again(gpu):
     with pytest.warns(RuntimeWarning, match="failed before with this version and these flags"):
         assert not dispatch.use_kernels(tensor())
     dispatch._failure.clear()
-    found = loads(gpu, PretendedLibrary())
+    pretended = loads(gpu, PretendedLibrary())
     gpu.monkeypatch.setenv("STYLEGAN_SWAP_OPS", "cuda")
     assert dispatch.use_kernels(tensor())
-    assert found.checked == ["cuda:0"]
+    assert pretended.checked == ["cuda:0"]
 
 
 def test_threads_build_once(gpu):
@@ -165,9 +165,9 @@ def test_torch_without_cuda(gpu):
 
 
 def test_the_backend_of_a_gpu(gpu):
-    found = ops_backend()
-    assert (found.active, found.device) == ("cuda", "cuda")
-    assert "not compiled yet" in found.reason
+    backend = ops_backend()
+    assert (backend.active, backend.device) == ("cuda", "cuda")
+    assert "not compiled yet" in backend.reason
     gpu.monkeypatch.setattr(
         "cuda_ops.dispatch.find_built", lambda recipe: gpu.cache / recipe.key / "cuda_ops.so"
     )

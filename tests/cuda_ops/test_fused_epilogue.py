@@ -33,43 +33,43 @@ def operands(shape, dtype, seed=0, shared_noise=False):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_type_layout_and_shape(dtype):
     for n, (layout, shape) in enumerate(pairwise(LAYOUTS, SHAPES)):
-        given = operands(shape, dtype, n, shared_noise=n % 2 == 0)
-        given["x"] = laid_out(given["x"], layout)
-        got = fused_epilogue(**given, **ACTIVATION)
-        assert got.dtype == dtype
-        assert got.is_contiguous(memory_format=memory_format(given["x"]))
-        close(got, references.epilogue(**{k: v.double() for k, v in given.items()}, **ACTIVATION), dtype)
+        tensors = operands(shape, dtype, n, shared_noise=n % 2 == 0)
+        tensors["x"] = laid_out(tensors["x"], layout)
+        result = fused_epilogue(**tensors, **ACTIVATION)
+        assert result.dtype == dtype
+        assert result.is_contiguous(memory_format=memory_format(tensors["x"]))
+        close(result, references.epilogue(**{k: v.double() for k, v in tensors.items()}, **ACTIVATION), dtype)
 
 
 def test_every_operand_may_be_absent():
-    given = operands((2, 6, 4, 4), torch.float32)
+    tensors = operands((2, 6, 4, 4), torch.float32)
     for scale, noise, bias, clamp in itertools.product((0, 1), repeat=4):
         names = {"x"} | ({"scale"} if scale else set()) | ({"noise", "strength"} if noise else set())
-        some = {k: v for k, v in given.items() if k in names | ({"bias"} if bias else set())}
+        some = {k: v for k, v in tensors.items() if k in names | ({"bias"} if bias else set())}
         options = {"slope": 0.1, "clamp": 0.5 if clamp else None}
-        wanted = references.epilogue(**{k: v.double() for k, v in some.items()}, **options)
-        close(fused_epilogue(**some, **options), wanted, torch.float32)
+        expected = references.epilogue(**{k: v.double() for k, v in some.items()}, **options)
+        close(fused_epilogue(**some, **options), expected, torch.float32)
 
 
 def test_float32_operands_beside_sixteen_bits_are_not_rounded():
-    given = operands((1, 8, 4, 4), torch.bfloat16)
-    given |= {"bias": torch.full((8,), 1.001), "x": torch.full((1, 8, 4, 4), -1.0).bfloat16()}
-    got = fused_epilogue(given["x"], bias=given["bias"])
-    assert torch.equal(got, torch.full((1, 8, 4, 4), 0.001).bfloat16())
+    tensors = operands((1, 8, 4, 4), torch.bfloat16)
+    tensors |= {"bias": torch.full((8,), 1.001), "x": torch.full((1, 8, 4, 4), -1.0).bfloat16()}
+    result = fused_epilogue(tensors["x"], bias=tensors["bias"])
+    assert torch.equal(result, torch.full((1, 8, 4, 4), 0.001).bfloat16())
 
 
 def test_sums_do_not_overflow_before_the_limit():
     x = torch.full((1, 8, 2, 2), 60000.0).half()
-    got = fused_epilogue(x, scale=torch.full((1, 8), 4.0), clamp=256.0)
-    assert torch.equal(got, torch.full_like(x, 256.0))
+    result = fused_epilogue(x, scale=torch.full((1, 8), 4.0), clamp=256.0)
+    assert torch.equal(result, torch.full_like(x, 256.0))
     assert torch.isinf(fused_epilogue(x, scale=torch.full((1, 8), 4.0))).all()
 
 
 def test_not_a_number_stays_one():
     x = torch.tensor([float("nan"), float("inf"), -float("inf"), -0.0]).reshape(1, 1, 2, 2)
-    got = fused_epilogue(x, slope=0.2, clamp=3.0).flatten()
-    assert torch.isnan(got[0])
-    assert got[1:].tolist() == [3.0, -3.0, 0.0]
+    result = fused_epilogue(x, slope=0.2, clamp=3.0).flatten()
+    assert torch.isnan(result[0])
+    assert result[1:].tolist() == [3.0, -3.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -82,31 +82,33 @@ def test_not_a_number_stays_one():
     ids=str,
 )
 def test_gradients_against_float64(dtype, shape, layout):
-    given = operands(shape, dtype, 5)
-    given["x"] = laid_out(given["x"], layout)
-    given = {k: v.requires_grad_() for k, v in given.items()}
-    exact = {k: v.detach().double().requires_grad_() for k, v in given.items()}
+    tensors = operands(shape, dtype, 5)
+    tensors["x"] = laid_out(tensors["x"], layout)
+    tensors = {k: v.requires_grad_() for k, v in tensors.items()}
+    exact = {k: v.detach().double().requires_grad_() for k, v in tensors.items()}
     activation = ACTIVATION | {"clamp": 256.0}
-    got = fused_epilogue(**given, **activation)
+    result = fused_epilogue(**tensors, **activation)
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(6)).to(dtype)
-    names = list(given)
-    found = torch.autograd.grad(got, given.values(), weight)
-    wanted = torch.autograd.grad(references.epilogue(**exact, **activation), exact.values(), weight.double())
-    for name, a, b in zip(names, found, wanted, strict=True):
-        assert a.dtype == given[name].dtype, name
-        assert a.shape == given[name].shape, name
+    names = list(tensors)
+    gradients = torch.autograd.grad(result, tensors.values(), weight)
+    expected = torch.autograd.grad(
+        references.epilogue(**exact, **activation), exact.values(), weight.double()
+    )
+    for name, a, b in zip(names, gradients, expected, strict=True):
+        assert a.dtype == tensors[name].dtype, name
+        assert a.shape == tensors[name].shape, name
         close(a, b, dtype, 4)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("shared_noise", [False, True])
 def test_first_and_second_derivatives(layout, shared_noise):
-    given = operands((2, 6, 3, 4), torch.float64, 1, shared_noise)
-    given["x"] = laid_out(given["x"], layout)
-    inputs = [v.requires_grad_() for v in given.values()]
+    tensors = operands((2, 6, 3, 4), torch.float64, 1, shared_noise)
+    tensors["x"] = laid_out(tensors["x"], layout)
+    inputs = [v.requires_grad_() for v in tensors.values()]
 
     def call(x, scale, noise, strength, bias):
-        named = dict(zip(given, (x, scale, noise, strength, bias), strict=True))
+        named = dict(zip(tensors, (x, scale, noise, strength, bias), strict=True))
         return fused_epilogue(**named, **ACTIVATION)
 
     assert torch.autograd.gradcheck(call, inputs, fast_mode=True)
@@ -115,24 +117,24 @@ def test_first_and_second_derivatives(layout, shared_noise):
 
 def test_one_gradient_alone_is_the_same():
     for only in ("x", "scale", "noise", "strength", "bias"):
-        given = operands((2, 8, 4, 4), torch.float64, 2)
-        for value in given.values():
+        tensors = operands((2, 8, 4, 4), torch.float64, 2)
+        for value in tensors.values():
             value.requires_grad_()
-        everything = torch.autograd.grad(fused_epilogue(**given, **ACTIVATION).sum(), given.values())
-        alone = {k: v.detach().requires_grad_(k == only) for k, v in given.items()}
-        [found] = torch.autograd.grad(fused_epilogue(**alone, **ACTIVATION).sum(), alone[only])
-        torch.testing.assert_close(found, everything[list(given).index(only)])
+        everything = torch.autograd.grad(fused_epilogue(**tensors, **ACTIVATION).sum(), tensors.values())
+        alone = {k: v.detach().requires_grad_(k == only) for k, v in tensors.items()}
+        [gradient] = torch.autograd.grad(fused_epilogue(**alone, **ACTIVATION).sum(), alone[only])
+        torch.testing.assert_close(gradient, everything[list(tensors).index(only)])
 
 
 def test_second_derivative_of_a_penalty_on_gradients():
     """As in R1: a function of the first gradient, differentiated by everything."""
-    given = {k: v.requires_grad_() for k, v in operands((2, 8, 5, 5), torch.float64, 3).items()}
+    tensors = {k: v.requires_grad_() for k, v in operands((2, 8, 5, 5), torch.float64, 3).items()}
 
     def penalties(function):
-        y = function(**given, **ACTIVATION)
-        grads = torch.autograd.grad((y**3).sum(), given.values(), create_graph=True)
+        y = function(**tensors, **ACTIVATION)
+        grads = torch.autograd.grad((y**3).sum(), tensors.values(), create_graph=True)
         penalty = sum(g.square().sum() for g in grads)
-        return torch.autograd.grad(penalty, given.values())
+        return torch.autograd.grad(penalty, tensors.values())
 
     for a, b in zip(penalties(fused_epilogue), penalties(references.epilogue), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-9)
@@ -170,9 +172,9 @@ def test_no_samples():
 
 
 def test_contract_of_a_custom_operation():
-    given = operands((2, 8, 4, 4), torch.float32)
-    given["x"] = laid_out(given["x"], "sliced_last")
-    inputs = [v.requires_grad_() for v in given.values()]
+    tensors = operands((2, 8, 4, 4), torch.float32)
+    tensors["x"] = laid_out(tensors["x"], "sliced_last")
+    inputs = [v.requires_grad_() for v in tensors.values()]
     torch.library.opcheck(torch.ops.cuda_ops.epilogue, (*inputs, 0.2, 1.4, 256.0))
     x, scale = inputs[:2]
     g = torch.randn_like(x)
@@ -181,9 +183,9 @@ def test_contract_of_a_custom_operation():
     torch.library.opcheck(operation, (g, None, None, scale, 1.0, 1.0, -1.0, False, False, False))
     sums = (torch.randn(2, 8), torch.randn(2, 8), torch.randn(2, 1, 4, 4))
     with torch.no_grad():
-        given = (g, *sums, g, x, x, scale, 0.2, 1.4, 256.0, True, True)
-        given = [v.detach() if isinstance(v, torch.Tensor) else v for v in given]
-        torch.library.opcheck(torch.ops.cuda_ops.epilogue_double, given)
+        tensors = (g, *sums, g, x, x, scale, 0.2, 1.4, 256.0, True, True)
+        tensors = [v.detach() if isinstance(v, torch.Tensor) else v for v in tensors]
+        torch.library.opcheck(torch.ops.cuda_ops.epilogue_double, tensors)
 
 
 def test_operands_that_do_not_fit():

@@ -51,10 +51,10 @@ def test_every_type_and_layout(dtype):
     for n, (layout, shape, (up, down)) in enumerate(pairwise(LAYOUTS, shapes, FACTORS)):
         x = laid_out(random(shape, n).to(dtype), layout)
         options = {"up": up, "down": down, "padding": (2, 1, 2, 1)}
-        got = fused_fir(x, BINOMIAL * up**2, **options)
-        assert got.dtype == dtype
-        assert got.is_contiguous(memory_format=memory_format(x))
-        close(got, references.fir(x.double(), BINOMIAL * up**2, **options), dtype)
+        result = fused_fir(x, BINOMIAL * up**2, **options)
+        assert result.dtype == dtype
+        assert result.is_contiguous(memory_format=memory_format(x))
+        close(result, references.fir(x.double(), BINOMIAL * up**2, **options), dtype)
 
 
 @pytest.mark.usefixtures("kernels")
@@ -69,10 +69,10 @@ def test_what_follows_in_the_same_pass(dtype):
             "bias": random(8, 4).to(dtype),
         }
         activation = {"slope": 0.2, "gain": 1.4, "clamp": 1.5}
-        got = fused_fir(x, BINOMIAL, padding=(1, 1, 1, 1), **ending, **activation)
+        result = fused_fir(x, BINOMIAL, padding=(1, 1, 1, 1), **ending, **activation)
         exact = {k: v.double() for k, v in ending.items()}
         filtered = references.fir(x.double(), BINOMIAL, padding=(1, 1, 1, 1))
-        close(got, references.epilogue(filtered, **exact, **activation), dtype)
+        close(result, references.epilogue(filtered, **exact, **activation), dtype)
 
 
 @pytest.mark.usefixtures("kernels")
@@ -113,11 +113,11 @@ def test_upfirdn2d_gives_the_same_with_and_without_kernels(taps, dtype, kernels)
     for separable in (False, True):
         f = setup_filter(taps, separable=separable)
         for up, down, gain in ((1, 1, 1.0), (2, 1, 4.0), (1, 2, 0.5), (2, 2, 1.0), ((2, 1), 1, 1.0)):
-            got = upfirdn2d(x, f, up, down, (2, 1, 1, 2), gain=gain)
+            result = upfirdn2d(x, f, up, down, (2, 1, 1, 2), gain=gain)
             dispatch._on_cpu[0] = False
-            wanted = upfirdn2d(x.double(), f.double(), up, down, (2, 1, 1, 2), gain=gain)
+            expected = upfirdn2d(x.double(), f.double(), up, down, (2, 1, 1, 2), gain=gain)
             dispatch._on_cpu[0] = True
-            close(got, wanted, dtype, 4)
+            close(result, expected, dtype, 4)
 
 
 @pytest.mark.usefixtures("kernels")

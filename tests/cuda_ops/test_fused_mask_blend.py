@@ -12,8 +12,8 @@ def random(shape, seed=0):
 
 def test_plain_torch_without_kernels():
     x, other, mask = random((2, 4, 3, 3)), random((2, 4, 3, 3), 1), random((2, 1, 3, 3), 2).sigmoid()
-    wanted = x * mask + other * (1 - mask)
-    assert torch.equal(mask_blend(x, other, mask), wanted)
+    expected = x * mask + other * (1 - mask)
+    assert torch.equal(mask_blend(x, other, mask), expected)
     assert torch.equal(mask_blend(x, other, torch.ones(1, 1, 3, 3)), x)
 
 
@@ -27,8 +27,8 @@ def test_every_type_layout_and_shape(dtype):
             random((shape[0] if n else 1, 1, *shape[2:]), 2).sigmoid().to(dtype if n % 2 else torch.float32)
         )
         exact = mask.double()
-        wanted = x.double() * exact + other.double() * (1 - exact)
-        close(mask_blend(laid_out(x, layout), other, mask), wanted, dtype)
+        expected = x.double() * exact + other.double() * (1 - exact)
+        close(mask_blend(laid_out(x, layout), other, mask), expected, dtype)
         kept = mask_blend(x, other, torch.ones_like(mask))
         assert torch.equal(kept, x)
 
@@ -38,25 +38,31 @@ def test_every_type_layout_and_shape(dtype):
 @pytest.mark.parametrize("masks", [1, 2])
 def test_first_and_second_derivatives(layout, masks):
     shapes = ((2, 6, 3, 4), (2, 6, 3, 4), (masks, 1, 3, 4))
-    given = [laid_out(random(shape, n), layout).requires_grad_() for n, shape in enumerate(shapes)]
-    assert torch.autograd.gradcheck(mask_blend, given, fast_mode=True)
-    assert torch.autograd.gradgradcheck(mask_blend, given, fast_mode=True)
-    frozen = given[2].detach()
-    assert torch.autograd.gradcheck(lambda x, other: mask_blend(x, other, frozen), given[:2], fast_mode=True)
+    tensors = [laid_out(random(shape, n), layout).requires_grad_() for n, shape in enumerate(shapes)]
+    assert torch.autograd.gradcheck(mask_blend, tensors, fast_mode=True)
+    assert torch.autograd.gradgradcheck(mask_blend, tensors, fast_mode=True)
+    frozen = tensors[2].detach()
+    assert torch.autograd.gradcheck(
+        lambda x, other: mask_blend(x, other, frozen), tensors[:2], fast_mode=True
+    )
 
 
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_gradients_against_float64(dtype):
     shape = (2, 40, 23, 31)
-    given = [random(shape).to(dtype), random(shape, 1).to(dtype), random((2, 1, 23, 31), 2).sigmoid().float()]
-    given = [laid_out(v, "channels_last").requires_grad_() for v in given]
-    exact = [v.detach().double().requires_grad_() for v in given]
+    tensors = [
+        random(shape).to(dtype),
+        random(shape, 1).to(dtype),
+        random((2, 1, 23, 31), 2).sigmoid().float(),
+    ]
+    tensors = [laid_out(v, "channels_last").requires_grad_() for v in tensors]
+    exact = [v.detach().double().requires_grad_() for v in tensors]
     g = random(shape, 3).to(dtype)
-    found = torch.autograd.grad(mask_blend(*given), given, g)
+    gradients = torch.autograd.grad(mask_blend(*tensors), tensors, g)
     x, other, mask = exact
-    wanted = torch.autograd.grad(x * mask + other * (1 - mask), exact, g.double())
-    for a, b, original in zip(found, wanted, given, strict=True):
+    expected = torch.autograd.grad(x * mask + other * (1 - mask), exact, g.double())
+    for a, b, original in zip(gradients, expected, tensors, strict=True):
         assert a.dtype == original.dtype
         close(a, b, dtype, 4)
 

@@ -133,9 +133,9 @@ def test_sixteen_bits_stay_near_float32_and_the_image_is_float32(dtype, host_lib
     exact = generator(torch.float64)
     with torch.no_grad(), dispatch.host_kernels(host_library):
         image = copy.deepcopy(exact).to(dtype)(code(2, dtype)).image
-        wanted = exact(code(2, dtype).double()).image
+        expected = exact(code(2, dtype).double()).image
     assert image.dtype == torch.float32
-    error = float((image.double() - wanted).abs().max() / wanted.abs().max())
+    error = float((image.double() - expected).abs().max() / expected.abs().max())
     assert error < (0.01 if dtype == torch.float16 else 0.06)
 
 
@@ -145,10 +145,10 @@ def test_half_does_not_overflow_where_styles_and_images_are_large(host_library):
     weight = torch.randn(8, 64, 3, 3).abs()
     options = {"weight_gain": 1 / 24, "slope": 0.2, "gain": 1.4}
     with dispatch.host_kernels(host_library):
-        wanted = fused_styled_conv2d(x.double(), weight.double(), style.double(), **options)
+        expected = fused_styled_conv2d(x.double(), weight.double(), style.double(), **options)
         found = fused_styled_conv2d(x.half(), weight.half(), style.half(), **options)
     assert torch.isfinite(found).all()
-    torch.testing.assert_close(found.double(), wanted, rtol=0.01, atol=0.01 * float(wanted.abs().max()))
+    torch.testing.assert_close(found.double(), expected, rtol=0.01, atol=0.01 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("taps", [[1, 3, 3, 1], [1, 2, 1], [1, 5, 10, 10, 5, 1], [1, 1]])
@@ -159,9 +159,9 @@ def test_every_filter_and_kernel_of_a_styled_convolution(taps, host_library):
         weight = torch.randn(4, 8, side, side).double()
         f = setup_filter(taps, gain=4, separable=False).double()
         options = {"up": 2, "resample_filter": f, "weight_gain": 0.3, "demodulate": side != 1}
-        wanted = modulated_conv2d(x, weight, style, **options)
+        expected = modulated_conv2d(x, weight, style, **options)
         with dispatch.host_kernels(host_library):
-            torch.testing.assert_close(fused_styled_conv2d(x, weight, style, **options), wanted)
+            torch.testing.assert_close(fused_styled_conv2d(x, weight, style, **options), expected)
 
 
 def test_up_and_filter_go_together():
@@ -212,13 +212,13 @@ def test_autocast(dtype, host_library):
     network = generator(torch.float32)
     w = code(2, torch.float32)
     with dispatch.host_kernels(host_library):
-        wanted = network(w).image.detach()
+        expected = network(w).image.detach()
         with torch.autocast("cpu", dtype):
             out = network(w)
         out.image.square().mean().backward()
     assert out.image.dtype == torch.float32
     assert out.features[16].dtype == dtype
-    assert float((out.image.detach() - wanted).abs().max() / wanted.abs().max()) < 0.08
+    assert float((out.image.detach() - expected).abs().max() / expected.abs().max()) < 0.08
     for name, parameter in network.named_parameters():
         if not name.startswith("style."):
             assert parameter.grad is not None, name

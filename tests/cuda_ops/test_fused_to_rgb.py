@@ -29,19 +29,19 @@ def test_every_type_layout_and_shape(dtype):
     sizes = ((2, 16, 6), (1, 5, 4), (2, 264, 10), (1, 32, 34), (2, 300, 2))
     for n, (layout, (batch, channels, side)) in enumerate(pairwise(LAYOUTS, sizes)):
         x = laid_out(random((batch, channels, side, side), n).to(dtype), layout)
-        given = {
+        tensors = {
             "weight": random((batch, 3, channels), 1).to(wide(dtype)),
             "bias": random(3, 2).to(dtype),
             "skip": laid_out(random((batch, 3, side // 2, side // 2), 3).to(wide(dtype)), layout),
             "taps": TAPS,
             "clamp": 20.0,
         }
-        got = fused_to_rgb(x, **given)
-        assert got.dtype == wide(dtype)
-        assert got.is_contiguous(memory_format=memory_format(x))
-        exact = {k: v.double() if isinstance(v, torch.Tensor) else v for k, v in given.items()}
+        result = fused_to_rgb(x, **tensors)
+        assert result.dtype == wide(dtype)
+        assert result.is_contiguous(memory_format=memory_format(x))
+        exact = {k: v.double() if isinstance(v, torch.Tensor) else v for k, v in tensors.items()}
         # The sum is exact but for float32, however coarse x is.
-        close(got, reference(x.double(), **exact), wide(dtype), 4)
+        close(result, reference(x.double(), **exact), wide(dtype), 4)
 
 
 def test_without_skip_and_bias():
@@ -52,40 +52,40 @@ def test_without_skip_and_bias():
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("clamp", [None, 2.0])
 def test_first_and_second_derivatives(layout, clamp):
-    given = [
+    tensors = [
         laid_out(random((2, 5, 6, 4)), layout),
         random((2, 3, 5), 1),
         random(3, 2),
         random((2, 3, 3, 2), 3),
     ]
-    given = [v.requires_grad_() for v in given]
+    tensors = [v.requires_grad_() for v in tensors]
 
     def call(x, weight, bias, skip):
         return fused_to_rgb(x, weight, bias, skip=skip, taps=TAPS.double(), clamp=clamp)
 
-    assert torch.autograd.gradcheck(call, given, fast_mode=True)
-    assert torch.autograd.gradgradcheck(call, given, fast_mode=True)
+    assert torch.autograd.gradcheck(call, tensors, fast_mode=True)
+    assert torch.autograd.gradgradcheck(call, tensors, fast_mode=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_gradients_against_float64(dtype):
-    given = [random((2, 16, 8, 8)).to(dtype), random((2, 3, 16), 1).float(), random(3, 2).float()]
-    given = [v.requires_grad_() for v in (*given, random((2, 3, 4, 4), 3).float())]
-    exact = [v.detach().double().requires_grad_() for v in given]
+    tensors = [random((2, 16, 8, 8)).to(dtype), random((2, 3, 16), 1).float(), random(3, 2).float()]
+    tensors = [v.requires_grad_() for v in (*tensors, random((2, 3, 4, 4), 3).float())]
+    exact = [v.detach().double().requires_grad_() for v in tensors]
     g = random((2, 3, 8, 8), 4)
-    x, weight, bias, skip = given
-    found = torch.autograd.grad(fused_to_rgb(x, weight, bias, skip=skip, taps=TAPS), given, g.float())
+    x, weight, bias, skip = tensors
+    gradients = torch.autograd.grad(fused_to_rgb(x, weight, bias, skip=skip, taps=TAPS), tensors, g.float())
     x, weight, bias, skip = exact
-    wanted = torch.autograd.grad(reference(x, weight, bias, skip, TAPS), exact, g)
-    for a, b, original in zip(found, wanted, given, strict=True):
+    expected = torch.autograd.grad(reference(x, weight, bias, skip, TAPS), exact, g)
+    for a, b, original in zip(gradients, expected, tensors, strict=True):
         assert a.dtype == original.dtype
         close(a, b, dtype, 4)
 
 
 def test_contract_of_a_custom_operation():
     x = laid_out(random((2, 8, 6, 6)).float(), "channels_last").requires_grad_()
-    given = (x, torch.randn(2, 3, 8, requires_grad=True), torch.randn(3, requires_grad=True))
-    torch.library.opcheck(torch.ops.cuda_ops.to_rgb, (*given, torch.randn(2, 3, 3, 3), TAPS, 256.0))
+    tensors = (x, torch.randn(2, 3, 8, requires_grad=True), torch.randn(3, requires_grad=True))
+    torch.library.opcheck(torch.ops.cuda_ops.to_rgb, (*tensors, torch.randn(2, 3, 3, 3), TAPS, 256.0))
 
 
 def test_operands_that_do_not_fit():
@@ -97,6 +97,6 @@ def test_operands_that_do_not_fit():
         ({"taps": torch.ones(6, 6)}, "up to 4x4"),
         ({"clamp": -1.0}, "negative"),
     ):
-        given = {"weight": torch.ones(2, 3, 8), "skip": torch.ones(2, 3, 3, 3), "taps": TAPS}
+        tensors = {"weight": torch.ones(2, 3, 8), "skip": torch.ones(2, 3, 3, 3), "taps": TAPS}
         with pytest.raises(ValueError, match=message):
-            fused_to_rgb(torch.ones(2, 8, 6, 6), **(given | change))
+            fused_to_rgb(torch.ones(2, 8, 6, 6), **(tensors | change))

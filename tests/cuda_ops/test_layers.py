@@ -55,9 +55,9 @@ def test_equalized_linear_formula(activation):
         layer = EqualizedLinear(16, 8, lr_mul=lr_mul, bias_init=0.7, activation=activation)
         torch.testing.assert_close(layer.bias * lr_mul, torch.full((8,), 0.7))
         x = torch.randn(5, 3, 16)
-        want = x @ (layer.weight.t() * lr_mul / 4) + 0.7
-        want = F.leaky_relu(want, 0.2) * math.sqrt(2) if activation else want
-        torch.testing.assert_close(layer(x), want)
+        expected = x @ (layer.weight.t() * lr_mul / 4) + 0.7
+        expected = F.leaky_relu(expected, 0.2) * math.sqrt(2) if activation else expected
+        torch.testing.assert_close(layer(x), expected)
 
 
 @pytest.mark.parametrize("lr_mul", [1.0, 0.01])
@@ -75,10 +75,10 @@ def test_equalized_conv_formula():
     with torch.no_grad():
         layer.bias.normal_()
     x, extra = torch.randn(2, 4, 9, 9), torch.randn(6)
-    want = F.conv2d(x, layer.weight / 6, layer.bias, 2, 1)
-    torch.testing.assert_close(layer(x), want)
+    expected = F.conv2d(x, layer.weight / 6, layer.bias, 2, 1)
+    torch.testing.assert_close(layer(x), expected)
     torch.testing.assert_close(
-        layer(x, gain=3.0, extra_bias=extra), 3 * (want + extra[:, None, None]), atol=1e-5, rtol=1e-5
+        layer(x, gain=3.0, extra_bias=extra), 3 * (expected + extra[:, None, None]), atol=1e-5, rtol=1e-5
     )
 
 
@@ -90,12 +90,12 @@ def test_conv_layer_equals_its_parts_in_turn(kernel, down):
         if activate:
             torch.nn.init.normal_(layer[-1].bias)
         x = torch.randn(2, 4, 8, 8, dtype=torch.float64)
-        want = x
+        expected = x
         for part in layer:
-            want = part(want)
-        assert want.shape[2:] == ((4, 4) if down else (8, 8))
-        torch.testing.assert_close(layer(x), want)
-        torch.testing.assert_close(layer(x, gain=0.5), want * 0.5)
+            expected = part(expected)
+        assert expected.shape[2:] == ((4, 4) if down else (8, 8))
+        torch.testing.assert_close(layer(x), expected)
+        torch.testing.assert_close(layer(x, gain=0.5), expected * 0.5)
 
 
 def test_blur_and_upsample_kernels():
@@ -167,20 +167,20 @@ def test_threads_may_share_a_layer():
     layer = ModulatedConv2d(8, 8, 3, 7, resample="up").eval()
     jobs = [(torch.randn(1 + n % 3, 8, 8, 8), torch.randn(1 + n % 3, 7)) for n in range(8)]
     with torch.inference_mode():
-        want = [layer(*job) for job in jobs]
-    have = [None] * len(jobs)
+        expected = [layer(*job) for job in jobs]
+    result = [None] * len(jobs)
 
     def work(n):
         with torch.inference_mode():
             for _ in range(5):
-                have[n] = layer(*jobs[n])
+                result[n] = layer(*jobs[n])
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(len(jobs))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for a, b in zip(have, want, strict=True):
+    for a, b in zip(result, expected, strict=True):
         torch.testing.assert_close(a, b)
 
 

@@ -68,19 +68,19 @@ def test_paper_formula_and_both_ways(kind, kernel):
     for demodulate in (True, False):
         options = KINDS[kind] | {"demodulate": demodulate, "weight_gain": 0.3, "gain": math.sqrt(2)}
         x, weight, style, bias = tensors(3, kernel=kernel)
-        want = by_definition(x, weight, style, bias, **options)
-        torch.testing.assert_close(modulated_conv2d(x, weight, style, bias=bias, **options), want)
+        expected = by_definition(x, weight, style, bias, **options)
+        torch.testing.assert_close(modulated_conv2d(x, weight, style, bias=bias, **options), expected)
         for fold in (True, False):
             one = modulated_conv2d(x[:1], weight, style[:1], bias=bias, fold=fold, **options)
-            torch.testing.assert_close(one, want[:1])
+            torch.testing.assert_close(one, expected[:1])
 
 
 def test_many_outputs_without_demodulation_take_the_general_way():
     x, weight, style, bias = tensors(2, kernel=1, out=9)
-    want = by_definition(x, weight, style, bias, demodulate=False)
-    torch.testing.assert_close(modulated_conv2d(x, weight, style, bias=bias, demodulate=False), want)
+    expected = by_definition(x, weight, style, bias, demodulate=False)
+    torch.testing.assert_close(modulated_conv2d(x, weight, style, bias=bias, demodulate=False), expected)
     few = modulated_conv2d(x, weight[:3], style, demodulate=False)
-    torch.testing.assert_close(few, want[:, :3] - bias[None, :3, None, None])
+    torch.testing.assert_close(few, expected[:, :3] - bias[None, :3, None, None])
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -111,27 +111,27 @@ def test_first_and_second_derivatives_to_rgb(batch):
 def test_bf16_is_close_to_fp32(kind):
     for batch in (1, 3):
         x, weight, style, bias = tensors(batch, torch.float32, inner=32, out=16, side=8)
-        want = modulated_conv2d(x, weight, style, bias=bias, **KINDS[kind])
+        expected = modulated_conv2d(x, weight, style, bias=bias, **KINDS[kind])
         low = [t.bfloat16() for t in (x, weight, style, bias)]
-        have = modulated_conv2d(*low[:3], bias=low[3], **KINDS[kind])
-        assert have.dtype == torch.bfloat16
-        assert (have.float() - want).abs().max() <= 1e-2 * want.abs().max()
+        result = modulated_conv2d(*low[:3], bias=low[3], **KINDS[kind])
+        assert result.dtype == torch.bfloat16
+        assert (result.float() - expected).abs().max() <= 1e-2 * expected.abs().max()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_format_is_kept_and_strides_do_not_matter(kind):
     for batch in (1, 3):
         x, weight, style, bias = tensors(batch, torch.float32, inner=8, out=8, side=8)
-        want = modulated_conv2d(x, weight, style, bias=bias, **KINDS[kind])
+        expected = modulated_conv2d(x, weight, style, bias=bias, **KINDS[kind])
         last = x.contiguous(memory_format=torch.channels_last)
-        have = modulated_conv2d(last, weight, style, bias=bias, **KINDS[kind])
-        assert have.is_contiguous(memory_format=torch.channels_last)
-        torch.testing.assert_close(have, want, atol=1e-5, rtol=1e-5)
+        result = modulated_conv2d(last, weight, style, bias=bias, **KINDS[kind])
+        assert result.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(
             modulated_conv2d(
                 x.transpose(2, 3).contiguous().transpose(2, 3), weight, style, bias=bias, **KINDS[kind]
             ),
-            want,
+            expected,
             atol=1e-5,
             rtol=1e-5,
         )
@@ -139,10 +139,12 @@ def test_memory_format_is_kept_and_strides_do_not_matter(kind):
 
 def test_given_square_sum_is_used():
     x, weight, style, _ = tensors(2)
-    want = modulated_conv2d(x, weight, style)
-    torch.testing.assert_close(modulated_conv2d(x, weight, style, weight_square_sum=square_sum(weight)), want)
+    expected = modulated_conv2d(x, weight, style)
+    torch.testing.assert_close(
+        modulated_conv2d(x, weight, style, weight_square_sum=square_sum(weight)), expected
+    )
     quadruple = modulated_conv2d(x, weight, style, weight_square_sum=4 * square_sum(weight))
-    torch.testing.assert_close(quadruple, want / 2, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(quadruple, expected / 2, rtol=1e-6, atol=1e-8)
 
 
 def test_bad_arguments():

@@ -40,19 +40,19 @@ def operands(shape, dtype, size=None):
     }
 
 
-def compared(function, reference, given, device, layout, factor=1.0):
+def compared(function, reference, tensors, device, layout, factor=1.0):
     """Values and all gradients of `function` on the GPU against `reference` in float64 on the CPU."""
-    dtype = given["x"].dtype
-    on_gpu = {k: v.to(device) for k, v in given.items()}
+    dtype = tensors["x"].dtype
+    on_gpu = {k: v.to(device) for k, v in tensors.items()}
     on_gpu["x"] = laid_out(on_gpu["x"], layout)
     on_gpu = {k: v.detach().requires_grad_() for k, v in on_gpu.items()}
-    exact = {k: v.double().requires_grad_() for k, v in given.items()}
-    got, want = function(**on_gpu), reference(**exact)
-    close(got.cpu(), want, dtype, factor)
-    g = random(want.shape, 9)
-    found = torch.autograd.grad(got, list(on_gpu.values()), g.to(got))
-    wanted = torch.autograd.grad(want, list(exact.values()), g.to(got.dtype).double())
-    for a, b in zip(found, wanted, strict=True):
+    exact = {k: v.double().requires_grad_() for k, v in tensors.items()}
+    result, expected = function(**on_gpu), reference(**exact)
+    close(result.cpu(), expected, dtype, factor)
+    g = random(expected.shape, 9)
+    gradients = torch.autograd.grad(result, list(on_gpu.values()), g.to(result))
+    exact_gradients = torch.autograd.grad(expected, list(exact.values()), g.to(result.dtype).double())
+    for a, b in zip(gradients, exact_gradients, strict=True):
         close(a.cpu(), b, dtype, 8 * factor)
 
 
@@ -97,13 +97,15 @@ def test_to_rgb_and_mask_blend(dtype, last, gpu):
         skip = random((batch, 3, side // 2, side // 2), 3)
         taps = BINOMIAL * 4
         on_gpu = [v.float().to(gpu) for v in (weight, bias, skip, taps)]
-        got = fused_to_rgb(laid_out(x.to(gpu), layout), *on_gpu[:2], skip=on_gpu[2], taps=on_gpu[3])
-        want = torch.einsum("noc,nchw->nohw", weight, x.double()) + bias[:, None, None]
-        close(got.cpu(), want + references.fir(skip, taps, up=2, padding=(2, 1, 2, 1)), torch.float32, 20)
+        result = fused_to_rgb(laid_out(x.to(gpu), layout), *on_gpu[:2], skip=on_gpu[2], taps=on_gpu[3])
+        expected = torch.einsum("noc,nchw->nohw", weight, x.double()) + bias[:, None, None]
+        close(
+            result.cpu(), expected + references.fir(skip, taps, up=2, padding=(2, 1, 2, 1)), torch.float32, 20
+        )
         mask = random((batch, 1, side, side), 5).sigmoid()
         other = random(x.shape, 6).to(dtype)
-        got = mask_blend(laid_out(x.to(gpu), layout), other.to(gpu), mask.float().to(gpu))
-        close(got.cpu(), x.double() * mask + other.double() * (1 - mask), dtype, 2)
+        result = mask_blend(laid_out(x.to(gpu), layout), other.to(gpu), mask.float().to(gpu))
+        close(result.cpu(), x.double() * mask + other.double() * (1 - mask), dtype, 2)
 
 
 def generator():

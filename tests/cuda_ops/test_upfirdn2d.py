@@ -53,8 +53,8 @@ def test_definition(up, down, padding):
         torch.manual_seed(0)
         x = torch.randn(2, 3, 9, 8, dtype=torch.float64)
         f = torch.randn(3, 4, dtype=torch.float64)
-        have = upfirdn2d(x, f, up, down, padding, flip_filter, gain=1.7)
-        torch.testing.assert_close(have, by_definition(x, f, up, down, padding, flip_filter, 1.7))
+        result = upfirdn2d(x, f, up, down, padding, flip_filter, gain=1.7)
+        torch.testing.assert_close(result, by_definition(x, f, up, down, padding, flip_filter, 1.7))
 
 
 def test_separable_filter_equals_its_outer_product():
@@ -105,10 +105,10 @@ def test_memory_format_and_strides_do_not_matter():
 def test_bf16_is_close_to_fp32():
     torch.manual_seed(4)
     x = torch.randn(2, 8, 16, 16)
-    want = upsample2d(x, FIR)
-    have = upsample2d(x.bfloat16(), FIR)
-    assert have.dtype == torch.bfloat16
-    assert (have.float() - want).abs().max() <= 1e-2 * want.abs().max()
+    expected = upsample2d(x, FIR)
+    result = upsample2d(x.bfloat16(), FIR)
+    assert result.dtype == torch.bfloat16
+    assert (result.float() - expected).abs().max() <= 1e-2 * expected.abs().max()
 
 
 def test_helpers_keep_size_and_brightness():
