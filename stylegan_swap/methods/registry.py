@@ -187,16 +187,16 @@ def method_class(name: str) -> type[Method]:
     Raises:
         UnsupportedOptionError: there is no such method.
     """
-    found: type[Method]
+    method_type: type[Method]
     module = importlib.import_module(_module_of(name))
     class_name = method_spec(name).home.partition(":")[2]
     if class_name:
-        found = getattr(module, class_name)
+        method_type = getattr(module, class_name)
     else:
-        found = next(
+        method_type = next(
             value for value in vars(module).values() if isinstance(value, type) and _name(value) == name
         )
-    return found
+    return method_type
 
 
 def build_method(

@@ -31,7 +31,7 @@ def find_method(name: str | os.PathLike[str], device: str, dtype: str) -> tuple[
         CheckpointError: the weights are missing, damaged or do not fit, or make no faces.
         UnsupportedOptionError: the name, device or dtype is not to be had.
     """
-    where, precision = choose_device(device), choose_dtype(dtype)
+    target_device, precision = choose_device(device), choose_dtype(dtype)
     notes: list[str] = []
     if name == "default" and not default_weights_available():
         notes.append(
@@ -41,20 +41,20 @@ def find_method(name: str | os.PathLike[str], device: str, dtype: str) -> tuple[
         # As if the caller of Swapper.from_pretrained were warned.
         warnings.warn(notes[0], StyleganSwapWarning, stacklevel=3)
         name = "warp"
-    known = isinstance(name, str) and name in method_names()
-    if not known and _is_no_path(name) and name not in {*registered_weights(), *published_weights()}:
+    is_method = isinstance(name, str) and name in method_names()
+    if not is_method and _is_no_path(name) and name not in {*registered_weights(), *published_weights()}:
         method_spec(str(name))  # raises, and says which methods there are
     weights = None
-    place = name if not known or name in registered_weights() else None
-    if place is None and method_spec(str(name)).needs_weights:
+    location = name if not is_method or name in registered_weights() else None
+    if location is None and method_spec(str(name)).needs_weights:
         # Others publish them; where they were not downloaded the method says what to fetch.
-        place = downloaded_weights(str(name))
-    if place is not None:
-        weights, found = open_weights(place)
-        notes += found
-        precision = choose_dtype(dtype, where, generator_side(weights))
-    wanted = str(name) if known or weights is None else method_of(weights)
-    return build_method(wanted, weights, where, precision), notes
+        location = downloaded_weights(str(name))
+    if location is not None:
+        weights, conversion_notes = open_weights(location)
+        notes += conversion_notes
+        precision = choose_dtype(dtype, target_device, generator_side(weights))
+    method_name = str(name) if is_method or weights is None else method_of(weights)
+    return build_method(method_name, weights, target_device, precision), notes
 
 
 def _is_no_path(name: str | os.PathLike[str]) -> bool:

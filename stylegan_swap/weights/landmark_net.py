@@ -21,13 +21,13 @@ def load_landmark_net(path: str | Path | None = None) -> LandmarkNet:
         CheckpointError: the file is missing or something else.
     """
     try:
-        found = find_weights(NAME if path is None else path)
+        file = find_weights(NAME if path is None else path)
     except CheckpointError as error:
         raise CheckpointError(
             f"{error}. LandmarkNet comes from the stage landmarks: "
             "stylegan-swap train landmarks --config landmarks, then options.landmark_net=FOLDER"
         ) from error
-    state, config = load_weights(found)
+    state, config = load_weights(file)
     network = LandmarkNet(tuple(config.get("widths", WIDTHS)))
-    load_state(network, state, str(found))
+    load_state(network, state, str(file))
     return network.eval().requires_grad_(False)

@@ -73,7 +73,7 @@ class MemoryLadder:
         Raises:
             NotEnoughMemoryError: there is no further step.
         """
-        return self._outlast(lambda runner, given: function(runner, *given), arguments, faces=1)
+        return self._outlast(lambda runner, inputs: function(runner, *inputs), arguments, faces=1)
 
     def swap(
         self,
@@ -90,11 +90,11 @@ class MemoryLadder:
         """
         faces = len(x_attr)
 
-        def run(runner: Movable, given: tuple[Any, ...]) -> AlignedSwap:
-            most = self.faces_at_once
-            if most is None or faces <= most:
-                return function(runner, *given, options)
-            return _in_groups(functools.partial(function, runner), most, options, *given)
+        def run(runner: Movable, inputs: tuple[Any, ...]) -> AlignedSwap:
+            group_size = self.faces_at_once
+            if group_size is None or faces <= group_size:
+                return function(runner, *inputs, options)
+            return _in_groups(functools.partial(function, runner), group_size, options, *inputs)
 
         return self._outlast(run, (prepared, x_attr, landmarks), faces)
 
@@ -132,10 +132,10 @@ class MemoryLadder:
                 raise
             return [], (" ".join(str(error).split()) or type(error).__name__)[:_CAUSE_LENGTH]
 
-    def _step_down(self, seen: int, faces: int) -> str | None:
+    def _step_down(self, expected_steps: int, faces: int) -> str | None:
         """Take the next step unless another thread took one meanwhile; the message, None at the end."""
         with self._lock:
-            if self.steps != seen:
+            if self.steps != expected_steps:
                 return "another thread has made room"
             message = self._next_step(faces)
             self.steps += message is not None
@@ -199,9 +199,9 @@ def module_on(module: nn.Module, device: torch.device) -> nn.Module:
     """A copy of a network on another device, made without taking memory on its own."""
     copies: dict[int, Any] = {}
     for tensor in _tensors(module):
-        moved = tensor.detach().to(device, copy=True)
+        copied_tensor = tensor.detach().to(device, copy=True)
         parameter = isinstance(tensor, nn.Parameter)
-        copies[id(tensor)] = nn.Parameter(moved, tensor.requires_grad) if parameter else moved
+        copies[id(tensor)] = nn.Parameter(copied_tensor, tensor.requires_grad) if parameter else copied_tensor
     copied = copy.deepcopy(module, copies).to(device)
     for part in copied.modules():
         if isinstance(part, Generator) and not part.training:
@@ -211,7 +211,7 @@ def module_on(module: nn.Module, device: torch.device) -> nn.Module:
 
 def _in_groups(
     swap: Callable[..., AlignedSwap],
-    most: int,
+    group_size: int,
     options: Mapping[str, Any],
     prepared: Any,
     x_attr: Tensor,
@@ -223,8 +223,8 @@ def _in_groups(
         return part[rows] if isinstance(part, Tensor) else part
 
     results = []
-    for start in range(0, len(x_attr), most):
-        rows = slice(start, start + most)
+    for start in range(0, len(x_attr), group_size):
+        rows = slice(start, start + group_size)
         person = prepared if len(prepared) == 1 else mapped(prepared, functools.partial(picked, rows=rows))
         points = None if landmarks is None else landmarks[rows]
         results.append(swap(person, x_attr[rows], points, options))
@@ -239,9 +239,9 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
         yield from part.buffers(recurse=False)
         for value in vars(part).values():
             if isinstance(value, tuple):
-                for held in value:
-                    if isinstance(held, nn.Module):
-                        yield from _tensors(held)
+                for submodule in value:
+                    if isinstance(submodule, nn.Module):
+                        yield from _tensors(submodule)
 
 
 def _empty_caches() -> None:

@@ -96,7 +96,7 @@ DETAIL = Option("detail", 0, 1, 1.0)
 
 
 def checked_options(
-    name: str, declared: Iterable[AnyOption], given: Mapping[str, Any] | None = None
+    name: str, declared: Iterable[AnyOption], requested: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Every declared option with the value in force.
 
@@ -106,25 +106,25 @@ def checked_options(
     Args:
         name: of the method, for messages.
         declared: its options.
-        given: values by name.
+        requested: values by name.
 
     Raises:
         UnsupportedOptionError: a value is out of range, or a name is not declared; lists those that are.
     """
-    known = {option.name: option for option in declared}
-    values = dict(given or {})
+    declared_options = {option.name: option for option in declared}
+    values = dict(requested or {})
     for option, value in list(values.items()):
-        if option in known:
+        if option in declared_options:
             continue
         if option not in NEUTRAL or value != NEUTRAL[option]:
-            own = ", ".join(known) or "none"
+            names = ", ".join(declared_options) or "none"
             raise UnsupportedOptionError(
-                f"method {name!r} has no option {option!r} (its options: {own}): leave it out"
+                f"method {name!r} has no option {option!r} (its options: {names}): leave it out"
             )
         del values[option]
     return {
         option.name: option.checked(values[option.name]) if option.name in values else option.default
-        for option in known.values()
+        for option in declared_options.values()
     }
 
 

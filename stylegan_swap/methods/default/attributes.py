@@ -133,8 +133,8 @@ class AttributeEncoder(nn.Module):
             raise ValueError(
                 f"AttributeEncoder reads [batch, 3, {self.size}, {self.size}], got {tuple(x.shape)}."
             )
-        seen, small = self.inside_features(x, landmarks)
-        entries = {r: seen[r] for r in self.resolutions if r in INSIDE}
+        inside, small = self.inside_features(x, landmarks)
+        entries = {r: inside[r] for r in self.resolutions if r in INSIDE}
         skips = downwards(self, torch.cat([x, landmark_maps(landmarks, self.size, like=x)], 1))
         x = bias_act(self.bottom(skips[self.resolutions[0]]), act="lrelu")
         logits: Tensor | None = None

@@ -78,8 +78,8 @@ def refine_person(
     """
     if len(person) != 1:
         raise ValueError(f"refine_person: one person at a time, got {len(person)}.")
-    before = person.network if isinstance(person, RefinedPerson) and person.network else network
-    tuned = with_private_parts(before)
+    untuned = person.network if isinstance(person, RefinedPerson) and person.network else network
+    tuned = with_private_parts(untuned)
     parameters = [
         parameter
         for part in PARTS
@@ -87,13 +87,13 @@ def refine_person(
         if not name.startswith(UNTOUCHED) and not name.endswith(UNTOUCHED)
     ]
     optimiser = torch.optim.Adam(parameters, lr=lr, betas=(0.9, 0.99))
-    known = {field.name: getattr(person, field.name) for field in fields(IdentityCodes)}
-    refined = RefinedPerson(**known, network=tuned)
-    tuning = _Tuning(before, person, seed)
+    person_fields = {field.name: getattr(person, field.name) for field in fields(IdentityCodes)}
+    refined = RefinedPerson(**person_fields, network=tuned)
+    tuning = _Tuning(untuned, person, seed)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / WARM_UP)
-        own = person.photo is not None and step % OWN_PHOTO_EVERY == OWN_PHOTO_EVERY - 1
-        loss = tuning.own_photo(tuned) if own else tuning.somebody(tuned)
+        own_photo = person.photo is not None and step % OWN_PHOTO_EVERY == OWN_PHOTO_EVERY - 1
+        loss = tuning.own_photo(tuned) if own_photo else tuning.somebody(tuned)
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -123,12 +123,12 @@ class _Tuning:
         seed: of all draws.
     """
 
-    def __init__(self, before: SwapNetwork, person: IdentityCodes, seed: int) -> None:
-        self._before, self._person = before, person
+    def __init__(self, untuned: SwapNetwork, person: IdentityCodes, seed: int) -> None:
+        self._before, self._person = untuned, person
         self._stream = torch.Generator().manual_seed(seed)
-        recogniser = before.identity
+        recogniser = untuned.identity
         self._wanted = person.embedding.float() * recogniser.std + recogniser.mean
-        self._faces = StrangerFaces(before, seed)
+        self._faces = StrangerFaces(untuned, seed)
         self._untuned: dict[int, SwapOutput] = {}
 
     def somebody(self, tuned: SwapNetwork) -> Tensor:
@@ -141,10 +141,12 @@ class _Tuning:
         untuned = self._untuned[row]
         output, composite = self._swapped(tuned, face, points)
         embedding = tuned.identity.embed(self._view()(composite))
-        moved = (output.image - untuned.image) * untuned.mask
-        coarse = F.adaptive_avg_pool2d(moved, COARSE_SIDE).abs().mean()
-        kept = (KEEP_COARSE * coarse + KEEP_FINE * moved.abs().mean()) / untuned.mask.mean().clamp_min(1e-3)
-        return IDENTITY * identity_loss(tuned.identity, embedding, self._wanted).mean() + kept
+        difference = (output.image - untuned.image) * untuned.mask
+        coarse = F.adaptive_avg_pool2d(difference, COARSE_SIDE).abs().mean()
+        fidelity = (
+            KEEP_COARSE * coarse + KEEP_FINE * difference.abs().mean()
+        ) / untuned.mask.mean().clamp_min(1e-3)
+        return IDENTITY * identity_loss(tuned.identity, embedding, self._wanted).mean() + fidelity
 
     def own_photo(self, tuned: SwapNetwork) -> Tensor:
         """The person in a moved, perhaps mirrored view of their own photo, which is the answer."""
@@ -158,11 +160,17 @@ class _Tuning:
         look = self._view()
         features, embedding = tuned.identity.describe(look(composite))
         with torch.no_grad():
-            wanted = tuned.identity.features(look(answer))
+            target_features = tuned.identity.features(look(answer))
         mask = output.mask.detach() * usable
-        apart = ((output.image - face).abs().mean(1, keepdim=True) * mask).sum() / mask.sum().clamp_min(1e-3)
+        pixel_difference = (
+            (output.image - face).abs().mean(1, keepdim=True) * mask
+        ).sum() / mask.sum().clamp_min(1e-3)
         likeness = identity_loss(tuned.identity, embedding, self._wanted).mean()
-        return IDENTITY * likeness + PIXELS * apart + FEATURES * feature_loss(features[:3], wanted[:3]).mean()
+        return (
+            IDENTITY * likeness
+            + PIXELS * pixel_difference
+            + FEATURES * feature_loss(features[:3], target_features[:3]).mean()
+        )
 
     def _swapped(self, tuned: SwapNetwork, face: Tensor, points: Tensor) -> tuple[SwapOutput, Tensor]:
         """The swap, and what of it a user would see."""

@@ -61,14 +61,14 @@ def convert(content: Mapping[str, Any], source: str, psp: ForeignFile) -> Conver
     parts = {key: entry(content, key, source, MODULE) for key in PARTS}
     encoder = without_prefix(entry(psp.content, "state_dict", psp.source), "encoder.")
     average = average_of(psp.content, psp.source)
-    both = f"{source} and {psp.source}"
+    sources = f"{source} and {psp.source}"
     try:
         config = FSLSDConfig(**_numbers(parts))
         state = {AVERAGE: as_latent_avg(average, config.n_latent, config.style_dim)}
         network = skeleton(FSLSDNetwork, config)
     except UNFIT as error:
         raise CheckpointError(
-            f"{both}: not of FSLSD's published layout ({error}); fetch both files again"
+            f"{sources}: not of FSLSD's published layout ({error}); fetch both files again"
         ) from error
     state |= {f"encoder.{name}": tensor for name, tensor in encoder.items()}
     for key, prefix in PARTS.items():
@@ -79,7 +79,9 @@ def convert(content: Mapping[str, Any], source: str, psp: ForeignFile) -> Conver
     notes = left_out(
         [*(content.keys() - PARTS.keys()), *(psp.content.keys() - {"state_dict", AVERAGE}), *spare]
     )
-    return ConvertedSystem(both, "fslsd", fitted(state, network, both, loose=("generator.",)), config, notes)
+    return ConvertedSystem(
+        sources, "fslsd", fitted(state, network, sources, loose=("generator.",)), config, notes
+    )
 
 
 def to_fslsd(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -105,7 +107,7 @@ def _numbers(parts: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
     numbers: dict[str, Any] = generator_numbers(parts["generator"])
     numbers |= {"points": maps // 2, "trunk_width": width, "trunk_units": trunk_units(landmarks, width)}
     rows = 2 * (numbers["size"].bit_length() - 1) - 2
-    return numbers | {"identity_rows": min(FSLSDConfig.identity_rows, rows)}
+    return numbers | {"identity_rows": min(FSLSDConfig().identity_rows, rows)}
 
 
 FORMAT = Format(

@@ -125,8 +125,8 @@ class FSLSDMethod(LatentMethod[FSLSDNetwork, FSLSDPerson]):
         if self.points is not None:
             points = self.points(self._encoder_input(x)).detach().to(self.device, torch.float32)
         elif count == LIBRARY_POINTS:
-            own = torch.from_numpy(np.stack(points_of(x, landmarks)))
-            points = ((own.float() + 0.5) * (INPUT_SIZE / x.shape[-1]) - 0.5).to(self.device)
+            library_points = torch.from_numpy(np.stack(points_of(x, landmarks)))
+            points = ((library_points.float() + 0.5) * (INPUT_SIZE / x.shape[-1]) - 0.5).to(self.device)
         else:
             raise UnsupportedOptionError(
                 f"these weights of {self.name!r} read {count} landmarks per face, the library finds "
@@ -150,5 +150,5 @@ def dilated(mask: Tensor) -> Tensor:
     Where the square's side is even it reaches one pixel further to the left and up, as OpenCV's does.
     """
     side = max(1, round(GROWTH * mask.shape[-1]))
-    before, after = side // 2, (side - 1) // 2
-    return F.max_pool2d(F.pad(mask, (before, after, before, after)), side, 1)
+    leading, trailing = side // 2, (side - 1) // 2
+    return F.max_pool2d(F.pad(mask, (leading, trailing, leading, trailing)), side, 1)

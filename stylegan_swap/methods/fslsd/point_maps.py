@@ -29,9 +29,9 @@ def point_maps(points: Tensor, size: int = 256) -> Tensor:
         raise ValueError(f"points must be [batch, K, 2], got {tuple(points.shape)}.")
     finite = points.isfinite().all(2)
     # Like int() in the published loader, which cuts off towards zero: −0.5 still lies in pixel 0.
-    whole = torch.where(finite[..., None], points, -1.0).trunc().clamp(-1, size).long()
-    inside = ((whole >= 0) & (whole < size)).all(2)
-    index = torch.where(inside, whole[..., 1] * size + whole[..., 0], 0)
+    pixels = torch.where(finite[..., None], points, -1.0).trunc().clamp(-1, size).long()
+    inside = ((pixels >= 0) & (pixels < size)).all(2)
+    index = torch.where(inside, pixels[..., 1] * size + pixels[..., 0], 0)
     maps = torch.zeros(*points.shape[:2], size * size, device=points.device)
     maps.scatter_(2, index[..., None], inside[..., None].float())
     return maps.unflatten(2, (size, size))

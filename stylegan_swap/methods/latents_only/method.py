@@ -119,10 +119,10 @@ class LatentsOnlyMethod(LatentMethod[LatentNetworks, Any]):
             UnsupportedOptionError: always, with what to do.
         """
         parts = [("an encoder", "invert", self.encoder), ("a generator", "generate", self.generator)]
-        held = " and ".join(part for part, _, network in parts if network is not None)
+        content = " and ".join(part for part, _, network in parts if network is not None)
         can = " and ".join(verb for _, verb, network in parts if network is not None)
         raise UnsupportedOptionError(
-            f"these weights ({self.origin}) hold {held} and nothing that swaps: they can {can}; {_TO_SWAP}"
+            f"these weights ({self.origin}) hold {content} and nothing that swaps: they can {can}; {_TO_SWAP}"
         )
 
     def combine(self, prepared: list[Any]) -> NoReturn:

@@ -56,17 +56,19 @@ def convert(content: Mapping[str, Any], source: str, generator: ForeignFile) -> 
         "swapper": entry(content, "s", source),
         "generator": entry(generator.content, "g_ema", generator.source),
     }
-    both = f"{source} and {generator.source}"
+    sources = f"{source} and {generator.source}"
     try:
         config = _config_of(parts)
         network = skeleton(MegaFSNetwork, config)
     except UNFIT as error:
         raise CheckpointError(
-            f"{both}: not of MegaFS's published layout ({error}); fetch both files again"
+            f"{sources}: not of MegaFS's published layout ({error}); fetch both files again"
         ) from error
     state = {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
     notes = left_out([*(content.keys() - {"e", "s"}), *(generator.content.keys() - {"g_ema"})])
-    return ConvertedSystem(both, "megafs", fitted(state, network, both, loose=("generator.",)), config, notes)
+    return ConvertedSystem(
+        sources, "megafs", fitted(state, network, sources, loose=("generator.",)), config, notes
+    )
 
 
 def to_megafs(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Any]]:

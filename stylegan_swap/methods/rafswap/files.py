@@ -70,10 +70,10 @@ def convert(content: Mapping[str, Any], source: str) -> ConvertedSystem:
             f"{source}: not of RAFSwap's published layout ({error}); fetch it again"
         ) from error
     # What else a training checkpoint may hold, such as its loss networks, is not the swap's.
-    others = {name.split(".")[0] for name in published if not name.startswith(tuple(PREFIXES))}
-    for prefix, own in PREFIXES.items():
-        state |= {own + name: tensor for name, tensor in without_prefix(published, prefix).items()}
-    notes = left_out([*(content.keys() - {"state_dict", AVERAGE}), *others])
+    foreign_parts = {name.split(".")[0] for name in published if not name.startswith(tuple(PREFIXES))}
+    for prefix, own_prefix in PREFIXES.items():
+        state |= {own_prefix + name: tensor for name, tensor in without_prefix(published, prefix).items()}
+    notes = left_out([*(content.keys() - {"state_dict", AVERAGE}), *foreign_parts])
     state = fitted(state, network, source, loose=("generator.",))
     return ConvertedSystem(source, "rafswap", state, config, notes)
 
@@ -82,8 +82,8 @@ def to_rafswap(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """The contents of RAFSwap's file, with empty options, for a state of a ``RAFSwapNetwork``."""
     tensors = {
         prefix + name: tensor
-        for prefix, own in PREFIXES.items()
-        for name, tensor in without_prefix(state, own).items()
+        for prefix, own_prefix in PREFIXES.items()
+        for name, tensor in without_prefix(state, own_prefix).items()
     }
     return {"state_dict": tensors, "opts": {}, AVERAGE: state[AVERAGE]}
 

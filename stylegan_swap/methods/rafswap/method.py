@@ -103,8 +103,8 @@ class RAFSwapMethod(LatentMethod[RAFSwapNetwork, RegionIdentity]):
         """Lips, nose, brows and eyes, ``[batch, 4, 64, 64]``, 0 and 1."""
         if self.parser is None:
             faces = points_of(x, landmarks)
-            drawn = [torch.from_numpy(region_masks(face, x.shape[-1], REGION_SIZE)) for face in faces]
-            return torch.stack(drawn).to(self.device)
+            regions = [torch.from_numpy(region_masks(face, x.shape[-1], REGION_SIZE)) for face in faces]
+            return torch.stack(regions).to(self.device)
         labels = self.parser(x)
         masks = torch.cat([class_mask(labels, names, self.parser.order) for names in REGIONS.values()], 1)
         # In two steps, as the published data was made.

@@ -37,8 +37,8 @@ def convert(content: Mapping[str, Any], source: str) -> Converted:
     """
     state = tensors_of(content, source, "its content")
     with torch.device("meta"):
-        own = IRSE50().state_dict()
-    counters = [name for name in own if name.endswith("num_batches_tracked") and name not in state]
+        expected = IRSE50().state_dict()
+    counters = [name for name in expected if name.endswith("num_batches_tracked") and name not in state]
     state |= {name: torch.zeros((), dtype=torch.int64) for name in counters}
     notes = (
         (f"{len(counters)} counters of batch normalisation were missing and set to 0",) if counters else ()

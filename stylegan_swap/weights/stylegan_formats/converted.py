@@ -63,8 +63,8 @@ class Saved(ABC):
         Raises:
             CheckpointError: NaN or infinity in a tensor, overflow, or no space.
         """
-        made = self.weights()
-        return save_weights(folder, made.state, made.config, dtype=dtype)
+        loaded = self.weights()
+        return save_weights(folder, loaded.state, loaded.config, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,11 @@ class Converted(Saved):
 
     def weights(self) -> LoadedWeights:
         """Everything as it is saved, in memory."""
-        state = {f"{part}.{name}": value for part, own in self.parts.items() for name, value in own.items()}
+        state = {
+            f"{part}.{name}": value
+            for part, part_state in self.parts.items()
+            for name, value in part_state.items()
+        }
         if self.latent_avg is not None:
             state["latent_avg"] = self.latent_avg
         return LoadedWeights(self.source, state, {"converted_from": self.format, **self.config})
@@ -206,27 +210,27 @@ def load_converted(path: str | Path | LoadedWeights) -> Converted:
     return Converted(str(path), origin, parts, config, state.get("latent_avg")).checked()
 
 
-def tensors_of(state: Any, source: str, what: str) -> State:
+def tensors_of(state: Any, source: str, role: str) -> State:
     """The tensors of a state dict, without gradients; a foreign prefix ``module.`` is taken off.
 
     Raises:
         CheckpointError: it is no state dict.
     """
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise CheckpointError(f"{source}: {what} is no state dict; give the file its authors published")
-    found = {name: value.detach() for name, value in state.items() if isinstance(value, Tensor)}
-    if not found:
-        raise CheckpointError(f"{source}: {what} holds no tensors; give the file its authors published")
+        raise CheckpointError(f"{source}: {role} is no state dict; give the file its authors published")
+    tensors = {name: value.detach() for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise CheckpointError(f"{source}: {role} holds no tensors; give the file its authors published")
     # Saved from DataParallel.
-    if all(name.startswith("module.") for name in found):
-        found = {name.removeprefix("module."): value for name, value in found.items()}
-    return found
+    if all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    return tensors
 
 
 def left_out(names: Iterable[object]) -> tuple[str, ...]:
     """The note about what a file holds besides its networks; none where that is nothing."""
-    shown = ", ".join(sorted(name if name.isprintable() else ascii(name) for name in map(str, names)))
-    return (f"left out: {shown[:200]}",) if shown else ()
+    listing = ", ".join(sorted(name if name.isprintable() else ascii(name) for name in map(str, names)))
+    return (f"left out: {listing[:200]}",) if listing else ()
 
 
 def _build(part: str, config: Mapping[str, Any], latent_avg: Tensor | None, source: str) -> nn.Module:

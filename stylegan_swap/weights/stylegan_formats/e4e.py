@@ -48,16 +48,18 @@ def convert(content: Mapping[str, Any], source: str) -> Converted:
         CheckpointError: a network is incomplete or of another architecture.
     """
     rest = {key: value for key, value in content.items() if key != _JUDGE}
-    made = convert_inversion(rest, source, NAME)
+    inversion = convert_inversion(rest, source, NAME)
     if not isinstance(content.get(_JUDGE), Mapping):
-        return made
+        return inversion
     judge = tensors_of(content[_JUDGE], source, _JUDGE)
     config = {
         "style_dim": shape_of(judge, "mlp.0.weight", 2, source)[1],
         "n_mlp": sum(name.startswith("mlp.") and name.endswith(".weight") for name in judge),
     }
-    parts = {**made.parts, "code_discriminator": judge}
-    return replace(made, parts=parts, config={**made.config, "code_discriminator": config}).checked()
+    parts = {**inversion.parts, "code_discriminator": judge}
+    return replace(
+        inversion, parts=parts, config={**inversion.config, "code_discriminator": config}
+    ).checked()
 
 
 def to_e4e(converted: Converted) -> dict[str, Any]:

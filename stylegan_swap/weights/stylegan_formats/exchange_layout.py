@@ -91,38 +91,40 @@ def completed_generator(state: State, config: Mapping[str, Any]) -> tuple[State,
     Returns:
         The state and a note for what was drawn.
     """
-    made, drawn = dict(state), 0
+    completed, missing = dict(state), 0
     blocks = int(config["size"]).bit_length() - 3
     fir = setup_filter(TAPS, gain=4, separable=False)
     for j in range(blocks):
-        made.setdefault(f"convs.{2 * j}.conv.blur.kernel", fir.clone())
-        made.setdefault(f"to_rgbs.{j}.upsample.kernel", fir.clone())
+        completed.setdefault(f"convs.{2 * j}.conv.blur.kernel", fir.clone())
+        completed.setdefault(f"to_rgbs.{j}.upsample.kernel", fir.clone())
     stream = torch.Generator().manual_seed(_NOISE_SEED)
     for n in range(2 * blocks + 1):
         side = 2 ** ((n + 5) // 2)
         noise = torch.randn(1, 1, side, side, generator=stream)
-        if f"noises.noise_{n}" not in made:
-            made[f"noises.noise_{n}"] = noise
-            drawn += 1
-    notes = (f"the file lacks {drawn} noise maps; they were drawn with seed {_NOISE_SEED}",) if drawn else ()
-    return made, notes
+        if f"noises.noise_{n}" not in completed:
+            completed[f"noises.noise_{n}"] = noise
+            missing += 1
+    notes = (
+        (f"the file lacks {missing} noise maps; they were drawn with seed {_NOISE_SEED}",) if missing else ()
+    )
+    return completed, notes
 
 
 def count(state: Mapping[str, Any], pattern: str, first: int = 0) -> int:
     """How many names ``pattern`` matches with the numbers first, first + 1, ... in its group."""
     matches = (re.fullmatch(pattern, name) for name in state)
     numbers = {int(match[1]) for match in matches if match is not None and len(match[1]) < 4}
-    found = first
-    while found in numbers:
-        found += 1
-    return found - first
+    number = first
+    while number in numbers:
+        number += 1
+    return number - first
 
 
-def _size(blocks: int, source: str, what: str) -> int:
+def _size(blocks: int, source: str, role: str) -> int:
     """Side of the image of a network with that many blocks beyond 4 pixels."""
     if not 1 <= blocks <= _MOST_BLOCKS:
         raise CheckpointError(
-            f"{source}: its {what} has {blocks} blocks beyond 4 pixels, not 1 to {_MOST_BLOCKS}; "
+            f"{source}: its {role} has {blocks} blocks beyond 4 pixels, not 1 to {_MOST_BLOCKS}; "
             "give a complete StyleGAN2 network"
         )
     return 4 * 2**blocks

@@ -91,32 +91,34 @@ def generator_from(network: FlatNetwork, source: str) -> tuple[State, dict[str, 
     Raises:
         CheckpointError: it has labels, is StyleGAN3, or of another architecture.
     """
-    theirs = dict(network.tensors)
+    published = dict(network.tensors)
     _check_generator(network, source)
-    size = _size(theirs)
-    depth = count(theirs, r"mapping\.fc(\d+)\.weight")
+    size = _size(published)
+    depth = count(published, r"mapping\.fc(\d+)\.weight")
     fir = setup_filter(TAPS, separable=False)
     pairs = list(generator_pairs(size, depth))
-    for ours, name, _ in pairs:
+    for own_name, name, _ in pairs:
         if name.endswith("resample_filter"):
-            theirs.setdefault(name, fir)
-        elif not all(network.values("use_noise")) and ours.startswith("noises."):
-            side = 2 ** ((int(ours.rpartition("_")[2]) + 5) // 2)
-            theirs.setdefault(name, torch.zeros(side, side))
+            published.setdefault(name, fir)
+        elif not all(network.values("use_noise")) and own_name.startswith("noises."):
+            side = 2 ** ((int(own_name.rpartition("_")[2]) + 5) // 2)
+            published.setdefault(name, torch.zeros(side, side))
         elif not all(network.values("use_noise")) and name.endswith("noise_strength"):
-            theirs.setdefault(name, torch.zeros(()))
-    _check_filters(theirs, fir, source)
-    state = to_ours(theirs, pairs, source)
-    limits = {limit for path, own in network.settings.items() for limit in _limit(path, own)}
+            published.setdefault(name, torch.zeros(()))
+    _check_filters(published, fir, source)
+    state = to_ours(published, pairs, source)
+    limits = {limit for path, layer in network.settings.items() for limit in _limit(path, layer)}
     if len(limits) > 1:
         raise CheckpointError(f"{source}: its layers have different limits {sorted(map(str, limits))}")
-    factors = {own["bias_gain"] for path, own in network.settings.items() if _is_mapping_layer(path, own)}
+    factors = {
+        layer["bias_gain"] for path, layer in network.settings.items() if _is_mapping_layer(path, layer)
+    }
     if len(factors) > 1:
         raise CheckpointError(f"{source}: its mapping network learns at several rates; ours has one")
     config = generator_config(
         state, source, lr_mlp=next(iter(factors), 0.01), conv_clamp=next(iter(limits), None)
     )
-    return state, config, theirs.get("mapping.w_avg")
+    return state, config, published.get("mapping.w_avg")
 
 
 def discriminator_from(network: FlatNetwork, source: str) -> tuple[State, dict[str, Any]]:
@@ -125,7 +127,7 @@ def discriminator_from(network: FlatNetwork, source: str) -> tuple[State, dict[s
     Raises:
         CheckpointError: it has labels, or is of another architecture.
     """
-    theirs = dict(network.tensors)
+    published = dict(network.tensors)
     if any(network.values("c_dim")) or any(network.values("cmap_dim")):
         raise CheckpointError(
             f"{source}: its discriminator takes labels; only networks without are converted"
@@ -134,7 +136,7 @@ def discriminator_from(network: FlatNetwork, source: str) -> tuple[State, dict[s
         raise CheckpointError(
             f"{source}: its discriminator is not residual; only residual ones are converted"
         )
-    matches = [re.fullmatch(r"b(\d{1,4})\.fromrgb\.weight", name) for name in theirs]
+    matches = [re.fullmatch(r"b(\d{1,4})\.fromrgb\.weight", name) for name in published]
     sizes = [int(match[1]) for match in matches if match is not None]
     if len(sizes) != 1 or sizes[0] < 8 or sizes[0] & (sizes[0] - 1):
         raise CheckpointError(f"{source}: its discriminator does not say its size; give a complete file")
@@ -142,9 +144,9 @@ def discriminator_from(network: FlatNetwork, source: str) -> tuple[State, dict[s
     pairs = list(discriminator_pairs(sizes[0]))
     for _, name, _ in pairs:
         if name.endswith("resample_filter"):
-            theirs.setdefault(name, fir)
-    _check_filters(theirs, fir, source)
-    state = to_ours(theirs, pairs, source)
+            published.setdefault(name, fir)
+    _check_filters(published, fir, source)
+    state = to_ours(published, pairs, source)
     groups = [size for size in network.values("group_size") if isinstance(size, int)]
     return state, discriminator_config(state, source, group=groups[0] if groups else 4)
 
@@ -157,7 +159,7 @@ def to_nvlabs(converted: Converted) -> dict[str, State]:
     Raises:
         CheckpointError: there is neither a generator nor a discriminator.
     """
-    made: dict[str, State] = {}
+    states: dict[str, State] = {}
     for key, part in _PARTS.items():
         if part not in converted.parts:
             continue
@@ -166,44 +168,44 @@ def to_nvlabs(converted: Converted) -> dict[str, State]:
             pairs = list(discriminator_pairs(int(config["size"])))
         else:
             pairs = list(generator_pairs(int(config["size"]), int(config["n_mlp"])))
-        made[key] = to_theirs(converted.parts[part], pairs)
+        states[key] = to_theirs(converted.parts[part], pairs)
         if part != "discriminator" and converted.latent_avg is not None:
-            made[key]["mapping.w_avg"] = converted.latent_avg.reshape(-1, converted.latent_avg.shape[-1])[0]
-    if not made:
+            states[key]["mapping.w_avg"] = converted.latent_avg.reshape(-1, converted.latent_avg.shape[-1])[0]
+    if not states:
         raise CheckpointError(f"{converted.source}: holds no generator and no discriminator")
-    return made
+    return states
 
 
 def _check_generator(network: FlatNetwork, source: str) -> None:
-    theirs = network.tensors
-    if any(name.startswith("synthesis.input.") for name in theirs):
+    published = network.tensors
+    if any(name.startswith("synthesis.input.") for name in published):
         raise CheckpointError(f"{source}: is a StyleGAN3 generator; this library has StyleGAN2 networks")
-    if any(network.values("c_dim")) or any(name.startswith("mapping.embed.") for name in theirs):
+    if any(network.values("c_dim")) or any(name.startswith("mapping.embed.") for name in published):
         raise CheckpointError(f"{source}: its generator takes labels; only networks without are converted")
-    other = set(network.values("architecture")) - {"skip"}
-    if other or "synthesis.b8.torgb.weight" not in theirs:
-        kind = f"'{sorted(map(str, other))[0]}'" if other else "another architecture"
+    architectures = set(network.values("architecture")) - {"skip"}
+    if architectures or "synthesis.b8.torgb.weight" not in published:
+        kind = f"'{sorted(map(str, architectures))[0]}'" if architectures else "another architecture"
         raise CheckpointError(f"{source}: its generator is of {kind}; only output skips are converted")
     activations = {
-        own.get("activation") for path, own in network.settings.items() if path.startswith("synthesis.b")
+        layer.get("activation") for path, layer in network.settings.items() if path.startswith("synthesis.b")
     } - {None, "lrelu", "linear"}
     if activations:
         raise CheckpointError(f"{source}: its layers use {activations.pop()}; only lrelu is converted")
-    width = {tuple(value.shape) for name, value in theirs.items() if name.startswith("mapping.fc")}
+    width = {tuple(value.shape) for name, value in published.items() if name.startswith("mapping.fc")}
     if len({n for shape in width for n in shape}) != 1:
         raise CheckpointError(f"{source}: its mapping network has several widths; ours has one for z and w")
 
 
-def _size(theirs: Mapping[str, Tensor]) -> int:
+def _size(published: Mapping[str, Tensor]) -> int:
     """Side of the image: the blocks b4, b8, ... without a gap."""
     side = 4
-    while side < LARGEST_SIDE and f"synthesis.b{2 * side}.conv0.weight" in theirs:
+    while side < LARGEST_SIDE and f"synthesis.b{2 * side}.conv0.weight" in published:
         side *= 2
     return side
 
 
-def _check_filters(theirs: Mapping[str, Tensor], fir: Tensor, source: str) -> None:
-    for name, value in theirs.items():
+def _check_filters(published: Mapping[str, Tensor], fir: Tensor, source: str) -> None:
+    for name, value in published.items():
         if name.endswith("resample_filter") and (
             value.shape != fir.shape or not torch.allclose(value.float(), fir, atol=1e-6)
         ):

@@ -37,7 +37,7 @@ class FlatNetwork:
 
     def values(self, key: str) -> list[Any]:
         """What the modules that have the attribute ``key`` say."""
-        return [own[key] for own in self.settings.values() if key in own]
+        return [module_settings[key] for module_settings in self.settings.values() if key in module_settings]
 
 
 def flatten(module: PickledModule, source: str) -> FlatNetwork:
@@ -71,22 +71,22 @@ def flatten(module: PickledModule, source: str) -> FlatNetwork:
 
 
 def _walk(module: PickledModule, source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    waiting: list[tuple[str, int, Any]] = [("", 0, module)]
-    seen = 0
-    while waiting:
-        path, depth, current = waiting.pop()
+    stack: list[tuple[str, int, Any]] = [("", 0, module)]
+    visited = 0
+    while stack:
+        path, depth, current = stack.pop()
         if current is None:
             continue
         if not isinstance(current, PickledModule):
             raise CheckpointError(f"{source}: {path or 'its content'} is no network; fetch the file again")
-        seen += 1
-        if seen > _MOST_MODULES or depth > _DEEPEST:
+        visited += 1
+        if visited > _MOST_MODULES or depth > _DEEPEST:
             raise CheckpointError(f"{source}: its networks refer to themselves; fetch the file again")
         yield path, current.state
         for name, child in _dict(current.state.get("_modules"), source).items():
-            own = _name(name, source)
-            waiting.append((f"{path}.{own}" if path else own, depth + 1, child))
-            if len(waiting) > _MOST_MODULES:
+            child_name = _name(name, source)
+            stack.append((f"{path}.{child_name}" if path else child_name, depth + 1, child))
+            if len(stack) > _MOST_MODULES:
                 raise CheckpointError(f"{source}: its networks refer to themselves; fetch the file again")
 
 

@@ -67,15 +67,15 @@ def discriminator_pairs(size: int) -> Iterator[Pair]:
         yield f"convs.{k}.conv2.2.bias", f"{block}.conv1.bias", SAME
         yield f"convs.{k}.skip.0.kernel", f"{block}.skip.resample_filter", SAME
         yield f"convs.{k}.skip.1.weight", f"{block}.skip.weight", SAME
-    for leaf, place in (("weight", "0.weight"), ("bias", "1.bias")):
-        yield f"final_conv.{place}", f"b4.conv.{leaf}", SAME
+    for leaf, own_leaf in (("weight", "0.weight"), ("bias", "1.bias")):
+        yield f"final_conv.{own_leaf}", f"b4.conv.{leaf}", SAME
         yield f"final_linear.0.{leaf}", f"b4.fc.{leaf}", SAME
         yield f"final_linear.1.{leaf}", f"b4.out.{leaf}", SAME
 
 
 def unused_filters(pairs: list[Pair]) -> list[str]:
     """Names of filters that their layers carry along without resampling."""
-    used = {theirs for _, theirs, _ in pairs}
+    used = {published for _, published, _ in pairs}
     owners = {name.rpartition(".")[0] for name in used}
     # Blocks, and every convolution of theirs but ToRGB and the linear layers.
     blocks = {owner.rpartition(".")[0] for owner in owners if owner.rpartition(".")[2].startswith("conv")}
@@ -85,47 +85,50 @@ def unused_filters(pairs: list[Pair]) -> list[str]:
     return sorted(f"{o}.resample_filter" for o in blocks | layers if f"{o}.resample_filter" not in used)
 
 
-def to_ours(theirs: Mapping[str, Tensor], pairs: list[Pair], source: str) -> State:
+def to_ours(published: Mapping[str, Tensor], pairs: list[Pair], source: str) -> State:
     """Rename and reshape.
 
     Raises:
         CheckpointError: a tensor is missing, or of an impossible shape.
     """
-    made: State = {}
-    for ours, name, change in pairs:
-        if name not in theirs:
+    converted: State = {}
+    for own_name, name, change in pairs:
+        if name not in published:
             raise CheckpointError(
                 f"{source}: lacks {name}; only StyleGAN2 networks with output skips are converted"
             )
         try:
             # Copies: a result never shares memory with the file's content.
-            made[ours] = change.ours(theirs[name]).contiguous().clone()
+            converted[own_name] = change.ours(published[name]).contiguous().clone()
         except (RuntimeError, IndexError) as error:
             raise CheckpointError(
-                f"{source}: {name} has the shape {list(theirs[name].shape)}, which does not fit; "
+                f"{source}: {name} has the shape {list(published[name].shape)}, which does not fit; "
                 "it is of another network"
             ) from error
-    return made
+    return converted
 
 
-def to_theirs(ours: Mapping[str, Tensor], pairs: list[Pair]) -> State:
+def to_theirs(state: Mapping[str, Tensor], pairs: list[Pair]) -> State:
     """Rename and reshape back, with the filters that their layers carry along."""
-    made = {theirs: change.theirs(ours[name]).contiguous().clone() for name, theirs, change in pairs}
-    fir = next(value for name, value in made.items() if name.endswith("resample_filter"))
-    return made | {name: torch.clone(fir) for name in unused_filters(pairs)}
+    published = {
+        published_name: change.theirs(state[name]).contiguous().clone()
+        for name, published_name, change in pairs
+    }
+    fir = next(value for name, value in published.items() if name.endswith("resample_filter"))
+    return published | {name: torch.clone(fir) for name in unused_filters(pairs)}
 
 
-def _layer(ours: str, theirs: str, number: int) -> Iterator[Pair]:
-    yield f"{ours}.conv.weight", f"{theirs}.weight", BATCH
-    yield f"{ours}.conv.modulation.weight", f"{theirs}.affine.weight", SAME
-    yield f"{ours}.conv.modulation.bias", f"{theirs}.affine.bias", SAME
-    yield f"{ours}.noise.weight", f"{theirs}.noise_strength", SCALAR
-    yield f"{ours}.activate.bias", f"{theirs}.bias", SAME
-    yield f"noises.noise_{number}", f"{theirs}.noise_const", MAP
+def _layer(prefix: str, published: str, number: int) -> Iterator[Pair]:
+    yield f"{prefix}.conv.weight", f"{published}.weight", BATCH
+    yield f"{prefix}.conv.modulation.weight", f"{published}.affine.weight", SAME
+    yield f"{prefix}.conv.modulation.bias", f"{published}.affine.bias", SAME
+    yield f"{prefix}.noise.weight", f"{published}.noise_strength", SCALAR
+    yield f"{prefix}.activate.bias", f"{published}.bias", SAME
+    yield f"noises.noise_{number}", f"{published}.noise_const", MAP
 
 
-def _to_rgb(ours: str, theirs: str) -> Iterator[Pair]:
-    yield f"{ours}.conv.weight", f"{theirs}.weight", BATCH
-    yield f"{ours}.conv.modulation.weight", f"{theirs}.affine.weight", SAME
-    yield f"{ours}.conv.modulation.bias", f"{theirs}.affine.bias", SAME
-    yield f"{ours}.bias", f"{theirs}.bias", RGB
+def _to_rgb(prefix: str, published: str) -> Iterator[Pair]:
+    yield f"{prefix}.conv.weight", f"{published}.weight", BATCH
+    yield f"{prefix}.conv.modulation.weight", f"{published}.affine.weight", SAME
+    yield f"{prefix}.conv.modulation.bias", f"{published}.affine.bias", SAME
+    yield f"{prefix}.bias", f"{published}.bias", RGB

@@ -122,9 +122,9 @@ def to_psp(converted: Converted) -> dict[str, Any]:
 def inversion_content(converted: Converted, opts: dict[str, Any]) -> dict[str, Any]:
     """State dict, average code and options, as both families store them."""
     state = {
-        f"{theirs}.{name}": value
-        for theirs, ours in _PREFIXES.items()
-        for name, value in converted.parts.get(ours, {}).items()
+        f"{published}.{name}": value
+        for published, part in _PREFIXES.items()
+        for name, value in converted.parts.get(part, {}).items()
     }
     content: dict[str, Any] = {"state_dict": state, "opts": opts}
     if converted.latent_avg is not None:

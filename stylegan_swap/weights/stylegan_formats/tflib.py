@@ -129,61 +129,67 @@ def _generator(network: PickledNetwork, source: str) -> FlatNetwork:
                 raise _misshapen(name, value, source)
             tensors[f"synthesis.{layer}.noise_const"] = value[0, 0]
     settings = _settings(network, source)
-    own = {"bias_gain": settings.get("mapping_lrmul", 0.01)}
-    return FlatNetwork(tensors, {"": settings, "mapping.fc0": own})
+    mapping_layer = {"bias_gain": settings.get("mapping_lrmul", 0.01)}
+    return FlatNetwork(tensors, {"": settings, "mapping.fc0": mapping_layer})
 
 
 def _settings(network: PickledNetwork, source: str) -> dict[str, Any]:
     """What the network was built with; the architecture is seen in the tensors."""
-    given = network.get("static_kwargs")
-    given = {} if given is None else given
-    if not isinstance(given, Mapping):
+    description = network.get("static_kwargs")
+    description = {} if description is None else description
+    if not isinstance(description, Mapping):
         raise CheckpointError(f"{source}: a network in it has no description; fetch the file again")
-    labels = given.get("label_size")
+    labels = description.get("label_size")
     if not isinstance(labels, int | None) or labels:
         raise CheckpointError(f"{source}: its networks take labels; only networks without are converted")
     kinds = {"mapping_lrmul": int | float, "architecture": str}
-    settings = {key: given[key] for key, kind in kinds.items() if isinstance(given.get(key), kind)}
-    return settings | ({"group_size": given["mbstd_group_size"]} if "mbstd_group_size" in given else {})
+    settings = {
+        key: description[key] for key, kind in kinds.items() if isinstance(description.get(key), kind)
+    }
+    return settings | (
+        {"group_size": description["mbstd_group_size"]} if "mbstd_group_size" in description else {}
+    )
 
 
 def _variables(network: PickledNetwork, source: str, depth: int = 0) -> dict[str, Tensor]:
     """All variables, those of components under ``component/``."""
-    version, own = network.get("version"), network.get("variables")
+    version, own_variables = network.get("version"), network.get("variables")
     components = network.get("components")
     components = {} if components is None else components
     layout = f"layout {version}" if isinstance(version, int) else "an unknown layout"
     if not isinstance(version, int) or version < 4 or depth > _DEEPEST or not isinstance(components, Mapping):
         raise CheckpointError(f"{source}: a TensorFlow network of {layout}; from version 4 on they are read")
-    if len(components) > _MOST_COMPONENTS or (isinstance(own, list) and len(own) > _MOST_VARIABLES):
+    if len(components) > _MOST_COMPONENTS or (
+        isinstance(own_variables, list) and len(own_variables) > _MOST_VARIABLES
+    ):
         raise CheckpointError(f"{source}: a network in it has too many parts; fetch the file again")
-    found: dict[str, Tensor] = {}
-    for item in own if isinstance(own, list) else ():
+    variables: dict[str, Tensor] = {}
+    for item in own_variables if isinstance(own_variables, list) else ():
         if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)) or not isinstance(
             item[1], PickledArray
         ):
             raise CheckpointError(f"{source}: a network in it has variables without numbers; fetch it again")
         if item[1].tensor is not None:
-            found[item[0]] = item[1].tensor
+            variables[item[0]] = item[1].tensor
     for name, component in components.items():
         if not isinstance(component, PickledNetwork):
             raise CheckpointError(f"{source}: a part of a network is no network; fetch the file again")
         inner = _variables(component, source, depth + 1)
-        found |= {f"{name}/{inner_name}": value for inner_name, value in inner.items()}
-    return found
+        variables |= {f"{name}/{inner_name}": value for inner_name, value in inner.items()}
+    return variables
 
 
 def _renamed(variables: Mapping[str, Tensor], rules: list[Rule], source: str) -> State:
-    made: State = {}
+    renamed: State = {}
     for name, value in variables.items():
-        for pattern, theirs, change in rules:
+        for pattern, template, change in rules:
             if match := re.fullmatch(pattern, name):
                 try:
-                    made[theirs.format(*match.groups())] = change(value)
+                    renamed[template.format(*match.groups())] = change(value)
                 except (RuntimeError, IndexError) as error:
                     raise _misshapen(name, value, source) from error
                 break
-    return made
+    return renamed
 
 
 def _misshapen(name: str, value: Tensor, source: str) -> CheckpointError:

@@ -8,7 +8,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from methods.method_contract import MethodContract
 
 from inversion import Latents
 from stylegan_swap.errors import CheckpointError
@@ -17,108 +16,75 @@ from stylegan_swap.methods.default.method import DefaultMethod
 from stylegan_swap.methods.default.network import NetworkConfig, SwapNetwork
 from stylegan_swap.methods.registry import build_method
 
+NAME = "default"
 
-class TestDefault(MethodContract):
-    name = "default"
-    # The colour rows of W+ begin at row 11; a network of 64 pixels has ten.
-    idle_dials = frozenset({"appearance"})
 
-    @pytest.fixture
-    def weights(self, tiny_checkpoint):
-        return tiny_checkpoint
+def test_codes_have_the_shape_of_wplus(method, pair, swapped):
+    latents = method.invert(pair[0])
+    assert isinstance(latents, Latents)
+    assert latents.wplus.shape == swapped.wplus.shape == (2, 10, 64)
+    assert latents.wplus.dtype == torch.float32
+    assert not torch.allclose(latents.wplus[0], latents.wplus[1], atol=1e-3)
 
-    def test_it_is_ready_for_inference(self, method):
-        assert not method.network.training
-        assert not any(parameter.requires_grad for parameter in method.network.parameters())
-        assert method.size == 64 == method.network.config.size
 
-    def test_the_weights_are_those_of_the_file(self, method, weights):
-        from safetensors.torch import load_file
+def test_without_structure_the_codes_are_the_attribute_photos(method, pair):
+    faces, points = pair
+    off = method.swap_aligned(
+        method.prepare(faces, points), faces.flip(0), points.flip(0), {"structure": 0.0}
+    )
+    torch.testing.assert_close(off.wplus, method.invert(faces.flip(0)).wplus, atol=1e-5, rtol=0)
 
-        stored = load_file(str(weights / "model.safetensors"))
-        state = method.network.state_dict()
-        assert stored.keys() == state.keys() and len(stored) > 50
-        assert all(torch.equal(stored[name], state[name]) for name in stored)
 
-    def test_codes_have_the_shape_of_wplus(self, method, pair, swapped):
-        latents = method.invert(pair[0])
-        assert isinstance(latents, Latents)
-        assert latents.wplus.shape == swapped.wplus.shape == (2, 10, 64)
-        assert latents.wplus.dtype == torch.float32
-        assert not torch.allclose(latents.wplus[0], latents.wplus[1], atol=1e-3)
+def test_landmarks_reach_the_network(method, pair, swapped):
+    faces, points = pair
+    moved = method.swap_aligned(method.prepare(faces, points), faces.flip(0), points.flip(0) + 5)
+    assert (moved.image - swapped.image).abs().max() > 1e-4
 
-    def test_without_structure_the_codes_are_the_attribute_photos(self, method, pair):
-        faces, points = pair
-        off = method.swap_aligned(
-            method.prepare(faces, points), faces.flip(0), points.flip(0), {"structure": 0.0}
-        )
-        torch.testing.assert_close(off.wplus, method.invert(faces.flip(0)).wplus, atol=1e-5, rtol=0)
 
-    def test_landmarks_reach_the_network(self, method, pair, swapped):
-        faces, points = pair
-        moved = method.swap_aligned(method.prepare(faces, points), faces.flip(0), points.flip(0) + 5)
-        assert (moved.image - swapped.image).abs().max() > 1e-4
+def test_features_are_put_where_the_person_has_them(method, pair, swapped):
+    faces, points = pair
+    person, others = method.prepare(faces, points), (faces.flip(0), points.flip(0))
+    moved = torch.from_numpy(
+        np.stack([shaped_landmarks(*each) for each in zip(points.numpy(), others[1].numpy(), strict=True)])
+    )
+    assert (moved - others[1]).abs().max() > 1
+    torch.testing.assert_close(swapped.landmarks, moved, atol=1e-3, rtol=0)
+    off = method.swap_aligned(person, *others, {"structure": 0.0}).landmarks
+    assert off is None
+    alone = method.swap_aligned(person.without_photo(), *others).landmarks
+    assert alone is None
+    unknown = torch.full_like(others[1], torch.nan)
+    assert method.swap_aligned(person, others[0], unknown).landmarks is None
 
-    def test_features_are_put_where_the_person_has_them(self, method, pair, swapped):
-        faces, points = pair
-        person, others = method.prepare(faces, points), (faces.flip(0), points.flip(0))
-        moved = torch.from_numpy(
-            np.stack(
-                [shaped_landmarks(*each) for each in zip(points.numpy(), others[1].numpy(), strict=True)]
-            )
-        )
-        assert (moved - others[1]).abs().max() > 1
-        torch.testing.assert_close(swapped.landmarks, moved, atol=1e-3, rtol=0)
-        off = method.swap_aligned(person, *others, {"structure": 0.0}).landmarks
-        assert off is None
-        alone = method.swap_aligned(person.without_photo(), *others).landmarks
-        assert alone is None
-        unknown = torch.full_like(others[1], torch.nan)
-        assert method.swap_aligned(person, others[0], unknown).landmarks is None
 
-    def test_a_seed_draws_noise_and_repeats_it(self, method, pair):
-        faces, points = pair
-        person = method.prepare(faces[:1], points[:1])
-        first, again, other = (
-            method.swap_aligned(person, faces[1:], points[1:], {"seed": seed}).image for seed in (1, 1, 2)
-        )
-        assert torch.equal(first, again) and (first - other).abs().mean() > 1e-4
+def test_a_seed_draws_noise_and_repeats_it(method, pair):
+    faces, points = pair
+    person = method.prepare(faces[:1], points[:1])
+    first, again, other = (
+        method.swap_aligned(person, faces[1:], points[1:], {"seed": seed}).image for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again) and (first - other).abs().mean() > 1e-4
 
-    def test_combining_takes_the_mean(self, method, pair):
-        parts = [method.prepare(face[None]) for face in pair[0]]
-        mean = method.combine(parts)
-        assert len(mean) == 1
-        torch.testing.assert_close(mean.embedding, (parts[0].embedding + parts[1].embedding) / 2)
-        torch.testing.assert_close(mean.wplus, (parts[0].wplus + parts[1].wplus) / 2)
-        alone = method.combine([part.without_photo() for part in parts])
-        assert alone.wplus is None and torch.equal(alone.embedding, mean.embedding)
 
-    def test_generating(self, method):
-        first, again, other = (method.generate(None, 3, 0.7, seed) for seed in (0, 0, 1))
-        assert first.shape == (3, 3, 64, 64) and first.abs().max() <= 1
-        assert torch.equal(first, again) and not torch.allclose(first, other, atol=1e-3)
-        assert (first[0] - first[1]).abs().mean() > 1e-3
-        average = method.generate(None, 3, 0.0, 0)
-        torch.testing.assert_close(average[0], average[2], atol=1e-4, rtol=0)
-        wide = method.generate(None, 3, 1.0, 0)
-        assert (wide - average).abs().mean() > (first - average).abs().mean() > 1e-4
+def test_combining_takes_the_mean(method, pair):
+    parts = [method.prepare(face[None]) for face in pair[0]]
+    mean = method.combine(parts)
+    assert len(mean) == 1
+    torch.testing.assert_close(mean.embedding, (parts[0].embedding + parts[1].embedding) / 2)
+    torch.testing.assert_close(mean.wplus, (parts[0].wplus + parts[1].wplus) / 2)
+    alone = method.combine([part.without_photo() for part in parts])
+    assert alone.wplus is None and torch.equal(alone.embedding, mean.embedding)
 
-    def test_generating_from_codes(self, method, pair):
-        latents = method.invert(pair[0])
-        faces = method.generate(latents, 1, 0.7, 0)
-        assert faces.shape == (2, 3, 64, 64)
-        torch.testing.assert_close(
-            method.generate(Latents(latents.wplus[1:]), 9, 0.1, 5)[0], faces[1], atol=1e-4, rtol=0
-        )
 
-    def test_bfloat16_stays_close_and_returns_float32(self, method, weights, pair, swapped):
-        half = build_method("default", weights, torch.device("cpu"), torch.bfloat16)
-        faces, points = pair
-        result = half.swap_aligned(half.prepare(faces, points), faces.flip(0), points.flip(0))
-        assert result.image.dtype == result.mask.dtype == result.wplus.dtype == torch.float32
-        assert half.invert(faces).wplus.dtype == torch.float32
-        difference = (result.image - swapped.image).abs().mean()
-        assert 0 < difference < 0.05
+def test_generating(method):
+    first, again, other = (method.generate(None, 3, 0.7, seed) for seed in (0, 0, 1))
+    assert first.shape == (3, 3, 64, 64) and first.abs().max() <= 1
+    assert torch.equal(first, again) and not torch.allclose(first, other, atol=1e-3)
+    assert (first[0] - first[1]).abs().mean() > 1e-3
+    average = method.generate(None, 3, 0.0, 0)
+    torch.testing.assert_close(average[0], average[2], atol=1e-4, rtol=0)
+    wide = method.generate(None, 3, 1.0, 0)
+    assert (wide - average).abs().mean() > (first - average).abs().mean() > 1e-4
 
 
 def test_the_colour_rows_of_a_larger_network_follow_their_dial():
@@ -151,8 +117,8 @@ def test_it_needs_weights():
     ],
     ids=["unknown key", "bad value", "other network", "policy without its cells", "no memory for it"],
 )
-def test_weights_that_do_not_fit_are_named(tiny_checkpoint, tmp_path, change, message):
-    folder = shutil.copytree(tiny_checkpoint, tmp_path / "mine")
+def test_weights_that_do_not_fit_are_named(weights_of, tmp_path, change, message):
+    folder = shutil.copytree(weights_of("default"), tmp_path / "mine")
     config = json.loads((folder / "config.json").read_text())
     config["network"].update(change)
     (folder / "config.json").write_text(json.dumps(config))
@@ -160,19 +126,21 @@ def test_weights_that_do_not_fit_are_named(tiny_checkpoint, tmp_path, change, me
         build_method("default", folder, torch.device("cpu"), torch.float32)
     assert str(folder) in str(caught.value)
 
-    def test_a_black_and_white_photo_stays_one(self, method, pair):
-        faces, points = pair
-        gray = faces.mean(1, keepdim=True).expand_as(faces)
-        both = torch.cat([gray[:1], faces[1:]])
-        image = method.swap_aligned(method.prepare(faces, points), both, points).image
-        spread = (image.amax(1) - image.amin(1)).mean((1, 2))
-        assert spread[0] == 0 and spread[1] > 0.01
 
-    def test_frames_of_glasses_stay_in_front(self, method, pair, monkeypatch):
-        """Hopper's glasses are left out of the mask; with nobody's glasses seen the mask is whole."""
-        faces, points = pair
-        worn = method.swap_aligned(method.prepare(faces, points), faces, points).mask
-        monkeypatch.setattr("stylegan_swap.methods.default.method.wears_glasses", lambda *_: False)
-        whole = method.swap_aligned(method.prepare(faces, points), faces, points).mask
-        less = (whole - worn).amax((1, 2, 3)) / whole.amax((1, 2, 3))
-        assert sorted(less > 0.5) == [False, True]
+def test_a_black_and_white_photo_stays_one(method, pair):
+    faces, points = pair
+    gray = faces.mean(1, keepdim=True).expand_as(faces)
+    both = torch.cat([gray[:1], faces[1:]])
+    image = method.swap_aligned(method.prepare(faces, points), both, points).image
+    spread = (image.amax(1) - image.amin(1)).mean((1, 2))
+    assert spread[0] == 0 and spread[1] > 0.01
+
+
+def test_frames_of_glasses_stay_in_front(method, pair, monkeypatch):
+    """Hopper's glasses are left out of the mask; with nobody's glasses seen the mask is whole."""
+    faces, points = pair
+    worn = method.swap_aligned(method.prepare(faces, points), faces, points).mask
+    monkeypatch.setattr("stylegan_swap.methods.default.method.wears_glasses", lambda *_: False)
+    whole = method.swap_aligned(method.prepare(faces, points), faces, points).mask
+    less = (whole - worn).amax((1, 2, 3)) / whole.amax((1, 2, 3))
+    assert sorted(less > 0.5) == [False, True]

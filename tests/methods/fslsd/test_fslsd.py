@@ -6,64 +6,48 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from methods.published_contract import PublishedContract, lively, saved
+from methods.tiny import tiny_config
 
 from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.methods.fslsd.method import FSLSDMethod, dilated
-from stylegan_swap.methods.fslsd.network import FSLSDConfig, FSLSDNetwork
+from stylegan_swap.methods.fslsd.network import FSLSDNetwork
 
-TRUNK = {"trunk_width": 16, "trunk_units": (1, 1, 1, 1)}
-TINY = FSLSDConfig(size=64, style_dim=32, n_mlp=2, max_channels=16, identity_rows=7, points=68, **TRUNK)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    torch.manual_seed(0)
-    network = FSLSDNetwork(TINY)
-    return saved(lively(network, network.encoder, network.landmark_encoder), tmp_path_factory.mktemp("fslsd"))
+NAME = "fslsd"
 
 
-class TestFSLSD(PublishedContract):
-    name = "fslsd"
-    files = ("CELEBA-HQ-1024.pt", "psp_ffhq_encode.pt", "stylegan-swap download fslsd-1024", "106")
-
-    @pytest.fixture
-    def weights(self, folder):
-        return folder
-
-    def test_the_landmarks_of_both_photos_move_the_codes(self, method, pair, swapped):
-        faces, points = pair
-        person = method.prepare(faces, points)
-        for id_shift, attr_shift in ((4, 0), (0, 4)):
-            moved = method.swap_aligned(
-                method.prepare(faces, points + id_shift), faces.flip(0), points.flip(0) + attr_shift
-            )
-            change = (moved.wplus - swapped.wplus).abs().amax((0, 2))
-            assert (change[:7] > 1e-4).all() and (change[7:] == 0).all()
-        assert len(person) == 2 and person.points.shape == (2, 68, 2)
-        torch.testing.assert_close(person.points, ((points + 0.5) * 4 - 0.5).float())
-
-    def test_without_structure_the_codes_are_the_edited_attribute_codes(self, method, pair):
-        faces, points = pair
-        off = method.swap_aligned(
-            method.prepare(faces, points), faces.flip(0), points.flip(0), {"structure": 0.0}
+def test_the_landmarks_of_both_photos_move_the_codes(method, pair, swapped):
+    faces, points = pair
+    person = method.prepare(faces, points)
+    for id_shift, attr_shift in ((4, 0), (0, 4)):
+        moved = method.swap_aligned(
+            method.prepare(faces, points + id_shift), faces.flip(0), points.flip(0) + attr_shift
         )
-        own = method.invert(faces.flip(0)).wplus
-        torch.testing.assert_close(off.wplus, method.network.swapper.edit(own))
+        change = (moved.wplus - swapped.wplus).abs().amax((0, 2))
+        assert (change[:7] > 1e-4).all() and (change[7:] == 0).all()
+    assert len(person) == 2 and person.points.shape == (2, 68, 2)
+    torch.testing.assert_close(person.points, ((points + 0.5) * 4 - 0.5).float())
 
-    def test_parity_returns_the_whole_picture(self, method, pair):
-        faces, points = pair
-        official = FSLSDMethod(method.network, parity=True)
-        whole = official.swap_aligned(official.prepare(faces, points), faces.flip(0), points.flip(0))
-        ours = method.swap_aligned(method.prepare(faces, points), faces.flip(0), points.flip(0))
-        assert (whole.mask == 1).all() and ours.mask.min() == 0
+
+def test_without_structure_the_codes_are_the_edited_attribute_codes(method, pair):
+    faces, points = pair
+    off = method.swap_aligned(
+        method.prepare(faces, points), faces.flip(0), points.flip(0), {"structure": 0.0}
+    )
+    own = method.invert(faces.flip(0)).wplus
+    torch.testing.assert_close(off.wplus, method.network.swapper.edit(own))
+
+
+def test_parity_returns_the_whole_picture(method, pair):
+    faces, points = pair
+    official = FSLSDMethod(method.network, parity=True)
+    whole = official.swap_aligned(official.prepare(faces, points), faces.flip(0), points.flip(0))
+    own = method.swap_aligned(method.prepare(faces, points), faces.flip(0), points.flip(0))
+    assert (whole.mask == 1).all() and own.mask.min() == 0
 
 
 def test_weights_for_other_landmarks_want_a_detector():
     torch.manual_seed(0)
-    network = FSLSDNetwork(
-        FSLSDConfig(size=64, style_dim=32, n_mlp=2, max_channels=16, identity_rows=7, points=106, **TRUNK)
-    )
+    network = FSLSDNetwork(tiny_config("fslsd").changed(points=106))
     faces, points = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 68, 2) * 40 + 12
     with pytest.raises(UnsupportedOptionError, match="read 106 landmarks per face, the library finds 68"):
         FSLSDMethod(network).prepare(faces, points)

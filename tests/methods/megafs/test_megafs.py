@@ -4,47 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from methods.published_contract import PublishedContract, lively, saved
+from methods.tiny import tiny_config, tiny_weights
 
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.methods.megafs.method import MegaFSMethod, stretched
-from stylegan_swap.methods.megafs.network import MegaFSConfig, MegaFSNetwork
+from stylegan_swap.methods.megafs.network import MegaFSNetwork
 
-TINY = MegaFSConfig(
-    size=64,
-    style_dim=32,
-    n_mlp=2,
-    max_channels=16,
-    split=(3, 3, 4),
-    blocks=(1, 1, 1, 1, 1),
-    planes=(4, 4, 8, 8, 8),
-)
+NAME = "megafs"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    torch.manual_seed(0)
-    network = MegaFSNetwork(TINY)
-    return saved(lively(network, network.encoder), tmp_path_factory.mktemp("megafs"))
-
-
-class TestMegaFS(PublishedContract):
-    name = "megafs"
-    files = (
-        "ftm_final.pth",
-        "stylegan2-ffhq-config-f.pth",
-        "CC BY-NC 4.0",
-        "stylegan-swap download megafs-ftm",
-    )
-
-    @pytest.fixture
-    def weights(self, folder):
-        return folder
-
-    def test_without_structure_the_codes_are_the_attribute_photos(self, method, pair):
-        faces, points = pair
-        off = method.swap_aligned(method.prepare(faces), faces.flip(0), points.flip(0), {"structure": 0.0})
-        torch.testing.assert_close(off.wplus, method.invert(faces.flip(0)).wplus)
+def test_without_structure_the_codes_are_the_attribute_photos(method, pair):
+    faces, points = pair
+    off = method.swap_aligned(method.prepare(faces), faces.flip(0), points.flip(0), {"structure": 0.0})
+    torch.testing.assert_close(off.wplus, method.invert(faces.flip(0)).wplus)
 
 
 class Oval:
@@ -62,7 +34,7 @@ class Oval:
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return MegaFSNetwork(TINY)
+    return MegaFSNetwork(tiny_config("megafs"))
 
 
 @pytest.fixture
@@ -74,17 +46,17 @@ def test_parity_stretches_the_image_and_erodes_the_mask(network, faces):
     points = torch.rand(2, 68, 2) * 40 + 12
     plain = MegaFSMethod(network)
     official = MegaFSMethod(network, parity=True, parser=Oval())
-    ours = plain.swap_aligned(plain.prepare(faces), faces.flip(0), points)
-    theirs = official.swap_aligned(official.prepare(faces), faces.flip(0))
-    torch.testing.assert_close(theirs.image.amin((1, 2, 3)), torch.full((2,), -1.0))
-    torch.testing.assert_close(theirs.image.amax((1, 2, 3)), torch.full((2,), 1.0))
-    assert theirs.mask.max() == 1 and 0 < theirs.mask.mean() < ours.mask.mean() + 1
+    own = plain.swap_aligned(plain.prepare(faces), faces.flip(0), points)
+    reference = official.swap_aligned(official.prepare(faces), faces.flip(0))
+    torch.testing.assert_close(reference.image.amin((1, 2, 3)), torch.full((2,), -1.0))
+    torch.testing.assert_close(reference.image.amax((1, 2, 3)), torch.full((2,), 1.0))
+    assert reference.mask.max() == 1 and 0 < reference.mask.mean() < own.mask.mean() + 1
     # The ear at the left border is no face; the middle is.
-    assert theirs.mask[0, 0, 25, 2] == 0 and theirs.mask[0, 0, 32, 32] == 1
-    torch.testing.assert_close(ours.wplus, theirs.wplus, atol=0.05, rtol=0)
+    assert reference.mask[0, 0, 25, 2] == 0 and reference.mask[0, 0, 32, 32] == 1
+    torch.testing.assert_close(own.wplus, reference.wplus, atol=0.05, rtol=0)
 
 
-def test_refining_inverts_the_pasted_face_again(network, faces):
+def test_inverting_twice_inverts_the_pasted_face_again(network, faces):
     points = torch.rand(2, 68, 2) * 40 + 12
     once, twice = MegaFSMethod(network), MegaFSMethod(network, invert_twice=True)
     first = once.swap_aligned(once.prepare(faces), faces.flip(0), points)
@@ -102,8 +74,8 @@ def test_stretching_is_per_image():
     assert stretched(torch.ones(1, 3, 2, 2)).isfinite().all()
 
 
-def test_weights_of_another_method_are_refused(tmp_path, network):
-    folder = saved(network, tmp_path / "mine")
+def test_weights_of_another_method_are_refused(tmp_path):
+    folder = tiny_weights("megafs", tmp_path / "mine")
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"megafs"', '"fslsd"'))
     with pytest.raises(CheckpointError, match="weights of the method 'fslsd', not of 'megafs'") as caught:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from methods.method_contract import MethodContract
 
 from stylegan_swap.faces.detection.landmarks import MIRRORED, landmarks_of_crop, mouth_opening
 from stylegan_swap.faces.geometry.align import ffhq_alignment
@@ -22,11 +21,11 @@ from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 VAL_PAIRS = Path(__file__).parents[3] / "benchmarks" / "val_pairs.csv"
 
 
-class TestWarp(MethodContract):
-    name = "warp"
+NAME = "warp"
 
-    def test_it_works_at_any_side_and_has_no_codes(self, method, swapped):
-        assert method.size is None and method.options == () and swapped.wplus is None
+
+def test_it_works_at_any_side_and_has_no_codes(method, swapped):
+    assert method.size is None and method.options == () and swapped.wplus is None
 
 
 def cut(pixels, face, size=256) -> AlignedFace:

@@ -58,11 +58,14 @@ def convert_files(
         raise CheckpointError("no file was given to convert; give one, or a folder")
     located = [_located(path) for path in paths]
     notes = tuple(note for _, note in located if note)
-    known = contents or {}
-    read = {file: known[file] if file in known else read_foreign(file, mapped=mapped) for file, _ in located}
+    already_read = contents or {}
+    read = {
+        file: already_read[file] if file in already_read else read_foreign(file, mapped=mapped)
+        for file, _ in located
+    }
     main, layout = _main(read, format_name)
-    others = {file: content for file, content in read.items() if file != main}
-    companions = _companions(main, layout, others, mapped)
+    further = {file: content for file, content in read.items() if file != main}
+    companions = _companions(main, layout, further, mapped)
     converted = layout.convert(read[main], str(main), *companions)
     return replace(converted, notes=(*notes, *converted.notes))
 
@@ -72,18 +75,18 @@ def _main(read: dict[Path, Any], format_name: str | None) -> tuple[Path, Format]
     if len(read) == 1:
         [(file, content)] = read.items()
         return file, recognise(content, str(file), format_name)
-    fitting = {
+    candidates = {
         file: layout
         for file, content in read.items()
         for layout in known_formats().values()
         if layout.companions and format_name in (None, layout.name) and layout.recognises(content)
     }
-    if len(fitting) != 1:
+    if len(candidates) != 1:
         names = ", ".join(f"{file.name} is {_name_of(content)}" for file, content in read.items())
         raise CheckpointError(
             f"{next(iter(read)).parent}: these files make no system together ({names}); convert each alone"
         )
-    return next(iter(fitting.items()))
+    return next(iter(candidates.items()))
 
 
 def _name_of(content: Any) -> str:
@@ -91,17 +94,19 @@ def _name_of(content: Any) -> str:
     return " or ".join(names) or describe(content)
 
 
-def _companions(main: Path, layout: Format, given: dict[Path, Any], mapped: bool) -> list[ForeignFile]:
+def _companions(
+    main: Path, layout: Format, files_by_path: dict[Path, Any], mapped: bool
+) -> list[ForeignFile]:
     """The further files that a layout needs, in its order: given, beside the first, or downloaded."""
     count = len(layout.companions) + 1
-    if len(given) >= count:
+    if len(files_by_path) >= count:
         files = "one file" if count == 1 else f"{count} files"
         raise CheckpointError(
-            f"{main}: is {layout.name}, a format of {files}, and {len(given) + 1} were given; leave out "
-            f"{', '.join(map(str, given)) if count == 1 else 'what is not one of them'}"
+            f"{main}: is {layout.name}, a format of {files}, not {len(files_by_path) + 1}; leave out "
+            f"{', '.join(map(str, files_by_path)) if count == 1 else 'what is not one of them'}"
         )
     companions: dict[Companion, ForeignFile] = {}
-    for file, content in given.items():
+    for file, content in files_by_path.items():
         free = [companion for companion in layout.companions if companion not in companions]
         match = next((companion for companion in free if _is_companion(companion, content)), None)
         if match is None:
@@ -166,11 +171,11 @@ def _in_folder(folder: Path) -> tuple[Path, str | None]:
         entry.name: [folder / name for name in entry.published if (folder / name).is_file()]
         for entry in known_formats().values()
     }
-    found = [name for name, files in systems.items() if files]
-    if len(found) == 1:
-        first, *rest = systems[found[0]]
-        others = ", ".join(file.name for file in rest)
-        return first, f"{first.name} was taken; to take {others}, give that file" if rest else None
+    complete = [name for name, files in systems.items() if files]
+    if len(complete) == 1:
+        first, *rest = systems[complete[0]]
+        alternatives = ", ".join(file.name for file in rest)
+        return first, f"{first.name} was taken; to take {alternatives}, give that file" if rest else None
     try:
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in readable_suffixes())
     except OSError as error:

@@ -104,8 +104,8 @@ def known_formats() -> dict[str, Format]:
 
 def readable_suffixes() -> tuple[str, ...]:
     """Endings of the files that some layout reads."""
-    own = (suffix for layout in known_formats().values() for suffix in layout.readers)
-    return (*PYTORCH_SUFFIXES, *own)
+    suffixes = (suffix for layout in known_formats().values() for suffix in layout.readers)
+    return (*PYTORCH_SUFFIXES, *suffixes)
 
 
 def read_foreign(file: Path, *, mapped: bool = False) -> Any:
@@ -135,22 +135,22 @@ def recognise(content: Any, source: str, format_name: str | None = None) -> Form
     Raises:
         CheckpointError: none fits, several do, or not the one that was said.
     """
-    fitting = [entry for entry in known_formats().values() if entry.recognises(content)]
+    layouts = [entry for entry in known_formats().values() if entry.recognises(content)]
     if format_name is not None:
-        fitting = [entry for entry in fitting if entry.name == format_name]
-    if not fitting:
-        wanted = "known" if format_name is None else f"{format_name!r}"
+        layouts = [entry for entry in layouts if entry.name == format_name]
+    if not layouts:
+        requested = "known" if format_name is None else f"{format_name!r}"
         raise CheckpointError(
-            f"{source}: is of no {wanted} format: it is {describe(content)}; "
+            f"{source}: is of no {requested} format: it is {describe(content)}; "
             f"known are {', '.join(known_formats())} (see docs/checkpoints.md)"
         )
-    if len(fitting) > 1:
-        names = " or ".join(entry.name for entry in fitting)
+    if len(layouts) > 1:
+        names = " or ".join(entry.name for entry in layouts)
         raise CheckpointError(
             f"{source}: may be of {names}, and does not say which; "
             "name one: `stylegan-swap convert --from NAME`"
         )
-    return fitting[0]
+    return layouts[0]
 
 
 def describe(content: Any) -> str:
@@ -166,10 +166,10 @@ def describe(content: Any) -> str:
     if "pytorch-lightning_version" in content:
         return "a checkpoint of PyTorch Lightning; a training run's weights/ folder needs no converting"
     tensors = sum(isinstance(value, Tensor) for value in content.values())
-    what = f"a state dict of {tensors} tensors" if tensors > len(content) // 2 else "a dict"
-    shown = [_entry(key, value) for key, value in list(content.items())[:_SHOWN]]
+    kind = f"a state dict of {tensors} tensors" if tensors > len(content) // 2 else "a dict"
+    entries = [_entry(key, value) for key, value in list(content.items())[:_SHOWN]]
     rest = ", …" if len(content) > _SHOWN else ""
-    return f"{what} with {', '.join(shown)}{rest}" if shown else "an empty dict"
+    return f"{kind} with {', '.join(entries)}{rest}" if entries else "an empty dict"
 
 
 def _entry(key: Any, value: Any) -> str:

@@ -22,10 +22,14 @@ def writable_format(format_name: str) -> Format:
     """
     layout = known_formats().get(format_name)
     if layout is None or (layout.back is None and layout.back_files is None):
-        writable = [name for name, other in known_formats().items() if other.back or other.back_files]
-        why = "" if layout is None else ", its own code would have to lie in the file"
+        writable = [
+            name
+            for name, known_layout in known_formats().items()
+            if known_layout.back or known_layout.back_files
+        ]
+        reason = "" if layout is None else ", its own code would have to lie in the file"
         raise UnsupportedOptionError(
-            f"{format_name!r} cannot be written{why}: choose one of {', '.join(writable)}"
+            f"{format_name!r} cannot be written{reason}: choose one of {', '.join(writable)}"
         )
     return layout
 
