@@ -125,12 +125,12 @@ def find_weights(name_or_path: str | os.PathLike[str]) -> Path:
                 raise CheckpointError(
                     f"{path.parent}: holds no {MODEL_FILE}; give the folder save_weights wrote"
                 )
-        found = path.is_file()
+        exists = path.is_file()
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{str(path)[:200]!r}: is no usable path ({_one_line(error)}); check it"
         ) from error
-    if not found:
+    if not exists:
         near = _nearest(str(name_or_path), [*entries, *published])
         raise CheckpointError(
             f"{path}: no such weights{near}; known names: {', '.join(entries) or 'none'}, and those that "
@@ -243,12 +243,12 @@ def load_state(module: torch.nn.Module, state_dict: Mapping[str, torch.Tensor], 
     Raises:
         CheckpointError: lists missing and unexpected names and differing shapes, five of each.
     """
-    own = module.state_dict()
-    missing = [key for key in own if key not in state_dict]
-    unexpected = [key for key in state_dict if key not in own]
+    target = module.state_dict()
+    missing = [key for key in target if key not in state_dict]
+    unexpected = [key for key in state_dict if key not in target]
     reshaped = [
         f"{key}: file {list(state_dict[key].shape)}, network {list(value.shape)}"
-        for key, value in own.items()
+        for key, value in target.items()
         if key in state_dict and state_dict[key].shape != value.shape
     ]
     problems = [
@@ -307,9 +307,9 @@ def _load_pickled(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def _verify(path: Path, expected: str) -> None:
-    if (found := sha256_of(path)) != expected.lower():
+    if (actual := sha256_of(path)) != expected.lower():
         raise CheckpointError(
-            f"{path}: sha256 is {found}, not {expected.lower()}; install stylegan-swap again"
+            f"{path}: sha256 is {actual}, not {expected.lower()}; install stylegan-swap again"
         )
 
 
@@ -329,13 +329,13 @@ def _not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
     return None
 
 
-def _listed(count: int, what: str, shown: list[str]) -> str:
-    rest = ", …" if count > len(shown) else ""
-    return f"{count} {what} ({', '.join(shown)}{rest})" if count else ""
+def _listed(count: int, problem: str, examples: list[str]) -> str:
+    rest = ", …" if count > len(examples) else ""
+    return f"{count} {problem} ({', '.join(examples)}{rest})" if count else ""
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
+def _nearest(name: str, candidates: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(candidates), n=1)
     return f" (nearest: {near[0]})" if near else ""
 
 

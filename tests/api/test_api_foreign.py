@@ -26,7 +26,7 @@ from stylegan_swap.methods.registry import method_names
 from stylegan_swap.nn.stylegan2.generator import Generator
 from stylegan_swap.weights.cache import cached_path
 from stylegan_swap.weights.store import published_weights
-from stylegan_swap.weights.stylegan_formats.nvlabs_names import generator_pairs, to_theirs
+from stylegan_swap.weights.stylegan_formats.nvlabs_names import generator_pairs, to_published_names
 
 CHANNELS = {4: 8, 8: 8, 16: 8, 32: 8, 64: 8}
 TRUNK = {"trunk_width": 16, "trunk_units": (1, 2, 1, 1)}
@@ -144,7 +144,7 @@ def pixels(image) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["nvlabs", "pti", "pti state dict"])
 def test_nvidias_and_tuned_generators(kind, generator, tmp_path):
     pairs = list(generator_pairs(64, 2))
-    theirs = to_theirs(generator.state_dict(), pairs)
+    theirs = to_published_names(generator.state_dict(), pairs)
     assert torch.equal(theirs["synthesis.b8.resample_filter"], FIR)
     theirs["mapping.w_avg"] = torch.full((512,), 0.5)
     if kind == "nvlabs":

@@ -82,9 +82,9 @@ class IdentityDetail(nn.Module):
         self.size = size
         self.resolutions = [2**k for k in range(3, size.bit_length())]
         widths = {r: max(width * 32 // max(r, 32), width // 4) for r in self.resolutions}
-        seen = 2 * 3 + 2 + 3 + CHANNELS + 3
+        channels_in = 2 * 3 + 2 + 3 + CHANNELS + 3
         self.from_image = nn.ModuleDict(
-            {str(r): EqualizedConv2d(seen, widths[r], 3, 1, 1) for r in pyramid_sides(size)}
+            {str(r): EqualizedConv2d(channels_in, widths[r], 3, 1, 1) for r in pyramid_sides(size)}
         )
         self.down = nn.ModuleDict(
             {str(r): EqualizedConv2d(widths[2 * r], widths[r], 3, 2, 1) for r in self.resolutions[:-1]}
@@ -119,12 +119,12 @@ class IdentityDetail(nn.Module):
             32..S; zeros where nothing of the photo may be used.
         """
         small, windows = InsideFeatures.seen(x_attr, landmarks)
-        moved, kept = self.moved(photo, landmarks, carry)
-        colours, usable = moved[:, :3], moved[:, 3:]
+        warped, visibility = self.moved(photo, landmarks, carry)
+        colours, usable = warped[:, :3], warped[:, 3:]
         wide = F.interpolate(small.float(), (self.size, self.size), mode="bilinear", align_corners=False)
         lit = relit(colours, usable, small.float()) * usable
         windows = F.interpolate(windows, (self.size, self.size), mode="bilinear", align_corners=False)
-        x = torch.cat([lit, colours * usable, usable, kept, wide, windows.float()], 1)
+        x = torch.cat([lit, colours * usable, usable, visibility, wide, windows.float()], 1)
         skips = downwards(self, x)
         x = bias_act(self.bottom(skips[BOTTOM]), act="lrelu")
         any_use = (usable.amax((1, 2, 3)) > 0).view(-1, 1, 1, 1)
@@ -147,10 +147,10 @@ class IdentityDetail(nn.Module):
         alpha = image[:, 3:]
         size = image.shape[-1]
         nodes, finite = carry or landmark_nodes(photo.landmarks, landmarks, size, image.device)
-        moved, kept = carried(torch.cat([image[:, :3] * alpha, alpha], 1), nodes, finite, size)
-        usable = moved[:, 3:]
-        colours = (moved[:, :3] / usable.clamp_min(1e-3)).clamp(-1, 1)
-        return torch.cat([colours, usable * (kept > 0)], 1), kept
+        warped, visibility = carried(torch.cat([image[:, :3] * alpha, alpha], 1), nodes, finite, size)
+        usable = warped[:, 3:]
+        colours = (warped[:, :3] / usable.clamp_min(1e-3)).clamp(-1, 1)
+        return torch.cat([colours, usable * (visibility > 0)], 1), visibility
 
 
 def relit(image: Tensor, usable: Tensor, small: Tensor) -> Tensor:
@@ -168,10 +168,10 @@ def relit(image: Tensor, usable: Tensor, small: Tensor) -> Tensor:
     """
     light = (image + 1) / 2
     weight = F.adaptive_avg_pool2d(usable, LIGHT)
-    seen = F.adaptive_avg_pool2d(light * usable, LIGHT)
-    wanted = F.adaptive_avg_pool2d((small + 1) / 2, LIGHT)
+    source_light = F.adaptive_avg_pool2d(light * usable, LIGHT)
+    target_light = F.adaptive_avg_pool2d((small + 1) / 2, LIGHT)
     # Patches without a usable pixel keep their colours.
-    ratio = (wanted * weight + DARK * weight + 1e-4) / (seen + DARK * weight + 1e-4)
+    ratio = (target_light * weight + DARK * weight + 1e-4) / (source_light + DARK * weight + 1e-4)
     ratio = ratio.clamp(1 / BRIGHTEST, BRIGHTEST)
     ratio = F.interpolate(ratio, image.shape[-2:], mode="bilinear", align_corners=False)
     return (((light + DARK) * ratio - DARK) * 2 - 1).clamp(-1, 1)

@@ -63,14 +63,14 @@ class DefaultMethod(LatentMethod[SwapNetwork, IdentityCodes]):
 
     def _prepare(self, x_id: Tensor, landmarks: Tensor | None) -> IdentityCodes:
         faces = list(zip(to_pixels(x_id), points_of(x_id, landmarks), strict=True))
-        worn = [wears_glasses(*face) for face in faces]
-        readable = [readable_face(*face, glasses) for face, glasses in zip(faces, worn, strict=True)]
+        glasses_worn = [wears_glasses(*face) for face in faces]
+        readable = [readable_face(*face, glasses) for face, glasses in zip(faces, glasses_worn, strict=True)]
         with self.precision():
             codes = self.network.identity_codes(
                 x_id.to(self.device),
                 torch.from_numpy(np.stack([points for _, points in faces])),
                 torch.from_numpy(np.stack(readable))[:, None],
-                torch.tensor(worn),
+                torch.tensor(glasses_worn),
             )
         self._require_finite(("the recogniser", codes.embedding), ("the encoder", codes.wplus))
         return codes

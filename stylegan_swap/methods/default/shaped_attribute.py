@@ -54,15 +54,20 @@ def with_features_of(people: Tensor | None, x_attr: Tensor, landmarks: Tensor, s
     if np.array_equal(target, points, equal_nan=True):
         return ShapedFaces(x_attr, landmarks)
     faces, splines = to_pixels(x_attr), []
-    for row, (before, after) in enumerate(zip(points, target, strict=True)):
-        move = reshaping(before, after, x_attr.shape[-1])
+    for row, (source, destination) in enumerate(zip(points, target, strict=True)):
+        move = reshaping(source, destination, x_attr.shape[-1])
         splines.append(None if move is None else (move.points, move.weights))
-        faces[row] = faces[row] if move is None else move.apply(faces[row], before)
-    image, moved = torch.cat([from_pixels(face) for face in faces]).to(x_attr), torch.from_numpy(target)
+        faces[row] = faces[row] if move is None else move.apply(faces[row], source)
+    image, new_landmarks = (
+        torch.cat([from_pixels(face) for face in faces]).to(x_attr),
+        torch.from_numpy(target),
+    )
     solved = next((spline for spline in splines if spline is not None), None)
     if solved is None:
-        return ShapedFaces(image, moved.to(landmarks.device))
+        return ShapedFaces(image, new_landmarks.to(landmarks.device))
     # Faces that stay have a spline of no weight.
-    still = (solved[0], np.zeros_like(solved[1]))
-    stacked = (np.stack(parts) for parts in zip(*(spline or still for spline in splines), strict=True))
-    return ShapedFaces(image, moved.to(landmarks.device), *map(torch.from_numpy, stacked))
+    identity_spline = (solved[0], np.zeros_like(solved[1]))
+    stacked = (
+        np.stack(parts) for parts in zip(*(spline or identity_spline for spline in splines), strict=True)
+    )
+    return ShapedFaces(image, new_landmarks.to(landmarks.device), *map(torch.from_numpy, stacked))

@@ -152,13 +152,13 @@ def warp_face(identity: AlignedFace, landmarks: np.ndarray, size: int) -> tuple[
     Raises:
         ValueError: the landmarks lie in one point or on one line.
     """
-    here, there = _control_points(landmarks), _control_points(identity.landmarks)
+    target_points, source_points = _control_points(landmarks), _control_points(identity.landmarks)
     # A map this smooth needs no more than a coarse grid; enlarging it also rounds the triangles' creases.
     step = max(1, size // 256)
     grid = np.arange(step / 2 - 0.5, size + step, step)
     columns, rows = np.meshgrid(grid, grid)
     try:
-        coordinates = LinearNDInterpolator(here, there - here)(columns, rows)
+        coordinates = LinearNDInterpolator(target_points, source_points - target_points)(columns, rows)
     except QhullError as error:
         raise ValueError("the landmarks span no face: they lie in one point or on one line") from error
     outside = np.isnan(coordinates[..., 0])
@@ -168,7 +168,7 @@ def warp_face(identity: AlignedFace, landmarks: np.ndarray, size: int) -> tuple[
     displacement = cv2.warpAffine(
         smooth, inverse, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    known = cv2.warpAffine((~outside).astype(np.float32), inverse, (size, size), flags=cv2.INTER_LINEAR)
+    inside = cv2.warpAffine((~outside).astype(np.float32), inverse, (size, size), flags=cv2.INTER_LINEAR)
     columns, rows = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
     source = _prefiltered(identity, landmarks)
     warped = cv2.remap(
@@ -178,7 +178,7 @@ def warp_face(identity: AlignedFace, landmarks: np.ndarray, size: int) -> tuple[
         cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REFLECT_101,
     )
-    return np.clip(warped, 0, 255), known
+    return np.clip(warped, 0, 255), inside
 
 
 def _prefiltered(identity: AlignedFace, landmarks: np.ndarray) -> np.ndarray:
@@ -202,8 +202,8 @@ def _control_points(landmarks: np.ndarray) -> np.ndarray:
 
 def _facing_alike(identity: AlignedFace, attribute: AlignedFace) -> AlignedFace:
     """Mirror the identity face when it looks the other way: less of it has to be invented."""
-    here, there = _turn(attribute.landmarks), _turn(identity.landmarks)
-    if abs(here + there) + 0.25 >= abs(here - there):
+    attribute_turn, identity_turn = _turn(attribute.landmarks), _turn(identity.landmarks)
+    if abs(attribute_turn + identity_turn) + 0.25 >= abs(attribute_turn - identity_turn):
         return identity
     return identity.mirrored
 
@@ -211,9 +211,9 @@ def _facing_alike(identity: AlignedFace, attribute: AlignedFace) -> AlignedFace:
 def _turn(landmarks: np.ndarray) -> float:
     """How far the head is turned: log ratio of the nose's distances to both ends of the jaw."""
     nose = landmarks[27:31].mean(0)
-    left = np.linalg.norm(nose - landmarks[0:3].mean(0))
+    left_distance = np.linalg.norm(nose - landmarks[0:3].mean(0))
     right = np.linalg.norm(nose - landmarks[14:17].mean(0))
-    return float(np.log((left + 1.0) / (right + 1.0)))
+    return float(np.log((left_distance + 1.0) / (right + 1.0)))
 
 
 def _skin_mask(landmarks: np.ndarray, size: int) -> np.ndarray:
@@ -228,8 +228,8 @@ def _relight(face: np.ndarray, attribute: np.ndarray, mask: np.ndarray, skin: np
     lab = to_lab(face)
     # Frequencies this low fit on few pixels, where the wide blur costs next to nothing.
     side = min(COARSE_SIDE, len(face))
-    few, theirs, weight = (_shrunk(each, side) for each in (lab, attribute, mask))
-    weighted = np.dstack([(to_lab(theirs) - few) * weight[..., None], weight])
+    coarse, coarse_attribute, weight = (_shrunk(image, side) for image in (lab, attribute, mask))
+    weighted = np.dstack([(to_lab(coarse_attribute) - coarse) * weight[..., None], weight])
     low = cv2.resize(blurred(weighted, LIGHT_SCALE * side), mask.shape, interpolation=cv2.INTER_LINEAR)
     change = LIGHT_SHARE * low[..., :3] / np.maximum(low[..., 3:], 1e-3)
     # Coloured light is taken over by skin; on teeth and the white of the eyes it would read as a tint.

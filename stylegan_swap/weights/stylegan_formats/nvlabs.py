@@ -32,8 +32,8 @@ from stylegan_swap.weights.stylegan_formats.nvlabs_modules import FlatNetwork, f
 from stylegan_swap.weights.stylegan_formats.nvlabs_names import (
     discriminator_pairs,
     generator_pairs,
-    to_ours,
-    to_theirs,
+    to_own_names,
+    to_published_names,
 )
 
 NAME = "nvlabs"
@@ -106,7 +106,7 @@ def generator_from(network: FlatNetwork, source: str) -> tuple[State, dict[str, 
         elif not all(network.values("use_noise")) and name.endswith("noise_strength"):
             published.setdefault(name, torch.zeros(()))
     _check_filters(published, fir, source)
-    state = to_ours(published, pairs, source)
+    state = to_own_names(published, pairs, source)
     limits = {limit for path, layer in network.settings.items() for limit in _limit(path, layer)}
     if len(limits) > 1:
         raise CheckpointError(f"{source}: its layers have different limits {sorted(map(str, limits))}")
@@ -146,7 +146,7 @@ def discriminator_from(network: FlatNetwork, source: str) -> tuple[State, dict[s
         if name.endswith("resample_filter"):
             published.setdefault(name, fir)
     _check_filters(published, fir, source)
-    state = to_ours(published, pairs, source)
+    state = to_own_names(published, pairs, source)
     groups = [size for size in network.values("group_size") if isinstance(size, int)]
     return state, discriminator_config(state, source, group=groups[0] if groups else 4)
 
@@ -168,7 +168,7 @@ def to_nvlabs(converted: Converted) -> dict[str, State]:
             pairs = list(discriminator_pairs(int(config["size"])))
         else:
             pairs = list(generator_pairs(int(config["size"]), int(config["n_mlp"])))
-        states[key] = to_theirs(converted.parts[part], pairs)
+        states[key] = to_published_names(converted.parts[part], pairs)
         if part != "discriminator" and converted.latent_avg is not None:
             states[key]["mapping.w_avg"] = converted.latent_avg.reshape(-1, converted.latent_avg.shape[-1])[0]
     if not states:

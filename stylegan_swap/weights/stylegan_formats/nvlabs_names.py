@@ -22,8 +22,8 @@ from stylegan_swap.weights.stylegan_formats.converted import State
 class Change:
     """How the shape of a tensor changes, and back."""
 
-    ours: Callable[[Tensor], Tensor]
-    theirs: Callable[[Tensor], Tensor]
+    to_own: Callable[[Tensor], Tensor]
+    to_published: Callable[[Tensor], Tensor]
 
 
 SAME = Change(lambda x: x, lambda x: x)
@@ -38,7 +38,7 @@ Pair = tuple[str, str, Change]
 
 
 def generator_pairs(size: int, n_mlp: int) -> Iterator[Pair]:
-    """(our name, their name, change) of every tensor of a generator; theirs as in ``G.state_dict()``."""
+    """(name here, published name, change) of every tensor of a generator, as in ``G.state_dict()``."""
     for i in range(n_mlp):
         for leaf in ("weight", "bias"):
             yield f"style.{i + 1}.{leaf}", f"mapping.fc{i}.{leaf}", SAME
@@ -55,7 +55,7 @@ def generator_pairs(size: int, n_mlp: int) -> Iterator[Pair]:
 
 
 def discriminator_pairs(size: int) -> Iterator[Pair]:
-    """(our name, their name, change) of every tensor of a discriminator; theirs as in ``D.state_dict()``."""
+    """(name here, published name, change) of every tensor of a discriminator, as in ``D.state_dict()``."""
     yield "convs.0.0.weight", f"b{size}.fromrgb.weight", SAME
     yield "convs.0.1.bias", f"b{size}.fromrgb.bias", SAME
     for k in range(1, size.bit_length() - 2):
@@ -85,7 +85,7 @@ def unused_filters(pairs: list[Pair]) -> list[str]:
     return sorted(f"{o}.resample_filter" for o in blocks | layers if f"{o}.resample_filter" not in used)
 
 
-def to_ours(published: Mapping[str, Tensor], pairs: list[Pair], source: str) -> State:
+def to_own_names(published: Mapping[str, Tensor], pairs: list[Pair], source: str) -> State:
     """Rename and reshape.
 
     Raises:
@@ -99,7 +99,7 @@ def to_ours(published: Mapping[str, Tensor], pairs: list[Pair], source: str) -> 
             )
         try:
             # Copies: a result never shares memory with the file's content.
-            converted[own_name] = change.ours(published[name]).contiguous().clone()
+            converted[own_name] = change.to_own(published[name]).contiguous().clone()
         except (RuntimeError, IndexError) as error:
             raise CheckpointError(
                 f"{source}: {name} has the shape {list(published[name].shape)}, which does not fit; "
@@ -108,10 +108,10 @@ def to_ours(published: Mapping[str, Tensor], pairs: list[Pair], source: str) -> 
     return converted
 
 
-def to_theirs(state: Mapping[str, Tensor], pairs: list[Pair]) -> State:
+def to_published_names(state: Mapping[str, Tensor], pairs: list[Pair]) -> State:
     """Rename and reshape back, with the filters that their layers carry along."""
     published = {
-        published_name: change.theirs(state[name]).contiguous().clone()
+        published_name: change.to_published(state[name]).contiguous().clone()
         for name, published_name, change in pairs
     }
     fir = next(value for name, value in published.items() if name.endswith("resample_filter"))

@@ -53,19 +53,19 @@ _GENERATOR: list[Rule] = [
     (r"mapping/Dense(\d+)/bias", "mapping.fc{0}.bias", _same),
     (r"synthesis/4x4/Const/const", "synthesis.b4.const", lambda x: x[0]),
 ]
-for _theirs, _ours, _weight in (
+for _variable, _module, _weight in (
     (r"synthesis/(4)x4/Conv", "conv1", _convolution),
     (r"synthesis/(\d+)x\d+/Conv0_up", "conv0", _flipped),
     (r"synthesis/(\d+)x\d+/Conv1", "conv1", _convolution),
     (r"synthesis/(\d+)x\d+/ToRGB", "torgb", _convolution),
 ):
-    _layer = f"synthesis.b{{0}}.{_ours}"
+    _layer = f"synthesis.b{{0}}.{_module}"
     _GENERATOR += [
-        (f"{_theirs}/weight", f"{_layer}.weight", _weight),
-        (f"{_theirs}/bias", f"{_layer}.bias", _same),
-        (f"{_theirs}/mod_weight", f"{_layer}.affine.weight", _dense),
-        (f"{_theirs}/mod_bias", f"{_layer}.affine.bias", lambda x: x + 1),
-        (f"{_theirs}/noise_strength", f"{_layer}.noise_strength", _same),
+        (f"{_variable}/weight", f"{_layer}.weight", _weight),
+        (f"{_variable}/bias", f"{_layer}.bias", _same),
+        (f"{_variable}/mod_weight", f"{_layer}.affine.weight", _dense),
+        (f"{_variable}/mod_bias", f"{_layer}.affine.bias", lambda x: x + 1),
+        (f"{_variable}/noise_strength", f"{_layer}.noise_strength", _same),
     ]
 _DISCRIMINATOR: list[Rule] = [
     (r"4x4/Conv/weight", "b4.conv.weight", _convolution),
@@ -76,10 +76,10 @@ _DISCRIMINATOR: list[Rule] = [
     (r"Output/bias", "b4.out.bias", _same),
     (r"(\d+)x\d+/Skip/weight", "b{0}.skip.weight", _convolution),
 ]
-for _theirs, _ours in (("FromRGB", "fromrgb"), ("Conv0", "conv0"), ("Conv1_down", "conv1")):
+for _variable, _module in (("FromRGB", "fromrgb"), ("Conv0", "conv0"), ("Conv1_down", "conv1")):
     _DISCRIMINATOR += [
-        (rf"(\d+)x\d+/{_theirs}/weight", f"b{{0}}.{_ours}.weight", _convolution),
-        (rf"(\d+)x\d+/{_theirs}/bias", f"b{{0}}.{_ours}.bias", _same),
+        (rf"(\d+)x\d+/{_variable}/weight", f"b{{0}}.{_module}.weight", _convolution),
+        (rf"(\d+)x\d+/{_variable}/bias", f"b{{0}}.{_module}.bias", _same),
     ]
 
 

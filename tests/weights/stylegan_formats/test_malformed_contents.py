@@ -22,7 +22,7 @@ from stylegan_swap.nn.stylegan2.discriminator import Discriminator
 from stylegan_swap.nn.stylegan2.generator import Generator
 from stylegan_swap.weights.readers.pickled_arrays import PickledArray
 from stylegan_swap.weights.readers.restricted_pickle import PickledModule, PickledNetwork
-from stylegan_swap.weights.stylegan_formats.nvlabs_names import generator_pairs, to_theirs
+from stylegan_swap.weights.stylegan_formats.nvlabs_names import generator_pairs, to_published_names
 
 TRUNK = {"trunk_width": 16, "trunk_units": (1, 1, 1, 1)}
 # A skeleton of the large ones takes a tenth of a second.
@@ -50,7 +50,7 @@ def nvidia() -> tuple[Any, ...]:
         state = {"_parameters": own, "_buffers": {}, "_modules": parts, "conv_clamp": 256, "bias_gain": 0.01}
         return PickledModule("Generator", state)
 
-    theirs = to_theirs(generator_state(), list(generator_pairs(16, 2)))
+    theirs = to_published_names(generator_state(), list(generator_pairs(16, 2)))
     return ({"G_ema": module({**theirs, "mapping.w_avg": torch.zeros(8)})},)
 
 
