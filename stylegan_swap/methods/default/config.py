@@ -10,12 +10,12 @@ from typing_extensions import Self
 
 from stylegan_swap.errors import CheckpointError
 from stylegan_swap.nn.blocks.code_swapper import PRESETS as SWAPPER_PRESETS
-from stylegan_swap.nn.stylegan2.config import NetworkSettings
+from stylegan_swap.nn.stylegan2.config import StyleGANSettings
 
 MIN_CHANNELS = 16
 
 
-class NetworkConfig(NetworkSettings):
+class NetworkConfig(StyleGANSettings):
     """Everything needed to build a :class:`~stylegan_swap.methods.default.network.SwapNetwork`.
 
     Attributes:
