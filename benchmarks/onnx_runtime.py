@@ -19,7 +19,8 @@ import torch
 from stylegan_swap.api import Swapper
 from stylegan_swap.evaluation.bench.clock import describe_machine, in_turn
 from stylegan_swap.evaluation.table import Row, lines_of, write_csv
-from stylegan_swap.export import INPUTS, export_onnx, feed_of
+from stylegan_swap.export.onnx_file import export_onnx
+from stylegan_swap.export.swap_graph import INPUTS, feed_of
 from stylegan_swap.faces.detection.detect import detect_faces, largest_face
 from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels

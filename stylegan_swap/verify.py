@@ -1,12 +1,9 @@
-"""What a picture or a clip says about its origin: metadata, C2PA manifest and watermark, read together.
+"""Marks of a picture or a clip: metadata, C2PA manifest and watermark, read together.
 
-Where it sits on the road: after it. The three marks fail differently: metadata and manifest are lost where a
-site rewrites files, the watermark where a picture is cropped hard or drawn over; only a manifest cannot be
-forged.
-
-Of a clip, frames at equal distances are looked at, and their sum. Only frames with a swapped face carry the
-watermark, so two of them suffice, or most of them, or the sum: with false alarms of 1.0·10⁻⁷ a picture, that
-is wrong in about one of ten million clips.
+They fail differently: metadata and manifest are lost where a site rewrites files, the watermark where a
+picture is cropped hard or drawn over; only a manifest cannot be forged. Of a clip, frames at equal distances
+are read, and their sum. Only frames with a swapped face carry the watermark, so two of them suffice, or the
+sum: with false alarms of 1.0·10⁻⁷ a picture, that is wrong in about one of ten million clips.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from stylegan_swap.provenance.watermark import FramesMark, Kind, Watermark, read
 from stylegan_swap.video.mark import read_video_marks
 from stylegan_swap.video.spread import is_clip, spread_frames
 
-#: Frames of a clip that are looked at.
+#: Frames of a clip that are read.
 FRAMES = 16
 _ENOUGH_VOTES = 2
 
@@ -43,7 +40,7 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found in one file.
+    """The marks of one file.
 
     Attributes:
         path: the file.
@@ -51,7 +48,7 @@ class Verdict:
         manifest: its C2PA manifest; None where it has none or could not be looked for.
         watermark: in a picture's pixels; None where there is none.
         manifest_unread: why no manifest could be looked for; None where it could.
-        frames: what the frames of a clip say; None for a picture.
+        frames: watermarks of the frames of a clip; None for a picture.
     """
 
     path: Path
@@ -66,7 +63,7 @@ class Verdict:
         """Whether the pixels carry the watermark: of the picture, or of enough frames of the clip."""
         if self.frames is None:
             return self.watermark is not None
-        return self.frames.together is not None or self.frames.votes >= _ENOUGH_VOTES
+        return self.frames.summed is not None or self.frames.votes >= _ENOUGH_VOTES
 
     @property
     def marked(self) -> bool:
@@ -90,19 +87,17 @@ class Verdict:
             },
             "c2pa": None if manifest is None else vars(manifest),
             "c2pa_unread": self.manifest_unread,
-            "watermark": None
-            if watermark is None
-            else {
+            "watermark": watermark
+            and {
                 "kind": watermark.kind.name.lower(),
                 "scale": round(watermark.scale, 3),
                 "mirrored": watermark.mirrored,
             },
-            "frames": None
-            if frames is None
-            else {
+            "frames": frames
+            and {
                 "looked_at": frames.frames,
                 "marked": frames.votes,
-                "together": frames.together is not None,
+                "together": frames.summed is not None,
             },
         }
 
@@ -127,9 +122,9 @@ class Verdict:
             return f"not looked for: {self.manifest_unread}"
         if self.manifest is None:
             return "no manifest"
-        says = "says it is synthetic" if self.manifest.synthetic else "does not say it is synthetic"
+        claim = "says it is synthetic" if self.manifest.synthetic else "does not say it is synthetic"
         by = f" by {self.manifest.signer}" if self.manifest.signer else ""
-        return f"manifest{by} {says}; {_STATES.get(self.manifest.state, self.manifest.state)}"
+        return f"manifest{by} {claim}; {_STATES.get(self.manifest.state, self.manifest.state)}"
 
     def _watermark(self) -> str:
         if self.frames is not None:

@@ -24,7 +24,7 @@ def export(
     """Write the swap network as one file for other runtimes and languages. See docs/export.md."""
     if output.suffix.lower() != f".{kind}":
         raise typer.BadParameter(f"{output}: the file ends in .{kind}", param_hint="--output")
-    from stylegan_swap.export import export_onnx
+    from stylegan_swap.export.onnx_file import export_onnx
 
     written = export_onnx(output, weights, licence=licence, overwrite=overwrite)
     typer.echo(

@@ -1,12 +1,5 @@
-"""The default network as a file that other runtimes and other languages read.
+"""The default network as an ONNX file for other runtimes and languages; docs/export.md.
 
-Beside the road photo → detect → align → **encoder → swapper → generator** → paste: the part in bold becomes
-one ONNX graph (``swap_graph``), written and checked by ``onnx_file``; ``feed`` prepares its inputs here.
-What remains for the user, finding faces and pasting, is told in docs/export.md.
+``swap_graph`` is the exported part with its inputs and outputs, ``onnx_file`` writes and checks the file.
+Detecting faces and pasting remain with the user.
 """
-
-from stylegan_swap.export.feed import feed_of
-from stylegan_swap.export.onnx_file import ExportedFile, export_onnx
-from stylegan_swap.export.swap_graph import INPUTS, OUTPUTS, SwapGraph
-
-__all__ = ["INPUTS", "OUTPUTS", "ExportedFile", "SwapGraph", "export_onnx", "feed_of"]

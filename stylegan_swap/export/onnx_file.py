@@ -1,7 +1,4 @@
-"""Writes the default network as one ONNX file, and reads it back before it counts.
-
-Used by ``stylegan-swap export``. Needs the extra ``onnx``.
-"""
+"""Writing the default network as one ONNX file, checked before it appears. Needs the extra ``onnx``."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """What was written.
+    """An exported file.
 
     Attributes:
         path: the file.
@@ -126,8 +123,8 @@ def check_exportable(path: str | os.PathLike[str], overwrite: bool = False) -> P
     if target.suffix.lower() != SUFFIX:
         raise ExportError(f"{target}: the suffix must be {SUFFIX}; choose such a name")
     if target.is_dir() or not target.parent.is_dir():
-        what = "is a folder" if target.is_dir() else f"the folder {target.parent} does not exist"
-        raise ExportError(f"{target}: {what}; give the name of a file in an existing folder")
+        cause = "is a folder" if target.is_dir() else f"the folder {target.parent} does not exist"
+        raise ExportError(f"{target}: {cause}; give the name of a file in an existing folder")
     if target.exists() and not overwrite:
         raise ExportError(f"{target}: exists already; choose another name or allow overwriting (--overwrite)")
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -156,7 +153,7 @@ def _write(graph: SwapGraph, path: Path, metadata: dict[str, str]) -> int:
     from stylegan_swap.export.linear_solve import OPSET, translation_table
 
     with _silent(), torch.no_grad():
-        # Fills what the models remember between calls with real tensors; the tracer's would stay there.
+        # Fills the caches of the modules with real tensors; the tracer's would stay there.
         graph(*graph.example())
         program = torch.onnx.export(
             graph,
@@ -165,7 +162,7 @@ def _write(graph: SwapGraph, path: Path, metadata: dict[str, str]) -> int:
             output_names=[port.name for port in OUTPUTS],
             opset_version=OPSET,
             dynamo=True,
-            # The rewriter takes longer than all else and what it gains ONNX Runtime gains by itself.
+            # The rewriter takes longest, and ONNX Runtime does the same optimisations by itself.
             optimize=False,
             custom_translation_table=translation_table(),
             verbose=False,
@@ -202,10 +199,10 @@ def _difference(runtime: Any, path: Path, graph: SwapGraph) -> float:
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [port.name for port in OUTPUTS]
     feed = {port.name: value.numpy() for port, value in zip(INPUTS, example, strict=True)}
-    found = session.run(names, feed)
+    results = session.run(names, feed)
     with torch.no_grad():
         expected = graph(*example)
-    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(found, expected, strict=True))
+    return max(float(np.abs(a - b.numpy()).max()) for a, b in zip(results, expected, strict=True))
 
 
 @contextmanager

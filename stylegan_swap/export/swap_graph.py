@@ -1,6 +1,7 @@
-"""What goes into an exported file: the default network with tensors in and tensors out, nothing else.
+"""The exported network: its inputs and outputs, and their values from two aligned faces.
 
-Between ``methods.default``, whose preparation on pixels stays outside, and ``onnx_file``.
+``methods.default``'s preparation on pixels stays outside the file: :func:`feed_of` does it here, programs in
+other languages do the same or leave it out; docs/export.md says what that costs.
 """
 
 from __future__ import annotations
@@ -8,12 +9,17 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.layers import EqualizedConv2d
+from stylegan_swap.faces.masks.glasses import wears_glasses
+from stylegan_swap.faces.masks.readable import readable_face
+from stylegan_swap.faces.tensors import points_of, to_pixels
 from stylegan_swap.methods.default.network import SwapNetwork
+from stylegan_swap.methods.default.shaped_attribute import with_features_of
 
 POINTS = 68
 # Vector width of the convolutions of ONNX Runtime on processors with AVX-512. Channels that fill no whole
@@ -134,3 +140,49 @@ def _fill_vectors(convolution: EqualizedConv2d) -> None:
     room = (0, 0, 0, 0, 0, extra)
     convolution.weight = nn.Parameter(F.pad(convolution.weight, room), requires_grad=False)
     convolution.register_forward_pre_hook(lambda _, inputs: (F.pad(inputs[0], room), *inputs[1:]))
+
+
+def feed_of(
+    x_id: Tensor,
+    x_attr: Tensor,
+    id_landmarks: Tensor | None = None,
+    attr_landmarks: Tensor | None = None,
+    *,
+    structure: float = 1.0,
+    appearance: float = 0.0,
+) -> dict[str, np.ndarray]:
+    """The inputs of ``onnxruntime.InferenceSession.run`` by name, from two aligned faces.
+
+    The attribute face is given the features of the identity, as ``swap_aligned`` does with networks that read
+    the identity photo, such as the default.
+
+    Args:
+        x_id: the identity's FFHQ-aligned face, ``[1, 3, S, S]``, RGB in [-1, 1], S the file's side.
+        x_attr: the attribute photo's, likewise.
+        id_landmarks: ``[1, 68, 2]`` in pixels of ``x_id``; predicted where not given.
+        attr_landmarks: of ``x_attr``, likewise.
+        structure: 0..1, see ``swap``.
+        appearance: 0..1, see ``swap``.
+
+    Raises:
+        ValueError: not one square face each, or of different sides.
+    """
+    if x_id.ndim != 4 or x_id.shape != x_attr.shape or x_id.shape[2] != x_id.shape[3] or len(x_id) != 1:
+        raise ValueError(
+            f"an exported file takes two faces [1, 3, S, S], got {list(x_id.shape)} and {list(x_attr.shape)}"
+        )
+    face, points = to_pixels(x_id)[0], points_of(x_id, id_landmarks)[0]
+    glasses = wears_glasses(face, points)
+    attr_points = torch.from_numpy(points_of(x_attr, attr_landmarks)[0])[None]
+    id_points = torch.from_numpy(points)[None]
+    shaped, attr_points = with_features_of(id_points, x_attr, attr_points, structure)[:2]
+    return {
+        "identity": x_id.detach().float().cpu().numpy(),
+        "identity_landmarks": points[None].astype(np.float32),
+        "identity_usable": readable_face(face, points, glasses)[None, None].astype(np.float32),
+        "identity_glasses": np.array([glasses]),
+        "attribute": shaped.detach().float().cpu().numpy(),
+        "attribute_landmarks": attr_points.float().numpy(),
+        "structure": np.array([structure], np.float32),
+        "appearance": np.array([appearance], np.float32),
+    }

@@ -1,6 +1,6 @@
-"""One line about consent, when pictures of people are made on the command line for the first time.
+"""One line about consent, shown once on standard error when pictures of people are first made.
 
-Shown once on standard error and remembered in the cache; it asks nothing, so no script waits for an answer.
+It is remembered in the cache and asks nothing, so no script waits for an answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from stylegan_swap.files.cache import cache_folder
 #: Any value but "" and "0" leaves the notice out, as --quiet does.
 QUIET_VARIABLE = "STYLEGAN_SWAP_QUIET"
 
-#: What everybody who makes such pictures is told, wherever they make them.
+#: Notice to everybody who makes such pictures.
 CONSENT = (
     "swap faces only of people who agreed to it, and tell who sees the result; results are marked as made "
     "with AI"
@@ -23,7 +23,7 @@ CONSENT = (
 
 NOTICE = f"notice: {CONSENT} (docs/responsible-use.md; shown once)"
 
-# The commands that give pictures of people.
+# Commands that make pictures of people.
 _COMMANDS = {"swap", "demo", "generate", "edit", "video", "batch", "app"}
 _REMEMBERED = "notice-1"
 

@@ -1,7 +1,5 @@
-"""Signed provenance: a C2PA manifest ("content credentials") in a picture, MP4 or MOV file, with the user's
-own certificate.
+"""Signed C2PA manifests ("content credentials") in pictures, MP4 and MOV files, with the user's certificate.
 
-Where it sits on the road: read photo → detect → align → encoder → swapper → generator → paste → **write**.
 C2PA specification 2.x, sections "Actions" and "Ingredients": a swap is `c2pa.opened` (the attribute photo, as
 `parentOf` ingredient) and `c2pa.edited` with IPTC's digital source type; a generated picture is
 `c2pa.created`.
@@ -60,7 +58,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who signs.
+    """The signer's files.
 
     Attributes:
         certificates: PEM file with the chain: the signer's certificate first, its issuers after it.
@@ -88,7 +86,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a file's C2PA manifests say.
+    """Statements of a file's C2PA manifests.
 
     Attributes:
         state: "Invalid" (file or manifest changed since it was signed), "Valid" (unchanged; the signer's
@@ -129,11 +127,11 @@ def sign_file(
         ImageWriteError: certificate or key cannot be read or do not fit each other or C2PA's rules.
     """
     c2pa = _library()
+    # Actions: a manifest must begin with how the picture came to be, opened or created.
     agent = {"name": "stylegan_swap", "version": __version__}
     step: dict[str, Any] = {"digitalSourceType": source_type, "softwareAgent": agent}
     step["description"] = _DESCRIPTIONS[result]
     mime = None if parent is None or result is Kind.GENERATED else _mime_of(parent)
-    # A manifest must begin with how the picture came to be: opened, or created.
     if mime in _PARENTS:
         opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [_ATTRIBUTE]}}
         actions = [opened, {"action": "c2pa.edited", **step}]
@@ -144,6 +142,7 @@ def sign_file(
         "format": _MIME[kind],
         "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": actions}}],
     }
+    # Sign into a file beside the picture.
     signer = _signer(c2pa, credentials)
     # A clip may be larger than the memory.
     signed = path.with_name(f"{path.name}.signed.part")
@@ -167,7 +166,7 @@ def sign_file(
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest | None:
-    """What the C2PA manifests of a picture or a clip say; None where it has none.
+    """Statements of the C2PA manifests of a picture or a clip; None where it has none.
 
     Raises:
         MissingDependencyError: c2pa-python is not installed.
@@ -192,10 +191,10 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest | None:
     generator = next(iter(active.get("claim_generator_info") or [{}]))
     software = " ".join(str(generator[key]) for key in ("name", "version") if generator.get(key))
     signature = active.get("signature_info") or {}
-    found = set(_source_types(content.get("manifests", {})))
+    source_types = set(_source_types(content.get("manifests", {})))
     return Manifest(
         state or "Invalid",
-        bool(found & SYNTHETIC),
+        bool(source_types & SYNTHETIC),
         software or None,
         signature.get("issuer") or signature.get("common_name"),
     )
@@ -286,8 +285,8 @@ def _source_types(value: Any) -> Iterator[str]:
             yield kind
         value = list(value.values())
     if isinstance(value, list):
-        for each in value:
-            yield from _source_types(each)
+        for part in value:
+            yield from _source_types(part)
 
 
 def _line(error: Exception) -> str:

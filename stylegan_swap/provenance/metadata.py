@@ -1,9 +1,8 @@
-"""The metadata that tell a result from a photograph: written into every file, read by :func:`read_marks`.
+"""Metadata that tell a result from a photograph: written into every file, read by :func:`read_marks`.
 
-Where it sits on the road: read photo → detect → align → encoder → swapper → generator → paste → **write**.
-The mark is metadata in the IPTC vocabulary, which search engines, archives and the EU's rules on
-synthetic media refer to. It survives copying, not a screenshot: it informs, it does not prove. The two other
-marks are ``watermark``, in the pixels, and ``content_credentials``, signed; ``verify`` reads all three.
+The mark uses the IPTC vocabulary, which search engines, archives and the EU's rules on synthetic media refer
+to. It survives copying, not a screenshot: it informs, it does not prove. The two other marks are
+``watermark``, in the pixels, and ``credentials``, signed; ``verify`` reads all three.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from xml.sax.saxutils import escape
 from PIL import Image, PngImagePlugin
 
 from stylegan_swap._version import __version__
-from stylegan_swap.errors import ImageReadError
+from stylegan_swap.errors import ImageReadError, os_errors_as
 from stylegan_swap.images import decode
 
 _TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -35,24 +34,19 @@ TRAINED = _TERMS + "trainedAlgorithmicMedia"
 TIFF_TAG = 700
 
 #: Terms under which a picture counts as synthetic, whoever wrote them.
-SYNTHETIC = {
-    COMPOSITE_WITH_TRAINED,
-    TRAINED,
-    _TERMS + "algorithmicMedia",
-    _TERMS + "compositeSynthetic",
-}
+SYNTHETIC = {COMPOSITE_WITH_TRAINED, TRAINED, _TERMS + "algorithmicMedia", _TERMS + "compositeSynthetic"}
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XMP = "http://ns.adobe.com/xap/1.0/"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _JPEG_HEADER = _XMP.encode() + b"\0"
-_LARGEST_PACKET = 1_000_000
+_LARGEST_PACKET = 1_000_000  # bytes
 _DISCLOSURE = "AI-modified face"
 
 
 @dataclass(frozen=True)
 class Marks:
-    """What a file says about its origin.
+    """Statements of a file about its origin.
 
     Attributes:
         source_type: address of the IPTC digital source type; None where the file names none.
@@ -154,7 +148,7 @@ def png_text(
 
 
 def read_marks(path: str | os.PathLike[str]) -> Marks:
-    """Reads what a picture file says about its origin, of this library or any other.
+    """Reads the statements of a picture file about its origin, of this library or any other.
 
     Packets that are no well-formed XML, or that define entities, count as absent.
 
@@ -163,21 +157,19 @@ def read_marks(path: str | os.PathLike[str]) -> Marks:
     """
     source = Path(path)
     limit = decode.pixel_limit()
-    try:
-        with source.open("rb") as file, decode.open_picture(file, str(source), limit) as image:
-            if image.format == "PNG":
-                # Text may follow the pixels, and is only seen once they are decoded.
-                decode.decode(image, str(source), limit)
-            for packet in _packets(image):
-                marks = _parse(packet)
-                if marks.source_type:
-                    return marks
-            text = image.info.get("DigitalSourceType")
-            software = image.info.get("Software")
-    except OSError as error:
-        raise ImageReadError(
-            f"{source}: cannot be read ({error.strerror or error}); check the path"
-        ) from error
+    with (
+        os_errors_as(ImageReadError, source, "cannot be read", "check the path"),
+        source.open("rb") as file,
+        decode.open_picture(file, str(source), limit) as image,
+    ):
+        if image.format == "PNG":
+            # Text may follow the pixels, and is only read once they are decoded.
+            decode.decode(image, str(source), limit)
+        for packet in _packets(image):
+            marks = _parse(packet)
+            if marks.source_type:
+                return marks
+        text, software = image.info.get("DigitalSourceType"), image.info.get("Software")
     return Marks(str(text) if text else None, str(software) if software else None)
 
 
@@ -205,13 +197,13 @@ def _parse(packet: bytes) -> Marks:
         root = ElementTree.fromstring(packet)
     except (ElementTree.ParseError, ValueError, LookupError):
         return Marks()
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for node in root.iter():
         for name, value in node.attrib.items():
-            found.setdefault(name, value)
-        found.setdefault(str(node.tag), node.get(f"{{{_RDF}}}resource") or (node.text or "").strip())
+            fields.setdefault(name, value)
+        fields.setdefault(str(node.tag), node.get(f"{{{_RDF}}}resource") or (node.text or "").strip())
     return Marks(
-        found.get(f"{{{_IPTC}}}DigitalSourceType") or None, found.get(f"{{{_XMP}}}CreatorTool") or None
+        fields.get(f"{{{_IPTC}}}DigitalSourceType") or None, fields.get(f"{{{_XMP}}}CreatorTool") or None
     )
 
 

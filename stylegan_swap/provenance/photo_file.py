@@ -1,7 +1,6 @@
-"""Writing photographs: completely or not at all, with what they must say of their making.
+"""Writing photographs completely or not at all, with credit, metadata mark, watermark and C2PA manifest.
 
-:func:`check_writable` refuses a bad output path before the work; :func:`write_photo` writes picture, credit,
-metadata mark, watermark and, with credentials, a signed C2PA manifest.
+:func:`check_writable` refuses a bad output path before the work.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +26,8 @@ from stylegan_swap.images.photo import (
     credit_line,
 )
 from stylegan_swap.provenance import metadata as provenance
-
-if TYPE_CHECKING:
-    from stylegan_swap.provenance.credentials import Credentials
-    from stylegan_swap.provenance.watermark import Kind
+from stylegan_swap.provenance.credentials import Credentials, sign_file
+from stylegan_swap.provenance.watermark import SMALLEST_SIDE, Kind, embed_watermark
 
 #: Suffixes that can be written, and the format each stands for.
 WRITABLE = {
@@ -82,8 +79,9 @@ def check_writable(
         real = Path(os.path.realpath(target))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        shown = repr(str(target)[:200])
-        raise ImageWriteError(f"{shown}: is no usable path ({reason}); choose another name") from error
+        raise ImageWriteError(
+            f"{str(target)[:200]!r}: is no usable path ({reason}); choose another name"
+        ) from error
     if exists and not overwrite:
         raise ImageWriteError(
             f"{target}: exists already; choose another name or allow overwriting (--overwrite)"
@@ -138,22 +136,18 @@ def write_photo(
     target = check_writable(path, overwrite, inputs=inputs)
     kind = WRITABLE[target.suffix.lower()]
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        found = f"{pixels.dtype} {list(pixels.shape)}"
-        raise ImageWriteError(f"{target}: pixels are {found}; give uint8 [H, W, 3] in RGB order")
+        kind = f"{pixels.dtype} {list(pixels.shape)}"
+        raise ImageWriteError(f"{target}: pixels are {kind}; give uint8 [H, W, 3] in RGB order")
     if alpha is not None and (alpha.dtype != np.uint8 or alpha.shape != pixels.shape[:2]):
-        found = f"{alpha.dtype} {list(alpha.shape)}"
-        raise ImageWriteError(
-            f"{target}: alpha is {found}; give uint8 {list(pixels.shape[:2])} like the pixels"
-        )
+        kind = f"{alpha.dtype} {list(alpha.shape)}"
+        raise ImageWriteError(f"{target}: alpha is {kind}; give uint8 {list(pixels.shape[:2])} as the pixels")
     if not 1 <= quality <= 100:
         raise ImageWriteError(f"{target}: quality {quality} is out of range; give 1 to 100")
 
+    # The watermark.
     notes = []
     signer = None
     if mark and result is not None:
-        from stylegan_swap.provenance.credentials import Credentials
-        from stylegan_swap.provenance.watermark import SMALLEST_SIDE, embed_watermark
-
         signer = credentials or Credentials.from_environment()
         pixels = embed_watermark(pixels, result)
         if min(pixels.shape[:2]) < SMALLEST_SIDE:
@@ -163,18 +157,16 @@ def write_photo(
         notes.append("transparency dropped: JPEG has none; write a PNG to keep it")
     elif alpha is not None:
         image.putalpha(Image.fromarray(np.ascontiguousarray(alpha)))
-    kept = {key: value for key in CREDIT if (value := credit_line((credit or {}).get(key)))}
-    options = _encoder_options(kind, kept, mark, source_type, software, quality)
+    # Metadata and file.
+    credit = {key: value for key in CREDIT if (value := credit_line((credit or {}).get(key)))}
+    options = _encoder_options(kind, credit, mark, source_type, software, quality)
     try:
-        # In memory first: Pillow's encoders write to files themselves, and take the part of a picture that a
-        # nearly full disk still holds for the whole.
+        # In memory first: Pillow's encoders do not notice where a nearly full disk holds only a part.
         encoded = io.BytesIO()
         image.save(encoded, format=kind, **options)
         with replacing(target) as temporary:
             temporary.write_bytes(encoded.getbuffer())
             if signer is not None and result is not None:
-                from stylegan_swap.provenance.credentials import sign_file
-
                 sign_file(temporary, kind, signer, result=result, source_type=source_type, parent=parent)
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
@@ -187,7 +179,7 @@ def write_photo(
 def _encoder_options(
     kind: str, credit: dict[str, str], mark: bool, source_type: str, software: str | None, quality: int
 ) -> dict[str, Any]:
-    """What Pillow's encoder is told: compression, credit as EXIF, the mark as XMP and text."""
+    """Options of Pillow's encoder: compression, credit as EXIF, the mark as XMP and text."""
     exif = Image.Exif()
     for key, tag in EXIF_CREDIT.items():
         if key in credit:

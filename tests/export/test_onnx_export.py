@@ -20,8 +20,10 @@ from typer.testing import CliRunner
 from stylegan_swap.api import Swapper
 from stylegan_swap.cli.main import app
 from stylegan_swap.errors import ExportError, UnsupportedOptionError
-from stylegan_swap.export import INPUTS, OUTPUTS, SwapGraph, export_onnx, feed_of, onnx_file
+from stylegan_swap.export import onnx_file
 from stylegan_swap.export.linear_solve import gauss_jordan
+from stylegan_swap.export.onnx_file import export_onnx
+from stylegan_swap.export.swap_graph import INPUTS, OUTPUTS, SwapGraph, feed_of
 from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.weights.store import registered_weights

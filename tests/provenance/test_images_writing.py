@@ -178,7 +178,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
 import resource, sys
 import numpy as np
 from stylegan_swap.errors import ImageWriteError
-from stylegan_swap.images import write_photo
+from stylegan_swap.provenance.photo_file import write_photo
 noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 for name in ("old.png", "new.png", "new.jpg", "new.webp", "new.tif"):

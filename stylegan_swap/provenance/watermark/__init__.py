@@ -1,11 +1,10 @@
-"""An invisible watermark in the pixels: it survives where metadata are stripped.
+"""Invisible watermark in the pixels, for where metadata are stripped.
 
-Where it sits on the road: read photo → detect → align → encoder → swapper → generator → paste → **write**.
 Spread spectrum with a synchronisation template (Cox, Miller, Bloom, Fridrich, Kalker, *Digital Watermarking
 and Steganography*, 2nd ed., chapters 3, 9 and 10). Writing: ``pattern`` → ``embed``; reading: ``read`` →
 ``code``.
 
-The picture is thought of at a *canonical* size of 256 × 256 pixels' area. There, one tile of 128 × 128 is
+The picture is scaled to a *canonical* area of 256 × 256 pixels. There, one tile of 128 × 128 is
 repeated in both directions; its spectrum between 0.03 and 0.21 cycles per pixel carries signs. As the
 pattern grows with the picture, scaling changes nothing but sharpness. Cropping shifts the tile and changes
 the canonical scale a little: the reader tries 45 scales and, by one Fourier transform each, all shifts.
@@ -18,14 +17,12 @@ only the best 8 of the first two scales and the best 64 of all, of the picture a
 words. So it errs in at most 144 · 3 / 2³² = 1.0·10⁻⁷ of all pictures. (Decoding all hypotheses would err in
 0.8 %: hence the ranking.)
 
-The pattern is public, as the code is: whoever wants to can remove or forge the mark. It informs, it does not
-prove.
+The pattern is public, as the code is: anybody can remove or forge the mark. It informs, it does not prove.
 """
 
 from stylegan_swap.provenance.watermark.code import Kind
 from stylegan_swap.provenance.watermark.embed import SMALLEST_SIDE, embed_in_luma, embed_watermark
-from stylegan_swap.provenance.watermark.frames import FramesMark, verify_frames
-from stylegan_swap.provenance.watermark.read import Watermark, read_watermark
+from stylegan_swap.provenance.watermark.read import FramesMark, Watermark, read_watermark, verify_frames
 
 __all__ = [
     "FramesMark",

@@ -29,7 +29,7 @@ _CRC_POLYNOMIAL = 0x864CFB
 
 
 class Kind(IntEnum):
-    """What the watermark says about a picture."""
+    """Statement of the watermark about a picture."""
 
     #: A face in it was swapped.
     SWAP = 1
@@ -55,11 +55,7 @@ def encode(kind: Kind) -> npt.NDArray[np.float32]:
 
 
 def decode(soft: npt.NDArray[np.floating]) -> Kind | None:
-    """The kind that soft values say, or None where they are no message of ours.
-
-    Args:
-        soft: ``[128]``, positive for bit 0; any scale.
-    """
+    """The kind of soft values ``[128]`` (positive for bit 0, any scale); None where they hold no message."""
     bits = _viterbi(np.asarray(soft, np.float64))
     word = int("".join(map(str, bits)), 2)
     payload, check = word >> 24, word & 0xFFFFFF
@@ -90,27 +86,27 @@ def _outputs() -> npt.NDArray[np.float32]:
     for state in range(_STATES):
         for bit in (0, 1):
             register = bit << (_CONSTRAINT - 1) | state
-            table[state, bit] = [1 - 2 * ((register & each).bit_count() & 1) for each in GENERATORS]
+            table[state, bit] = [1 - 2 * ((register & taps).bit_count() & 1) for taps in GENERATORS]
     return table
 
 
 @functools.lru_cache(1)
 def _trellis() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The two states before each state, ``[2, states]``, and the signs on the way, ``[2, states, 4]``."""
-    after = np.arange(_STATES)
-    bit = after >> (_CONSTRAINT - 2)
-    first = (after & (_STATES // 2 - 1)) << 1
-    before = np.stack([first, first | 1])
-    return before, _outputs()[before, bit]
+    """The two predecessors of each state, ``[2, states]``, and the signs on the way, ``[2, states, 4]``."""
+    states = np.arange(_STATES)
+    bit = states >> (_CONSTRAINT - 2)
+    first = (states & (_STATES // 2 - 1)) << 1
+    predecessors = np.stack([first, first | 1])
+    return predecessors, _outputs()[predecessors, bit]
 
 
 def _viterbi(soft: npt.NDArray[np.float64]) -> list[int]:
-    before, signs = _trellis()
+    predecessors, signs = _trellis()
     gains = np.einsum("bsg,ng->nbs", signs, soft.reshape(MESSAGE_BITS, -1))
     metric = np.zeros(_STATES)
     choices = []
     for gain in np.concatenate([gains] * _ROUNDS):
-        paths = metric[before] + gain
+        paths = metric[predecessors] + gain
         choice = paths[1] > paths[0]
         metric = np.where(choice, paths[1], paths[0])
         choices.append(choice)
@@ -118,7 +114,7 @@ def _viterbi(soft: npt.NDArray[np.float64]) -> list[int]:
     bits = []
     for choice in reversed(choices):
         bits.append(state >> (_CONSTRAINT - 2))
-        state = int(before[int(choice[state]), state])
+        state = int(predecessors[int(choice[state]), state])
     bits.reverse()
     # The middle round has the word before and after it, as a circle has.
     return bits[MESSAGE_BITS : 2 * MESSAGE_BITS]

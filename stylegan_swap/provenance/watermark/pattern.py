@@ -1,6 +1,6 @@
-"""The pattern of the watermark: which frequency carries what, and the features both writer and reader see.
+"""The pattern of the watermark: frequencies with their bits, and the features that writer and reader compute.
 
-Shared by ``embed`` and ``read``. Everything here is part of the format: a change makes old marks unreadable.
+Everything here is part of the format: a change makes old marks unreadable.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CLIP = 2.5
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Which real or imaginary part of which frequency of the tile carries what.
+    """Assignment of the tile's frequencies, real and imaginary parts, to bits and template.
 
     Attributes:
         index: into the flattened half spectrum ``[TILE, TILE // 2 + 1]``, ``[n]``.
@@ -79,18 +79,20 @@ def layout() -> Layout:
     words = np.frombuffer(hashlib.shake_128(_SEED).digest(12 * count), "<u4").reshape(3, count)
 
     # Dealt out in blocks from low to high frequency, so that every bit has its part of each.
-    both = np.tile(radius.ravel()[index], 2)
-    order = np.lexsort((words[0], both))
+    part_radius = np.tile(radius.ravel()[index], 2)
+    order = np.lexsort((words[0], part_radius))
     owner = np.empty(count, np.int64)
     block = CODE_BITS + _TEMPLATE
     for start in range(0, count, block):
         members = order[start : start + block]
-        dealt = np.argsort(words[1, start : start + block], kind="stable")
-        # The last block is short: whom it serves is drawn, too.
-        dealt = dealt if len(dealt) == block else np.argsort(words[1, :block], kind="stable")[: len(dealt)]
-        owner[members] = np.where(dealt < CODE_BITS, dealt, -1)
+        owners = np.argsort(words[1, start : start + block], kind="stable")
+        # The last block is short: its owners are drawn, too.
+        owners = (
+            owners if len(owners) == block else np.argsort(words[1, :block], kind="stable")[: len(owners)]
+        )
+        owner[members] = np.where(owners < CODE_BITS, owners, -1)
     sign = (1 - 2 * (words[2] & 1).astype(np.int64)).astype(np.float32)
-    amplitude = ((both / _LOWEST) ** -_SLOPE).astype(np.float32)
+    amplitude = ((part_radius / _LOWEST) ** -_SLOPE).astype(np.float32)
     template = np.zeros(TILE * (TILE // 2 + 1), np.complex64)
     marks = np.where(owner < 0, sign, 0)
     template[index] = marks[: len(index)] + 1j * marks[len(index) :]
@@ -156,7 +158,7 @@ def at_scale(luminance: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np
 
 
 def features(luminance: npt.NDArray[np.float32]) -> npt.NDArray[np.complex64]:
-    """What a picture at canonical scale shows at the frequencies of the layout.
+    """Coefficients of a picture at canonical scale at the frequencies of the layout.
 
     Slow changes are taken away, the rest is divided by its local size (the mark was made stronger where the
     picture is busy), all tiles are averaged into one, and every ring of frequencies is brought to the same
@@ -172,9 +174,9 @@ def features(luminance: npt.NDArray[np.float32]) -> npt.NDArray[np.complex64]:
     detail = cv2.GaussianBlur(luminance - cv2.GaussianBlur(luminance, (0, 0), 5.0), (0, 0), 1.0)
     size = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 4.0))
     folded = _fold(np.clip(detail / (size + 1), -_CLIP, _CLIP))
-    found = np.fft.rfft2(folded).ravel()[marks.index]
-    power = np.bincount(marks.ring, np.abs(found) ** 2) / np.maximum(np.bincount(marks.ring), 1)
-    return (found / np.sqrt(power[marks.ring] + 1e-9)).astype(np.complex64)
+    spectrum = np.fft.rfft2(folded).ravel()[marks.index]
+    power = np.bincount(marks.ring, np.abs(spectrum) ** 2) / np.maximum(np.bincount(marks.ring), 1)
+    return (spectrum / np.sqrt(power[marks.ring] + 1e-9)).astype(np.complex64)
 
 
 def _fold(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

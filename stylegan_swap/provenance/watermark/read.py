@@ -1,8 +1,13 @@
-"""Reading the watermark: every scale and shift ranked by the template, the best few decoded."""
+"""Reading the watermark: every scale and shift ranked by the template, the best few decoded.
+
+Frames of a video vote, and are read together where each alone is too damaged: the mark lies at the same
+position in all of them while the content moves, so their sum holds more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,17 +36,17 @@ _WHOLE, _WHOLE_CANDIDATES = 2, 8
 _LOW = 0.125
 _PEAKS = 2
 # Half-width of the square round a peak in which no second one is looked for, in half pixels.
-_APART = 3
+_APART_HALF_PX = 3
 # Half the smallest side that is written, and some of it cropped.
 _SMALLEST_READ = SMALLEST_SIDE // 3
 
 
 @dataclass(frozen=True)
 class Watermark:
-    """A watermark that was found.
+    """A watermark read from a picture.
 
     Attributes:
-        kind: what it says.
+        kind: its statement.
         scale: square root of the share of the marked picture that is left; 1 where nothing was cropped.
         mirrored: whether the picture was mirrored since it was marked.
     """
@@ -65,8 +70,8 @@ def read_watermark(pixels: npt.NDArray[np.uint8]) -> Watermark | None:
         ImageReadError: pixels of another kind.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        found = f"{pixels.dtype} {list(pixels.shape)}"
-        raise ImageReadError(f"pixels are {found}; give uint8 [H, W, 3] in RGB order")
+        layout_text = f"{pixels.dtype} {list(pixels.shape)}"
+        raise ImageReadError(f"pixels are {layout_text}; give uint8 [H, W, 3] in RGB order")
     height, width = pixels.shape[:2]
     if min(height, width) < _SMALLEST_READ:
         return None
@@ -75,7 +80,7 @@ def read_watermark(pixels: npt.NDArray[np.uint8]) -> Watermark | None:
 
 
 def read_reduced(luminances: Sequence[npt.NDArray[np.float32]], scale: float) -> Watermark | None:
-    """The watermark that several frames carry together: what they show besides averages out.
+    """The watermark that several frames carry together; their content averages out.
 
     Args:
         luminances: reduced, float32 ``[h, w]`` each, of one size; see :func:`pattern.reduced_luminance`.
@@ -83,8 +88,8 @@ def read_reduced(luminances: Sequence[npt.NDArray[np.float32]], scale: float) ->
     """
     for mirrored in (False, True):
         # The tile's origin lies elsewhere in a mirrored picture, but every shift is tried.
-        seen = [np.ascontiguousarray(one[:, ::-1]) for one in luminances] if mirrored else luminances
-        for candidate in _candidates(seen, scale):
+        frames = [np.ascontiguousarray(frame[:, ::-1]) for frame in luminances] if mirrored else luminances
+        for candidate in _candidates(frames, scale):
             if kind := decode(layout().soft(candidate.turned())):
                 return Watermark(kind, float(candidate.scale), mirrored)
     return None
@@ -108,25 +113,25 @@ class _Candidate:
 
 
 def _candidates(luminances: Sequence[npt.NDArray[np.float32]], scale: float) -> Iterator[_Candidate]:
-    """The places where the template fits best, best first: of the whole picture, then of all scales."""
-    found: list[_Candidate] = []
-    for first, last, most in ((0, _WHOLE, _WHOLE_CANDIDATES), (_WHOLE, len(SCALES), CANDIDATES)):
+    """The shifts where the template fits best, best first: of the whole picture, then of all scales."""
+    candidates: list[_Candidate] = []
+    for first, last, count in ((0, _WHOLE, _WHOLE_CANDIDATES), (_WHOLE, len(SCALES), CANDIDATES)):
         for share in SCALES[first:last]:
-            found += _at_share(luminances, scale, float(share))
-        yield from sorted(found, key=lambda each: -each.height)[:most]
+            candidates += _at_share(luminances, scale, float(share))
+        yield from sorted(candidates, key=lambda candidate: -candidate.height)[:count]
 
 
 def _at_share(
     luminances: Sequence[npt.NDArray[np.float32]], scale: float, share: float
 ) -> Iterator[_Candidate]:
     marks = layout()
-    spectrum = np.sum([features(at_scale(one, scale * share)) for one in luminances], axis=0)
+    spectrum = np.sum([features(at_scale(frame, scale * share)) for frame in luminances], axis=0)
     for weighted in (spectrum, np.where(marks.radius < _LOW, spectrum, np.complex64(0))):
         match = _correlation(weighted)
         for _ in range(_PEAKS):
             row, column = divmod(int(match.argmax()), 2 * TILE)
             yield _Candidate(float(match[row, column]), share, row, column, weighted)
-            around = np.arange(-_APART, _APART + 1)
+            around = np.arange(-_APART_HALF_PX, _APART_HALF_PX + 1)
             match[np.ix_((row + around) % (2 * TILE), (column + around) % (2 * TILE))] = 0
 
 
@@ -141,3 +146,57 @@ def _correlation(spectrum: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]
     fine[-TILE // 2 :, : TILE // 2 + 1] = product[TILE // 2 :]
     match = scipy.fft.irfft2(fine, s=(2 * TILE, 2 * TILE))
     return match / max(float(match.std()), 1e-12)
+
+
+@dataclass(frozen=True)
+class FramesMark:
+    """The watermarks of a video's frames.
+
+    Attributes:
+        kind: that of more than half of the frames; None where no kind has that many.
+        votes: frames with the most frequent kind.
+        frames: frames that were read.
+        summed: kind in the sum of all frames; None where it holds none.
+    """
+
+    kind: Kind | None
+    votes: int
+    frames: int
+    summed: Kind | None = None
+
+
+def verify_frames(frames: Iterable[npt.NDArray[np.uint8]]) -> FramesMark:
+    """Whether a video is marked, by majority over its frames and by their sum.
+
+    Reading an unmarked frame takes about half a second: give some of a long video, spread over its length.
+
+    Args:
+        frames: uint8 ``[H, W, 3]``, RGB, each.
+
+    Raises:
+        ImageReadError: a frame of another kind.
+    """
+    votes: Counter[Kind] = Counter()
+    luminances: dict[tuple[int, int], list[npt.NDArray[np.float32]]] = {}
+    count = 0
+    for frame in frames:
+        count += 1
+        if watermark := read_watermark(frame):
+            votes[watermark.kind] += 1
+        luminances.setdefault(frame.shape[:2], []).append(reduced_luminance(frame)[0])
+    kind, highest = votes.most_common(1)[0] if votes else (None, 0)
+    majority = kind if 2 * highest > count else None
+    return FramesMark(majority, highest, count, majority or _read_sum(luminances))
+
+
+def _read_sum(by_size: dict[tuple[int, int], list[npt.NDArray[np.float32]]]) -> Kind | None:
+    """The kind in the sum of the frames of the most frequent size."""
+    if not by_size:
+        return None
+    (height, width), luminances = max(by_size.items(), key=lambda item: len(item[1]))
+    if len(luminances) < 2:
+        return None
+    # Rows and columns that the reduction dropped do not count.
+    factor = max(1, height // luminances[0].shape[0])
+    watermark = read_reduced(luminances, factor * CANONICAL_SIDE / float(np.sqrt(height * width)))
+    return None if watermark is None else watermark.kind

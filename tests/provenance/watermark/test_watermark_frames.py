@@ -41,7 +41,7 @@ def test_the_sum_says_what_no_frame_says(astronaut):
         small = cv2.resize(marked, (264, 240), interpolation=cv2.INTER_AREA)
         damaged.append(cv2.imdecode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 11])[1], 1))
     found = verify_frames(damaged)
-    assert found.kind is None and found.votes <= 2 and found.together is Kind.SWAP
+    assert found.kind is None and found.votes <= 2 and found.summed is Kind.SWAP
 
 
 @pytest.mark.parametrize("limited", [True, False])
