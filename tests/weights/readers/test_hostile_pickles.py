@@ -146,19 +146,18 @@ def programs(command: bytes) -> dict[str, tuple[bytes, str]]:
     }
 
 
-@pytest.mark.parametrize("name", sorted(programs(b"")))
-def test_code_is_refused_by_name(name: str, tmp_path: Path, canary: Path, command: bytes):
-    program, expected = programs(command)[name]
+def test_code_is_refused_by_name(tmp_path: Path, canary: Path, command: bytes):
     file = tmp_path / "model.pkl"
-    file.write_bytes(program)
-    with pytest.raises(CheckpointError) as caught:
-        read_file(file)
-    message = str(caught.value)
-    assert str(file) in message
-    assert expected in message
-    assert "nothing in it was executed" in message
-    assert "\n" not in message
-    assert not canary.exists()
+    for name, (program, refusal) in programs(command).items():
+        file.write_bytes(program)
+        with pytest.raises(CheckpointError) as caught:
+            read_file(file)
+        message = str(caught.value)
+        assert str(file) in message, name
+        assert refusal in message, (name, message)
+        assert "nothing in it was executed" in message, name
+        assert "\n" not in message, name
+        assert not canary.exists(), name
 
 
 def test_the_programs_would_run_elsewhere(tmp_path: Path, canary: Path, command: bytes):
@@ -192,44 +191,44 @@ FOUR = b"\0\0\x80?" * 4
 LARGE = number(1 << 40)
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b".",
-        b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".",
-        b"\x80\x04\x8d" + struct.pack("<Q", (1 << 64) - 1) + b".",
-        PROTO + b"X" + struct.pack("<I", 0xFFFFFFFF) + b".",
-        PROTO + b"\x8b" + struct.pack("<I", 0x7FFFFFFF) + b".",
-        PROTO + storage(stored(1 << 40, FOUR)) + b".",
-        PROTO + storage(stored(4, FOUR, announced=1 << 40)) + b".",
-        PROTO + storage(stored(-1, FOUR)) + b".",
-        PROTO + tensor(FOUR, LARGE + b"\x85", b"K\x00\x85") + b".",
-        PROTO + tensor(FOUR, b"K\x05\x85", b"K\x00\x85") + b".",
-        PROTO + tensor(FOUR, b"K\x04\x85", b"K\x02\x85") + b".",
-        PROTO + tensor(FOUR, b"K\x04\x85", b"K\x01\x85", offset=1) + b".",
-        PROTO + tensor(FOUR, b"J\xff\xff\xff\xff\x85", b"K\x01\x85") + b".",
-        PROTO + tensor(FOUR, b"\x88\x85", b"K\x01\x85") + b".",
-        PROTO
-        + b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n\x85R(K\x01("
-        + LARGE
-        + b"tcnumpy\ndtype\n"
-        + text("f4")
-        + b"\x85R\x89"
-        + raw(FOUR)
-        + b"tb.",
-    ],
-)
-def test_sizes_are_checked_before_memory_is_taken(program: bytes, tmp_path: Path):
+ANNOUNCED = [
+    b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b".",
+    b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".",
+    b"\x80\x04\x8d" + struct.pack("<Q", (1 << 64) - 1) + b".",
+    PROTO + b"X" + struct.pack("<I", 0xFFFFFFFF) + b".",
+    PROTO + b"\x8b" + struct.pack("<I", 0x7FFFFFFF) + b".",
+    PROTO + storage(stored(1 << 40, FOUR)) + b".",
+    PROTO + storage(stored(4, FOUR, announced=1 << 40)) + b".",
+    PROTO + storage(stored(-1, FOUR)) + b".",
+    PROTO + tensor(FOUR, LARGE + b"\x85", b"K\x00\x85") + b".",
+    PROTO + tensor(FOUR, b"K\x05\x85", b"K\x00\x85") + b".",
+    PROTO + tensor(FOUR, b"K\x04\x85", b"K\x02\x85") + b".",
+    PROTO + tensor(FOUR, b"K\x04\x85", b"K\x01\x85", offset=1) + b".",
+    PROTO + tensor(FOUR, b"J\xff\xff\xff\xff\x85", b"K\x01\x85") + b".",
+    PROTO + tensor(FOUR, b"\x88\x85", b"K\x01\x85") + b".",
+    PROTO
+    + b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n\x85R(K\x01("
+    + LARGE
+    + b"tcnumpy\ndtype\n"
+    + text("f4")
+    + b"\x85R\x89"
+    + raw(FOUR)
+    + b"tb.",
+]
+
+
+def test_sizes_are_checked_before_memory_is_taken(tmp_path: Path):
     file = tmp_path / "model.pkl"
-    file.write_bytes(program)
-    tracemalloc.start()
-    try:
-        with pytest.raises(CheckpointError, match=r"truncated or damaged|refused"):
-            read_file(file)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 2_000_000
+    for program in ANNOUNCED:
+        file.write_bytes(program)
+        tracemalloc.start()
+        try:
+            with pytest.raises(CheckpointError, match=r"truncated or damaged|refused"):
+                read_file(file)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 2_000_000, program
 
 
 def test_a_large_memo_number_takes_no_memory(tmp_path: Path):
