@@ -1,7 +1,6 @@
 """Operations of StyleGAN2 networks: resampling, modulated convolution, layers; compiled kernels.
 
-Road: photo → detect → align → **encoder** → swapper → **generator** → paste. The lowest package:
-it imports only torch, and every network stands on it. `ops_backend` says what is in use.
+The lowest package: it imports only torch. `ops_backend` says what is in use.
 """
 
 from cuda_ops.backend import OpsBackend, ops_backend

@@ -1,6 +1,6 @@
 """`python -m cuda_ops build` compiles the kernels ahead of their first use; `doctor` names the backend.
 
-Road: beside it. Exit codes: 0 done, 1 an error, 2 wrong usage.
+Exit codes: 0 done, 1 an error, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m cuda_ops", description="The compiled kernels.")
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("build", help="compile the kernels for the GPUs here")
-    one.add_argument("--arch", help=f'in place of {ARCHITECTURES}, such as "8.0;9.0+PTX"')
-    other = one.add_mutually_exclusive_group()
-    other.add_argument("--cpu", action="store_true", help="those that serve CPU tensors; they take seconds")
-    other.add_argument("--host", action="store_true", help="the GPU's, for the CPU: tests use them")
-    one.add_argument("--force", action="store_true", help="compile even if it was done before")
+    builder = commands.add_parser("build", help="compile the kernels for the GPUs here")
+    builder.add_argument("--arch", help=f'in place of {ARCHITECTURES}, such as "8.0;9.0+PTX"')
+    target = builder.add_mutually_exclusive_group()
+    target.add_argument("--cpu", action="store_true", help="those that serve CPU tensors; they take seconds")
+    target.add_argument("--host", action="store_true", help="the GPU's, for the CPU: tests use them")
+    builder.add_argument("--force", action="store_true", help="compile even if it was done before")
     commands.add_parser("doctor", help="say which backend is in use, and why")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     try:
-        if given.command == "doctor":
+        if options.command == "doctor":
             print(ops_backend())
             print(f"CPU kernels: {cpu_kernels()}")
             return 0
-        return _build(given)
+        return _build(options)
     except (RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def _build(given: argparse.Namespace) -> int:
+def _build(options: argparse.Namespace) -> int:
     environ = dict(os.environ)
-    if given.arch:
-        environ[ARCHITECTURES] = given.arch
-    if given.cpu:
+    if options.arch:
+        environ[ARCHITECTURES] = options.arch
+    if options.cpu:
         recipe = cpu_recipe(environ)
     else:
-        recipe = host_recipe(environ) if given.host else cuda_recipe(environ=environ)
-    if given.force and (old := find_built(recipe)) is not None:
+        recipe = host_recipe(environ) if options.host else cuda_recipe(environ=environ)
+    if options.force and (old := find_built(recipe)) is not None:
         (old.parent / "build.json").unlink()
     try:
         path = build(recipe)

@@ -1,8 +1,4 @@
-"""Bias, activation, gain and clamp in one call, as after every convolution of StyleGAN2.
-
-Road: photo → detect → align → encoder → swapper → **generator** → paste. Ends every layer
-of the generator and the discriminator.
-"""
+"""Bias, activation, gain and clamp in one call, as after every convolution of StyleGAN2."""
 
 from __future__ import annotations
 
@@ -85,8 +81,8 @@ def bias_act(
     if b is not None:
         along = _along(x, b, dim)
         if act in _SLOPES and scale > 0 and x.ndim == 4 and dim in (1, -3) and use_kernels(x):
-            given = slope if act == "lrelu" else _SLOPES[act]
-            return fused_epilogue(x, bias=b, slope=given, gain=scale, clamp=clamp)
+            negative_slope = slope if act == "lrelu" else _SLOPES[act]
+            return fused_epilogue(x, bias=b, slope=negative_slope, gain=scale, clamp=clamp)
         b = along
     if act in ("linear", "relu", "lrelu") and scale > 0:
         # A positive factor passes through these three, so it rides on the addition.

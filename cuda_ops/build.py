@@ -1,9 +1,9 @@
 """Compiles `csrc` and `csrc_cpu` into shared libraries, once per source, compiler and architecture.
 
-Road: beside it. Never at import: `python -m cuda_ops build` does it, or the first CUDA tensor that meets a
-fused operation. The library is plain C called through ctypes, so nvcc and its host compiler are all it
-takes: no headers of torch, and nothing that depends on its ABI. A build may be killed at any time: the lock
-is the operating system's, and what is incomplete never bears the name that is looked for.
+Never at import: `python -m cuda_ops build` does it, or the first tensor that meets a compiled operation. The
+library is plain C called through ctypes, so a compiler is all it takes: no headers of torch, nothing that
+depends on its ABI. A build may be killed at any time: the lock is the operating system's, and an incomplete
+library never has the final name.
 """
 
 from __future__ import annotations
@@ -219,25 +219,24 @@ def build(recipe: Recipe, folder: Path | None = None, timeout: float = TIMEOUT_S
         BuildError: the cache cannot be written to, or the compiler fails.
     """
     folder = cache_folder() if folder is None else folder
-    if (found := find_built(recipe, folder)) is not None:
-        return found
+    if (library := find_built(recipe, folder)) is not None:
+        return library
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / f"{recipe.key}.lock"):
-            if (found := find_built(recipe, folder)) is not None:
-                return found
+            if (library := find_built(recipe, folder)) is not None:
+                return library
             return _compile(recipe, folder, timeout)
     except OSError as error:
-        where = error.filename or folder
         raise BuildError(
-            f"{where}: {error.strerror}; make {folder} writable, or set {CACHE_VARIABLE} to a folder that is"
+            f"{error.filename or folder}: {error.strerror}; make {folder} writable, or set {CACHE_VARIABLE} to a folder that is"
         ) from error
 
 
 def _compile(recipe: Recipe, folder: Path, timeout: float) -> Path:
     """Build into a folder of its own and rename it; the lock is held."""
-    for left in folder.glob(f"{recipe.key}.*.tmp"):
-        shutil.rmtree(left, ignore_errors=True)
+    for leftover in folder.glob(f"{recipe.key}.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
     failed = folder / f"{recipe.key}.failed.txt"
     failed.unlink(missing_ok=True)
     temporary = folder / f"{recipe.key}.{os.getpid()}.tmp"

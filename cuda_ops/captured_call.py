@@ -1,8 +1,7 @@
 """A function of tensors as a CUDA graph: recorded once per set of shapes, then replayed without Python.
 
-Road: round the generator at inference. At 4 to 64 pixels a layer takes a GPU less time than Python takes to
-ask for it; a recorded network costs one request. Off the GPU, or where gradients are wanted, the function is
-simply called.
+At 4 to 64 pixels a layer takes a GPU less time than Python takes to launch it; a recorded network costs one
+launch. Off the GPU, or where gradients are needed, the function is simply called.
 """
 
 from __future__ import annotations
@@ -60,8 +59,8 @@ class CapturedCall:
         # Results lie in the recording's memory until they are copied.
         with self._lock, torch.cuda.device(inputs[0].device):
             recording = self._recorded(inputs)
-            for kept, given in zip(recording.inputs, inputs, strict=True):
-                kept.copy_(given)
+            for buffer, x in zip(recording.inputs, inputs, strict=True):
+                buffer.copy_(x)
             recording.graph.replay()
             outputs = [y.clone() for y in recording.outputs]
         return outputs[0] if recording.alone else tuple(outputs)
@@ -74,27 +73,27 @@ class CapturedCall:
     def _recorded(self, inputs: Sequence[Tensor]) -> _Recording:
         precision = (torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda"))
         key = (precision, *((x.device, x.dtype, x.shape, x.stride()) for x in inputs))
-        found = self._recordings.pop(key, None)
-        if found is None:
+        recording = self._recordings.pop(key, None)
+        if recording is None:
             while len(self._recordings) >= self.keep:
                 self._recordings.popitem(last=False)
-            found = self._record(inputs)
-        self._recordings[key] = found
-        return found
+            recording = self._record(inputs)
+        self._recordings[key] = recording
+        return recording
 
     def _record(self, inputs: Sequence[Tensor]) -> _Recording:
         # Ordinary tensors even in inference mode, so that later calls may write to them outside of it.
         with torch.inference_mode(False):
-            own = [x.clone() for x in inputs]
+            buffers = [x.clone() for x in inputs]
         # Recording needs a stream of its own, and work on it must see what was done before.
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_WARM_UP):
-                self.function(*own)
+                self.function(*buffers)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            result = self.function(*own)
+            result = self.function(*buffers)
         alone = isinstance(result, Tensor)
-        return _Recording(graph, own, [result] if alone else list(result), alone)  # type: ignore[list-item]
+        return _Recording(graph, buffers, [result] if alone else list(result), alone)  # type: ignore[list-item]

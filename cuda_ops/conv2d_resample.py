@@ -1,7 +1,6 @@
 """Convolution with resampling before or after it, filtered so that nothing aliases.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. The general form of
-the generator's up-convolutions and the discriminator's down-convolutions.
+The general form of the generator's up-convolutions and the discriminator's down-convolutions.
 """
 
 from __future__ import annotations

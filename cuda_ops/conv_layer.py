@@ -1,7 +1,4 @@
-"""The layer of discriminator and target encoder: blur, equalised convolution, bias and leaky ReLU.
-
-Road: photo → detect → align → **encoder** → swapper → generator → paste. Made of the parts in `layers`.
-"""
+"""The layer of discriminator and target encoder: blur, equalised convolution, bias and leaky ReLU."""
 
 from __future__ import annotations
 

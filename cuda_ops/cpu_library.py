@@ -195,9 +195,9 @@ _LIKE: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 
 def _finishes(library: ctypes.CDLL) -> bool:
     x = torch.arange(-10.0, 10.0, **_LIKE)
-    y, ones, zeros = x.clone(), torch.ones_like(x), torch.zeros_like(x)
+    y, unit, zeros = x.clone(), torch.ones_like(x), torch.zeros_like(x)
     trial = Finish(*(1, 20, 1, 1, 1, 1), x=y.data_ptr(), y=y.data_ptr())
-    trial.scale, trial.bias = ones.data_ptr(), zeros.data_ptr()
+    trial.scale, trial.bias = unit.data_ptr(), zeros.data_ptr()
     trial.threads, trial.slope, trial.limit = 1, 0.5, 4.0
     library.cpu_ops_finish(ctypes.byref(trial))
     return torch.equal(y, torch.where(x > 0, x, x * 0.5).clamp(-4, 4))
@@ -206,13 +206,13 @@ def _finishes(library: ctypes.CDLL) -> bool:
 def _convolves(library: ctypes.CDLL) -> bool:
     x = torch.linspace(-1, 1, 480, **_LIKE).reshape(5, 6, 16)
     y = torch.full((5, 6, 32), torch.nan, **_LIKE)
-    ones, zeros = torch.ones(32, **_LIKE), torch.zeros(32, **_LIKE)
+    unit, zeros = torch.ones(32, **_LIKE), torch.zeros(32, **_LIKE)
     # The kernel that leaves everything where it is, in the coordinates of F(4x4, 3x3).
     along = torch.tensor([0, -1 / 6, 1 / 6, 1 / 12, -1 / 12, 0], **_LIKE)
     weight = torch.zeros(1, 36, 16, 32, **_LIKE)
     weight[0, :, range(16), range(16)] = torch.outer(along, along).reshape(36, 1)
     trial = Winograd(*(1, 16, 32, 5, 6), x.data_ptr(), y.data_ptr(), weight.data_ptr(), threads=1)
-    trial.scale, trial.bias, trial.slope, trial.limit = ones.data_ptr(), zeros.data_ptr(), 1.0, -1.0
+    trial.scale, trial.bias, trial.slope, trial.limit = unit.data_ptr(), zeros.data_ptr(), 1.0, -1.0
     library.cpu_ops_winograd(ctypes.byref(trial))
     return torch.allclose(y, F.pad(x, (0, 16)), atol=1e-5)
 

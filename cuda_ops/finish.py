@@ -1,8 +1,8 @@
-"""Noise, leaky ReLU and clamp behind a convolution, in one sweep through memory where no gradient is wanted.
+"""Noise, leaky ReLU and clamp behind a convolution, in one sweep through memory where no gradient is needed.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. At 1024 pixels a tensor of
-the generator is larger than any cache, so a pass for the noise and one for the activation read and
-write all of it twice. Worked through in pieces that a core's cache holds, the second pass is nearly free.
+At 1024 pixels a tensor of the generator is larger than any cache, so a pass for the noise and one for the
+activation read and write all of it twice. In pieces that a core's cache holds, the second pass is nearly
+free.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def add_noise_and_activate(
         # Pieces of 16 bits are worked on in float32: in 16 bits a CPU adds one number to each of 32
         # channels, as noise is added, five times as slowly as it converts them back and forth.
         rows = max(1, _PIECE_BYTES * y.shape[2] // (y.numel() * 4))
-        for part, more in zip(y.split(rows, dim=2), noise.split(rows, dim=2), strict=True):
-            exact = part.to(torch.promote_types(y.dtype, torch.float32))
-            F.leaky_relu_(exact.add_(more.to(exact.dtype)), slope)
+        for piece, noise_piece in zip(y.split(rows, dim=2), noise.split(rows, dim=2), strict=True):
+            exact = piece.to(torch.promote_types(y.dtype, torch.float32))
+            F.leaky_relu_(exact.add_(noise_piece.to(exact.dtype)), slope)
             if clamp is not None:
                 exact.clamp_(-clamp, clamp)
-            if exact is not part:
-                part.copy_(exact)
+            if exact is not piece:
+                piece.copy_(exact)
         return y
     if noise is not None:
         # Adding float32 to 16 bits in place takes a CPU twenty times as long as adding 16 bits.

@@ -18,23 +18,23 @@ from cuda_ops.fused_epilogue import PartialSums, dense
 from cuda_ops.library import library_for, operation
 
 
-def mask_blend(x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
+def mask_blend(x: Tensor, background: Tensor, mask: Tensor) -> Tensor:
     """Compute `mask · x + (1 − mask) · other`; where the mask is 1 the result is `x` itself.
 
     Args:
         x: `[batch, channels, h, w]`.
-        other: the same shape; taken in the dtype of `x`.
+        background: the same shape; taken in the dtype of `x`.
         mask: `[batch or 1, 1, h, w]` in 0..1.
 
     Returns:
         A tensor like `x`.
     """
-    alike = x.ndim == 4 and other.shape == x.shape and mask.shape[1:] == (1, *x.shape[2:])
+    alike = x.ndim == 4 and background.shape == x.shape and mask.shape[1:] == (1, *x.shape[2:])
     if alike and mask.shape[0] in (1, x.shape[0]) and use_kernels(x):
-        return torch.ops.cuda_ops.mask_blend(x, other.to(x.dtype), mask)
+        return torch.ops.cuda_ops.mask_blend(x, background.to(x.dtype), mask)
     mask = mask.to(x.dtype)
     # The wide tensors first: a one-channel factor in front would lose the channels-last layout.
-    return x * mask + other.to(x.dtype) * (1 - mask)
+    return x * mask + background.to(x.dtype) * (1 - mask)
 
 
 def _mask_operand(mask: Tensor, x: Tensor) -> tuple[Tensor, int, bool]:
@@ -44,29 +44,29 @@ def _mask_operand(mask: Tensor, x: Tensor) -> tuple[Tensor, int, bool]:
 
 
 @operation("mask_blend(Tensor x, Tensor other, Tensor mask) -> Tensor")
-def _blend(x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
-    x, other = dense(x, x, other)
+def _blend(x: Tensor, background: Tensor, mask: Tensor) -> Tensor:
+    x, background = dense(x, x, background)
     y = torch.empty_like(x)
     mask, batch, narrow = _mask_operand(mask, x)
-    launch = arguments.dense_launch([x, other, y])
-    pointers = map(address, (x, other, mask, y))
+    launch = arguments.dense_launch([x, background, y])
+    pointers = map(address, (x, background, mask, y))
     library_for(x).call(arguments.MaskBlend(launch, *x.shape, *pointers, batch, narrow, 0))
     return y
 
 
 @torch.library.register_fake("cuda_ops::mask_blend")
-def _blend_fake(x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
+def _blend_fake(x: Tensor, background: Tensor, mask: Tensor) -> Tensor:
     return torch.empty_like(x, memory_format=memory_format(x))
 
 
 def _blend_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, other, mask = inputs
-    ctx.save_for_backward(*((x, other) if mask.requires_grad else (None, None)), mask)
+    x, background, mask = inputs
+    ctx.save_for_backward(*((x, background) if mask.requires_grad else (None, None)), mask)
 
 
 def _blend_grad(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-    x, other, mask = ctx.saved_tensors
-    of_x, of_other, total = torch.ops.cuda_ops.mask_blend_backward(g, x, other, mask)
+    x, background, mask = ctx.saved_tensors
+    of_x, of_other, total = torch.ops.cuda_ops.mask_blend_backward(g, x, background, mask)
     needed = ctx.needs_input_grad
     of_mask = None
     if needed[2]:
@@ -79,14 +79,14 @@ torch.library.register_autograd("cuda_ops::mask_blend", _blend_grad, setup_conte
 
 @operation("mask_blend_backward(Tensor g, Tensor? x, Tensor? other, Tensor mask) -> (Tensor, Tensor, Tensor)")
 def _backward(
-    g: Tensor, x: Tensor | None, other: Tensor | None, mask: Tensor
+    g: Tensor, x: Tensor | None, background: Tensor | None, mask: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    g, x, other = dense(g if x is None else x, g, x, other)
+    g, x, background = dense(g if x is None else x, g, x, background)
     of_x, of_other = torch.empty_like(g), torch.empty_like(g)
     mask, batch, narrow = _mask_operand(mask, g)
-    launch = arguments.dense_launch([g, x, other, of_x, of_other])
+    launch = arguments.dense_launch([g, x, background, of_x, of_other])
     sums = PartialSums(g, launch, False, False, x is not None)
-    pointers = map(address, (g, x, other, mask, of_x, of_other))
+    pointers = map(address, (g, x, background, mask, of_x, of_other))
     library_for(g).call(
         arguments.MaskBlendBackward(launch, *g.shape, *pointers, *sums.addresses(), batch, narrow, 0)
     )
@@ -95,7 +95,7 @@ def _backward(
 
 @torch.library.register_fake("cuda_ops::mask_blend_backward")
 def _backward_fake(
-    g: Tensor, x: Tensor | None, other: Tensor | None, mask: Tensor
+    g: Tensor, x: Tensor | None, background: Tensor | None, mask: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     of_x = torch.empty_like(g, memory_format=memory_format(g if x is None else x))
     shape = (0,) if x is None else (g.shape[0], 1, *g.shape[2:])
@@ -111,14 +111,14 @@ def _backward_grad(
     ctx: Any, u: Tensor | None, v: Tensor | None, q: Tensor | None
 ) -> tuple[Tensor | None, ...]:
     """Of ⟨u, g · m⟩ + ⟨v, g · (1 − m)⟩ + ⟨q, Σ_c g · (x − other)⟩."""
-    g, x, other, mask = ctx.saved_tensors
+    g, x, background, mask = ctx.saved_tensors
     q = None if x is None else q
     m = mask.to(g.dtype)
     of_g = of_x = of_other = of_mask = None
     if ctx.needs_input_grad[0]:
         terms = [] if u is None else [u * m]
         terms += [] if v is None else [v * (1 - m)]
-        terms += [] if q is None else [(x - other) * q.to(g.dtype)]
+        terms += [] if q is None else [(x - background) * q.to(g.dtype)]
         of_g = sum(terms[1:], terms[0]) if terms else None
     if q is not None:
         of_x = g * q.to(g.dtype)

@@ -1,11 +1,10 @@
 """The layers StyleGAN2 networks are built of, with the parameter names of the exchange format.
 
-Road: photo → detect → align → **encoder** → swapper → **generator** → paste. "Equalised" layers
-store weights of unit variance and scale them at run time, so that Adam takes steps of the
-same relative size in every layer (Karras et al. 2018, progressive growing, section 4.1).
-State-dict names follow the layout in which MegaFS, pSp, e4e and FSLSD publish their files.
-Nothing is cached between calls unless `ModulatedConv2d.for_inference` is asked to, so no edit of a
-weight can leave a stale value behind and threads may share a module for inference.
+"Equalised" layers store weights of unit variance and scale them at run time, so that Adam takes steps of the
+same relative size in every layer (Karras et al. 2018, progressive growing, section 4.1). State-dict names
+follow the layout in which MegaFS, pSp, e4e and FSLSD publish their files. Nothing is cached between calls
+unless `ModulatedConv2d.for_inference` is called, so an edit of a weight cannot leave a stale value behind and
+threads may share a module for inference.
 """
 
 from __future__ import annotations
@@ -193,8 +192,8 @@ class Blur(nn.Module):
 
     def forward(self, x: Tensor, down: int = 1) -> Tensor:
         """Filter `[batch, channels, h, w]` and keep every `down`-th sample."""
-        before, after = self.padding
-        return upfirdn2d(x, self.kernel, down=down, padding=(before, after, before, after))
+        start, end = self.padding
+        return upfirdn2d(x, self.kernel, down=down, padding=(start, end, start, end))
 
 
 class Upsample(nn.Module):
@@ -211,8 +210,8 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge `[batch, channels, h, w]` to `[batch, channels, h·factor, w·factor]`."""
-        before, after = self.padding
-        return upfirdn2d(x, self.kernel, up=self.factor, padding=(before, after, before, after))
+        start, end = self.padding
+        return upfirdn2d(x, self.kernel, up=self.factor, padding=(start, end, start, end))
 
 
 class ModulatedConv2d(nn.Module):
@@ -282,8 +281,8 @@ class ModulatedConv2d(nn.Module):
             self._forget()
             if self.demodulate and not self.weight.is_inference():
                 # Held on to, the memory cannot become that of another weight.
-                held = self.weight.detach()
-                self._squares = (self._stamp(), held, square_sum(self.weight[0]))
+                weight = self.weight.detach()
+                self._squares = (self._stamp(), weight, square_sum(self.weight[0]))
 
     def _stamp(self) -> object:
         """Changes with whatever may change the weight's values, as long as its memory is held."""
@@ -296,31 +295,33 @@ class ModulatedConv2d(nn.Module):
 
     def remembered_square_sum(self) -> Tensor | None:
         """What `for_inference` remembered, if it still holds."""
-        kept, trained = self._squares, torch.is_grad_enabled() and self.weight.requires_grad
-        if kept is None or trained or torch.compiler.is_compiling():
+        # Read once: another thread may drop it meanwhile.
+        remembered, trained = self._squares, torch.is_grad_enabled() and self.weight.requires_grad
+        if remembered is None or trained or torch.compiler.is_compiling():
             return None
-        if self.weight.is_inference() or kept[0] != self._stamp():
+        stamp, _, squares = remembered
+        if self.weight.is_inference() or stamp != self._stamp():
             self._forget()
             return None
-        return kept[2]
+        return squares
 
     def remembered_winograd_weight(self) -> Tensor | None:
         """The weight as `winograd_conv2d` reads it, worked out once; None where no sum is remembered."""
         if self.remembered_square_sum() is None:
             return None
-        kept = self._winograd
-        if kept is None:
-            kept = self._winograd = winograd_weight(self.weight.detach()[0])
-        return kept
+        weight = self._winograd
+        if weight is None:
+            weight = self._winograd = winograd_weight(self.weight.detach()[0])
+        return weight
 
     def remembered_split_weight(self) -> SplitWeight | None:
         """The weight as `split_conv_transpose2d` reads it, worked out once; None without a remembered sum."""
         if self.remembered_square_sum() is None:
             return None
-        kept = self._split
-        if kept is None:
-            kept = self._split = split_weight(self.weight.detach()[0])
-        return kept
+        weight = self._split
+        if weight is None:
+            weight = self._split = split_weight(self.weight.detach()[0])
+        return weight
 
     def _forget(self) -> None:
         self._squares = self._winograd = self._split = None

@@ -1,7 +1,4 @@
-"""Where automatic mixed precision must not round: coefficients of a layer, and sums kept in float32.
-
-Road: photo → detect → align → encoder → swapper → **generator** → paste. Used inside the generator's layers.
-"""
+"""Where automatic mixed precision must not round: coefficients of a layer, and sums kept in float32."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
 """An up-convolution as two ordinary convolutions, one for its even rows and one for its odd rows.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. Where no gradient is wanted, in
-bfloat16 on CPUs with AMX: there oneDNN's transposed convolution of stride 2 runs at a fifth to a third of the
-speed of its ordinary ones. A 3×3 kernel has one or two taps that meet a given row, and one or two that meet a
-given column. Even and odd columns are computed as twice the channels, which lie in memory as the row that is
-wanted, so nothing is rearranged; the three zeros that this puts among twelve taps cost less than is saved.
-`finish` reads the two images as one.
+For inference in bfloat16 on CPUs with AMX: there oneDNN's transposed convolution of stride 2 runs at a fifth
+to a third of the speed of its ordinary ones. A 3×3 kernel has one or two taps that meet a row of the result,
+and one or two that meet a column. Even and odd columns are computed as twice the channels, which lie in
+memory as the row of the result, so nothing is rearranged; the three zeros that this puts among twelve taps
+cost less than is saved. `finish` reads the two images as one.
 """
 
 from __future__ import annotations
@@ -55,9 +54,9 @@ def split_weight(weight: Tensor) -> SplitWeight:
     """
     if weight.ndim != 4 or weight.shape[2:] != (3, 3):
         raise ValueError(f"split_weight: {list(weight.shape)} must be [out, in, 3, 3].")
-    before, middle, after = weight.unbind(3)
+    tap0, tap1, tap2 = weight.unbind(3)
     # Pixel i - 1 goes into sample 2i through tap 2, pixel i through tap 0, and into 2i + 1 through tap 1.
-    columns = torch.cat((torch.stack((after, before), 3), torch.stack((torch.zeros_like(middle), middle), 3)))
+    columns = torch.cat((torch.stack((tap2, tap0), 3), torch.stack((torch.zeros_like(tap1), tap1), 3)))
     first, second, third = columns.unbind(2)
     even, odd = torch.stack((third, first), 2), second[:, :, None]
     return SplitWeight(

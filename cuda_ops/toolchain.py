@@ -1,7 +1,4 @@
-"""The compilers that can build `csrc`, and the GPU architectures to build for.
-
-Road: beside it. Nothing here compiles; `build` does, with what is found here.
-"""
+"""The compilers that can build `csrc`, and the GPU architectures to build for; `build` runs them."""
 
 from __future__ import annotations
 
@@ -48,8 +45,8 @@ def _nvcc_candidates(environ: Mapping[str, str]) -> Iterator[Path]:
     for variable in ("CUDA_HOME", "CUDA_PATH"):
         if home := environ.get(variable):
             yield Path(home, "bin", "nvcc")
-    if found := shutil.which("nvcc", path=environ.get("PATH", "")):
-        yield Path(found)
+    if path := shutil.which("nvcc", path=environ.get("PATH", "")):
+        yield Path(path)
     yield Path("/usr/local/cuda/bin/nvcc")
     spec = importlib.util.find_spec("nvidia")
     for root in (spec.submodule_search_locations or []) if spec else []:
@@ -64,8 +61,8 @@ def find_host_compiler(environ: Mapping[str, str] | None = None) -> str:
     """
     environ = os.environ if environ is None else environ
     for name in (environ.get("CXX", ""), "c++", "g++", "clang++"):
-        if name and (found := shutil.which(name, path=environ.get("PATH", ""))):
-            return found
+        if name and (path := shutil.which(name, path=environ.get("PATH", ""))):
+            return path
     raise BuildError("no C++ compiler was found; install g++ or clang++, or set CXX to one")
 
 
@@ -76,10 +73,12 @@ def compiler_version(compiler: str) -> str:
         BuildError: it does not run.
     """
     try:
-        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=60, check=True)
+        process = subprocess.run(
+            [compiler, "--version"], capture_output=True, text=True, timeout=60, check=True
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildError(f"{compiler} does not run ({error}); install it anew or choose another") from None
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def architecture_flags(

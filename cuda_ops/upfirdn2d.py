@@ -1,9 +1,7 @@
 """Up-sample, FIR filter, down-sample: the resampling under every up and down layer.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. The generator's
-up-convolutions and RGB skips and the discriminator's down-convolutions all end here.
-One depth-wise convolution does the filtering: on the CPU in channels_last that is close
-to the speed of a copy, while one single-channel convolution per channel is 20 times slower.
+One depth-wise convolution does the filtering: on the CPU in channels_last that is close to the speed of a
+copy, while one single-channel convolution per channel is 20 times slower.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """GAN inversion: encoders, projection and pivotal tuning, from a photograph to codes of StyleGAN2.
 
-On the road photo → detect → align → **encoder** → swapper → generator → paste. The package takes
-generators and trunks as arguments and imports only ``cuda_ops``.
+Generators and trunks come as arguments; the package imports only ``cuda_ops``.
 """
 
 from inversion.e4e import E4EEncoder, progressive_stage

@@ -1,7 +1,6 @@
 """e4e: one style for the whole face plus an offset per row, released row by row in training.
 
-On the road photo → detect → align → **encoder** → swapper → generator → paste this encoder trades a
-little likeness for codes that stay near W and so can be edited and mixed (Tov et al. 2021,
+Trades a little likeness for codes that stay near W and so can be edited and mixed (Tov et al. 2021,
 "Designing an Encoder for StyleGAN Image Manipulation").
 """
 

@@ -1,8 +1,7 @@
 """HieRFE: MegaFS's hierarchical encoder, a five-stage ResNet whose pyramid feeds one head per style row.
 
-On the road photo → detect → align → **encoder** → swapper → generator → paste it is the one
-published encoder that also returns a structure tensor, which takes the place of the generator's learned
-constant (Zhu et al. 2021, "One Shot Face Swapping on Megapixels", §3.1). Parameter names and shapes
+The one published encoder that also returns a structure tensor, which takes the place of the generator's
+learned constant (Zhu et al. 2021, "One Shot Face Swapping on Megapixels", §3.1). Parameter names and shapes
 are those of the entry ``e`` of the released checkpoints.
 """
 

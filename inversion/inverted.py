@@ -1,8 +1,4 @@
-"""What inverting one photograph gives: codes, how well they redraw it, and what was tuned to get there.
-
-On the road photo → detect → align → **encoder** → swapper → generator → paste it is the answer of an encoder
-(``latents``), of projection (``projector``) and of pivotal tuning (``pivotal``) alike.
-"""
+"""The result of inverting one photograph, by an encoder, by projection or by pivotal tuning."""
 
 from __future__ import annotations
 
@@ -56,7 +52,7 @@ class Inversion(Latents):
             self,
             wplus=codes.wplus,
             structure=codes.structure,
-            noise=None if self.noise is None else tuple(one.to(target) for one in self.noise),
+            noise=None if self.noise is None else tuple(noise_map.to(target) for noise_map in self.noise),
             tuned=None if self.tuned is None else {k: v.to(target) for k, v in self.tuned.items()},
             reconstruction=moved(self.reconstruction),
             photo=moved(self.photo),

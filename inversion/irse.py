@@ -1,7 +1,6 @@
 """IR-SE-50: the improved residual network with squeeze-and-excitation behind pSp, e4e and ArcFace.
 
-On the road photo → detect → align → **encoder** → swapper → generator → paste it is the trunk of
-the published encoders; with its output layer it is the recogniser of their identity loss.
+The trunk of the published encoders; with its output layer the recogniser of their identity loss.
 """
 
 from __future__ import annotations
@@ -109,12 +108,12 @@ class IRSE50Trunk(nn.Module):
     def taps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the feature maps (c1, c2, c3) of the last units of the stages 2, 3 and 4."""
         x = self.input_layer(x)
-        found: list[Tensor] = []
+        taps: list[Tensor] = []
         for index, unit in enumerate(self.body):
             x = unit(x)
             if index in self._tap_units:
-                found.append(x)
-        return found[0], found[1], found[2]
+                taps.append(x)
+        return taps[0], taps[1], taps[2]
 
 
 class IRSE50(IRSE50Trunk):
@@ -153,9 +152,9 @@ class IRSE50(IRSE50Trunk):
         Raises:
             ValueError: if any other entry is missing, unknown, or of another shape.
         """
-        own = self.state_dict()
-        missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-        wrong = [k for k, v in state.items() if k not in own or own[k].shape != v.shape]
+        expected = self.state_dict()
+        missing = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
+        wrong = [k for k, v in state.items() if k not in expected or expected[k].shape != v.shape]
         if missing or wrong:
             raise ValueError(
                 f"This state is not IR-SE-50: {len(missing)} entries missing (first: {missing[:3]}), "

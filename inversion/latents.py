@@ -1,8 +1,4 @@
-"""What every encoder returns and what every encoder is: the contract of GAN inversion.
-
-On the road photo → detect → align → **encoder** → swapper → generator → paste this file is the
-seam between the aligned photograph and the codes of the generator.
-"""
+"""What every encoder returns and what every encoder is: the contract of GAN inversion."""
 
 from __future__ import annotations
 

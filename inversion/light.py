@@ -1,8 +1,8 @@
-"""LightEncoder: photograph → W+ with a borrowed face network as trunk and few parameters of its own.
+"""LightEncoder: photograph → W+ with a frozen face network as trunk and few parameters of its own.
 
-On the road photo → detect → align → **encoder** → swapper → generator → paste this is the default.
-Its trunk, a recogniser that has seen millions of people, is passed in, stays frozen and is not part
-of the state dict; the encoder itself learns only how to say the trunk's features in W+.
+The default method's encoder. Its trunk, a recogniser trained on millions of people, is passed in, stays
+frozen and is not part of the state dict; the encoder itself only learns to express the trunk's features in
+W+.
 """
 
 from __future__ import annotations
@@ -144,10 +144,10 @@ class LightEncoder(nn.Module):
             )
         features = self._trunk[0].features(x) if features is None else features
         pyramid = self._pyramid(features)
-        whole = x
+        overview = x
         for conv in self.branch:
-            whole = bias_act(conv(whole), act="lrelu")
-        overview = self.branch_vector(whole)
+            overview = bias_act(conv(overview), act="lrelu")
+        overview = self.branch_vector(overview)
         hidden = [
             merge(torch.cat([vector(pyramid[LEVEL_FEATURE[i]]), overview], 1))
             for i, (vector, merge) in enumerate(zip(self.level_vectors, self.merge, strict=True))

@@ -1,8 +1,7 @@
-"""Pivotal tuning: the generator itself bends until a fixed code draws one photograph exactly.
+"""Pivotal tuning: a copy of the generator learns to draw one photograph exactly from a fixed code.
 
-On the road photo → detect → align → **encoder** → swapper → **generator** → paste it follows an encoder or
-``projector``: their code, the pivot, stays, and a copy of the generator learns the photograph. Source: Roich
-et al., Pivotal Tuning for Latent-based Editing of Real Images (ACM TOG 2022), sections 3.1 to 3.3.
+The code, the pivot, comes from an encoder or from ``projector``. Source: Roich et al., Pivotal Tuning for
+Latent-based Editing of Real Images (ACM TOG 2022), sections 3.1 to 3.3.
 """
 
 from __future__ import annotations
@@ -91,12 +90,13 @@ def pivotal_tuning(
         image: Tensor = network(wplus, noise=maps, structure=pivot.structure).image
         return image.float()
 
-    def terms(image: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-        if image.shape != other.shape:
+    def terms(image: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+        if image.shape != reference.shape:
             raise ValueError(
-                f"pivotal_tuning: the generator draws {list(image.shape)}, the target is {list(other.shape)}."
+                f"pivotal_tuning: the generator draws {list(image.shape)}, the target is "
+                f"{list(reference.shape)}."
             )
-        return (image - other).square().mean(), distance(compared(image), compared(other)).mean()
+        return (image - reference).square().mean(), distance(compared(image), compared(reference)).mean()
 
     for step in range(steps):
         pixel, perceptual = terms(draw(tuned, pivot.wplus, noise), target)
@@ -106,8 +106,8 @@ def pivotal_tuning(
         if locality_weight and sample is not None:
             near = nearby(pivot.wplus, sample(seed + step).to(pivot.wplus), locality_radius)
             with torch.no_grad():
-                before = draw(generator, near, "none")
-            pixel, perceptual = terms(draw(tuned, near, "none"), before)
+                untouched = draw(generator, near, "none")
+            pixel, perceptual = terms(draw(tuned, near, "none"), untouched)
             loss = loss + locality_weight * (pixel_weight * pixel + perceptual_weight * perceptual)
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -118,20 +118,20 @@ def pivotal_tuning(
     with torch.no_grad():
         image = draw(tuned, pivot.wplus, noise).clamp(-1, 1)
     weights = {name: tuned.get_parameter(name).detach() for name in names}
-    found = pivot if isinstance(pivot, Inversion) else Inversion(pivot.wplus, pivot.structure)
-    return replace(found, tuned=weights, reconstruction=image, photo=target)
+    inversion = pivot if isinstance(pivot, Inversion) else Inversion(pivot.wplus, pivot.structure)
+    return replace(inversion, tuned=weights, reconstruction=image, photo=target)
 
 
-def nearby(pivot: Tensor, other: Tensor, radius: float) -> Tensor:
+def nearby(pivot: Tensor, code: Tensor, radius: float) -> Tensor:
     """The code at ``radius`` from the pivot towards another: w_p + α (w_z − w_p)/‖w_z − w_p‖₂ (eq. 5).
 
     Args:
         pivot: ``[1, L, D]``.
-        other: ``[1, D]`` or ``[1, L, D]``.
+        code: ``[1, D]`` or ``[1, L, D]``.
         radius: α; where the other code is nearer than that, it is returned itself.
     """
-    other = other[:, None].expand_as(pivot) if other.ndim == 2 else other
-    direction = other - pivot
+    code = code[:, None].expand_as(pivot) if code.ndim == 2 else code
+    direction = code - pivot
     length = direction.norm()
     return pivot + direction * (radius / length.clamp_min(1e-8)).clamp_max(1.0)
 
@@ -151,8 +151,8 @@ def with_tuned(generator: nn.Module, tuned: Mapping[str, Tensor]) -> nn.Module:
     Raises:
         ValueError: they are another generator's.
     """
-    own = dict(generator.named_parameters())
-    wrong = [k for k, v in tuned.items() if k not in own or own[k].shape != v.shape]
+    parameters = dict(generator.named_parameters())
+    wrong = [k for k, v in tuned.items() if k not in parameters or parameters[k].shape != v.shape]
     if wrong:
         raise ValueError(f"the tuned weights are another generator's: {wrong[0]} and {len(wrong) - 1} more.")
     network = copy.deepcopy(generator).requires_grad_(False)

@@ -1,8 +1,7 @@
-"""Projection: the code, and the noise maps, that make a generator draw one photograph, found by optimisation.
+"""Projection: the code, and the noise maps, that make a generator draw one photograph, by optimisation.
 
-On the road photo → detect → align → **encoder** → swapper → generator → paste it is the slow way in an
-encoder's place, or goes on from where one ended. Source: StyleGAN2 (Karras et al. 2020), appendix D; over W+
-as in Image2StyleGAN (Abdal et al. 2019). Generator and perceptual distance come as arguments.
+The slow alternative to an encoder, or its refinement. Source: StyleGAN2 (Karras et al. 2020), appendix D;
+over W+ as in Image2StyleGAN (Abdal et al. 2019). Generator and perceptual distance come as arguments.
 """
 
 from __future__ import annotations
@@ -129,9 +128,9 @@ def project(
     stream = torch.Generator().manual_seed(seed)
     noise: list[Tensor] = []
     if optimise_noise:
-        noise = [one.to(target).requires_grad_() for one in generator.make_noise(1, stream)]
+        noise = [noise_map.to(target).requires_grad_() for noise_map in generator.make_noise(1, stream)]
     optimiser = torch.optim.Adam([code, *noise], lr=lr, betas=(0.9, 0.999))
-    wanted = compared(target)
+    reduced_target = compared(target)
 
     def draw(w: Tensor) -> Tensor:
         rows = w if w.shape[1] > 1 else w.expand(-1, generator.n_latent, -1)
@@ -149,7 +148,7 @@ def project(
         strength = spread * CODE_NOISE * max(0.0, 1 - progress / CODE_NOISE_UNTIL) ** 2
         trial = code + strength * torch.randn(code.shape, generator=stream).to(code)
         image = draw(trial)
-        loss = distance(compared(image), wanted).mean()
+        loss = distance(compared(image), reduced_target).mean()
         if pixel_weight:
             loss = loss + pixel_weight * (image - target).square().mean()
         if optimise_noise and noise_weight:
@@ -158,14 +157,14 @@ def project(
         for tensor, gradient in zip([code, *noise], gradients, strict=True):
             tensor.grad = gradient
         optimiser.step()
-        noise_normalize([one.detach() for one in noise])
+        noise_normalize([noise_map.detach() for noise_map in noise])
         if on_step is not None:
             on_step(step + 1, float(loss.detach()))
     with torch.no_grad():
-        found = code.detach()
-        reconstruction = draw(found)
-    wplus = found if space == "w+" else found.expand(-1, generator.n_latent, -1).clone()
-    maps = tuple(one.detach() for one in noise) if optimise_noise else None
+        final = code.detach()
+        reconstruction = draw(final)
+    wplus = final if space == "w+" else final.expand(-1, generator.n_latent, -1).clone()
+    maps = tuple(noise_map.detach() for noise_map in noise) if optimise_noise else None
     return Inversion(wplus, structure, maps, None, reconstruction.clamp(-1, 1), target)
 
 
@@ -176,15 +175,15 @@ def compared(image: Tensor) -> Tensor:
 
 def _first_code(start: Latents | Tensor, generator: SynthesisNetwork, space: str) -> Tensor:
     """``[1, 1, D]`` in w, ``[1, L, D]`` in w+."""
-    given = (start.wplus if isinstance(start, Latents) else start).detach().float()
-    shape: Sequence[int] = given.shape
+    code = (start.wplus if isinstance(start, Latents) else start).detach().float()
+    shape: Sequence[int] = code.shape
     length, width = generator.n_latent, generator.style_dim
     if tuple(shape) in ((width,), (1, width)):
-        row = given.reshape(1, 1, width)
+        row = code.reshape(1, 1, width)
         return row if space == "w" else row.expand(1, length, width)
     if tuple(shape) != (1, length, width):
         raise ValueError(
             f"project: the start must be [{width}], [1, {width}] or [1, {length}, {width}], "
             f"got {list(shape)}."
         )
-    return given.mean(1, keepdim=True) if space == "w" else given
+    return code.mean(1, keepdim=True) if space == "w" else code

@@ -1,8 +1,7 @@
 """pSp encoders: a feature pyramid on IR-SE-50 with one small head per style row.
 
-On the road photo → detect → align → **encoder** → swapper → generator → paste these are the
-published ways into W and W+ (Richardson et al. 2021, "Encoding in Style"). Parameter names and
-shapes are those of the released checkpoints without the prefix ``encoder.``.
+The published encoders into W and W+ (Richardson et al. 2021, "Encoding in Style"). Parameter names and shapes
+are those of the released checkpoints without the prefix ``encoder.``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """e4e's discriminator of codes: does a row come from the generator's mapping or from an encoder?
 
-Beside the road photo → detect → align → **encoder** → swapper → generator → paste: training of an encoder
-uses it to keep the codes near W, where they can be edited (Tov et al. 2021, section 4.1).
+Training of an encoder uses it to keep the codes near W, where they can be edited (Tov et al. 2021, section
+4.1).
 """
 
 from __future__ import annotations
@@ -89,16 +89,16 @@ class CodePool(nn.Module):
         slots = torch.randint(max(self.size, 1), (len(codes),))
         if not self.size:
             return codes
-        given = codes.to(self.codes.dtype)
-        answer = given.clone()
+        stored = codes.to(self.codes.dtype)
+        answer = stored.clone()
         filled = int(self.filled)
         # One after the other: two samples of a batch may meet in a slot.
         for index, (exchanged, slot) in enumerate(zip(swap.tolist(), slots.tolist(), strict=True)):
             if filled < self.size:
-                self.codes[filled] = given[index]
+                self.codes[filled] = stored[index]
                 filled += 1
             elif exchanged:
                 answer[index] = self.codes[slot]
-                self.codes[slot] = given[index]
+                self.codes[slot] = stored[index]
         self.filled.fill_(filled)
         return answer.to(codes.dtype)

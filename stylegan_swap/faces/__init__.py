@@ -1,7 +1,4 @@
-"""Faces in photographs: find them, align them, say which pixels are face, and put them back.
-
-The order of the road: ``detect`` → ``landmarks`` → ``align`` → (a method) → ``mask`` → ``paste``.
-"""
+"""Faces in photographs: find them, align them, say which pixels are face, and put them back."""
 
 from stylegan_swap.errors import MissingDependencyError
 

@@ -1,4 +1,4 @@
-"""Between the pixels of OpenCV and the tensors of the networks; used wherever the road changes sides."""
+"""Conversions between the pixels of OpenCV and the tensors of the networks."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Find the faces of a photograph and their 68 landmarks. First step of the road, before ``align``.
+"""Find the faces of a photograph and their 68 landmarks.
 
-Detection climbs a ladder and stops at the first rung that is sure of a face: dlib's HOG detector on
-the photo reduced to 800 px, up-sampled, with a padded border (tight crops), rotated, and at last dlib's
-MMOD network. Every rung sees the reduced picture, so a 12-megapixel photo costs no more than a small one.
+A cascade of attempts that stops at the first that is sure of a face: dlib's HOG detector on the photo reduced
+to 800 px, up-sampled, with a padded border (tight crops), rotated, and at last dlib's MMOD network. Every
+attempt sees the reduced picture, so a 12-megapixel photo costs no more than a small one.
 """
 
 from __future__ import annotations
@@ -100,23 +100,23 @@ def detect_faces(
     """
     backend = landmark_backend(landmarks) if isinstance(landmarks, str) else landmarks
     tried: list[str] = []
-    found: list[Face] = []
+    candidates: list[Face] = []
     for rung in _LADDER[:1] if quick else _LADDER:
-        if rung is _LAST_RESORT and any(face.score >= _CREDIBLE for face in found):
+        if rung is _LAST_RESORT and any(face.score >= _CREDIBLE for face in candidates):
             break
         tried.append(rung.name)
-        found += _climb(pixels, rung, backend)
-        sure = [face.score for face in found if face.score >= _CONFIDENT]
+        candidates += _climb(pixels, rung, backend)
+        sure = [face.score for face in candidates if face.score >= _CONFIDENT]
         if sure and not rung.angle and not rung.padding and min(sure) < _UNDOUBTED:
             # A head on its side looks like a weak upright face, with landmarks that miss it.
             # As small as that face can still be found: the detector's time grows with the area.
-            widest = max(face.side for face in found) / max(pixels.shape[:2])
+            widest = max(face.side for face in candidates) / max(pixels.shape[:2])
             side = round(min(DETECTION_SIDE, _FOUND_FROM / widest))
             for turned in _TURNED:
-                found += _climb(pixels, replace(turned, side=side), backend)
+                candidates += _climb(pixels, replace(turned, side=side), backend)
         if sure and not (thorough and rung is _LADDER[0]):
             break
-    faces = _without_overlaps(_credible(found))
+    faces = _without_overlaps(_credible(candidates))
     if faces:
         return sorted(faces, key=lambda face: float(face.box[0] + face.box[2]))
     raise NoFaceError(
@@ -235,11 +235,11 @@ def _credible(faces: list[Face]) -> list[Face]:
 
 
 def _without_overlaps(faces: list[Face]) -> list[Face]:
-    kept: list[Face] = []
+    distinct: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(_overlap(face.box, other.box) < 0.4 for other in kept):
-            kept.append(face)
-    return kept
+        if all(_overlap(face.box, rival.box) < 0.4 for rival in distinct):
+            distinct.append(face)
+    return distinct
 
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> float:
@@ -304,8 +304,8 @@ def _mmod(view: np.ndarray) -> list[tuple[np.ndarray, float]]:
         # Under about 10 px the network's filters do not fit: dlib raises RuntimeError and spoils its heap.
         return []
     with _network_lock:
-        found = _network()(view, 0)
-    return [(_corners(detection.rect), detection.confidence) for detection in found]
+        detections = _network()(view, 0)
+    return [(_corners(detection.rect), detection.confidence) for detection in detections]
 
 
 _network_lock = threading.Lock()

@@ -129,10 +129,10 @@ class FaceAlignmentLandmarks:
 
     def __call__(self, pixels: np.ndarray, box: np.ndarray) -> np.ndarray:
         """See LandmarkBackend."""
-        found = self._network.get_landmarks_from_image(pixels, detected_faces=[[*map(float, box), 1.0]])
-        if not found:
+        predictions = self._network.get_landmarks_from_image(pixels, detected_faces=[[*map(float, box), 1.0]])
+        if not predictions:
             raise ValueError("face-alignment returned no landmarks for the face box")
-        return np.asarray(found[0], np.float32)[:, :2]
+        return np.asarray(predictions[0], np.float32)[:, :2]
 
 
 def landmark_backend(name: str = "dlib") -> LandmarkBackend:
@@ -165,8 +165,8 @@ def landmarks_of_crop(crop: np.ndarray) -> np.ndarray:
 
 def roll_of(landmarks: np.ndarray) -> float:
     """In-plane rotation of a face in degrees, by the line between the eyes; clockwise is positive."""
-    left, right = landmarks[LEFT_EYE].mean(0), landmarks[RIGHT_EYE].mean(0)
-    return math.degrees(math.atan2(right[1] - left[1], right[0] - left[0]))
+    left_eye, right_eye = landmarks[LEFT_EYE].mean(0), landmarks[RIGHT_EYE].mean(0)
+    return math.degrees(math.atan2(right_eye[1] - left_eye[1], right_eye[0] - left_eye[0]))
 
 
 def mouth_opening(landmarks: np.ndarray) -> float:

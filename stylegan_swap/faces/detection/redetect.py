@@ -78,9 +78,9 @@ def redetect(
     size = near.view.shape[1] // 2
     small = cv2.resize(near.view, (size, size), interpolation=cv2.INTER_AREA)
     boxes = [(2 * box + 0.5, score) for box, score in _hog(np.ascontiguousarray(small))]
-    seen = [(overlap(box, near.expected), box, score) for box, score in boxes]
-    seen = sorted((entry for entry in seen if entry[0] >= _LEAST_OVERLAP), key=lambda entry: -entry[0])
-    faces = [face for _, box, score in seen if (face := _face(pixels, near, box, score, backend))]
+    matches = [(overlap(box, near.expected), box, score) for box, score in boxes]
+    matches = sorted((entry for entry in matches if entry[0] >= _LEAST_OVERLAP), key=lambda entry: -entry[0])
+    faces = [face for _, box, score in matches if (face := _face(pixels, near, box, score, backend))]
     if faces:
         return faces, None
     return [], _face(pixels, near, near.expected, -1.0, backend)

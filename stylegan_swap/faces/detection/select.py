@@ -68,10 +68,10 @@ def select_faces(
 def _most_alike(
     photo: Photo, faces: list[Face], reference: Photo, embed: Embed, landmarks: LandmarkBackend | str
 ) -> Face:
-    wanted = embed(
+    reference_descriptor = embed(
         reference, largest_face(detect_faces(reference.pixels, name=reference.name, landmarks=landmarks))
     )
-    distances = [float(np.linalg.norm(embed(photo, face) - wanted)) for face in faces]
+    distances = [float(np.linalg.norm(embed(photo, face) - reference_descriptor)) for face in faces]
     best = int(np.argmin(distances))
     if distances[best] > SAME_PERSON:
         raise FaceSelectionError(

@@ -80,16 +80,16 @@ def frame_mask(image: np.ndarray, landmarks: np.ndarray, step: float = FRAME_STE
     return np.clip(cv2.resize(frames, (size, size), interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
-def bare_face(image: np.ndarray, landmarks: np.ndarray, worn: bool | None = None) -> np.ndarray:
+def bare_face(image: np.ndarray, landmarks: np.ndarray, glasses: bool | None = None) -> np.ndarray:
     """What of a face is no glasses: float32 ``[S, S]``, 0 in the band where some are worn, else 1.
 
     Args:
         image: aligned crop, float32 ``[S, S, 3]`` in 0..255.
         landmarks: ``[68, 2]`` in crop pixels.
-        worn: whether glasses are worn; None looks.
+        glasses: whether glasses are worn; None looks.
     """
     size = image.shape[0]
-    if not (wears_glasses(image, landmarks) if worn is None else worn):
+    if not (wears_glasses(image, landmarks) if glasses is None else glasses):
         return np.ones((size, size), np.float32)
     return 1 - fill_polygon(_zone(np.asarray(landmarks, np.float32)), size)
 
@@ -97,19 +97,19 @@ def bare_face(image: np.ndarray, landmarks: np.ndarray, worn: bool | None = None
 def _rims(image: np.ndarray, landmarks: np.ndarray) -> float:
     """Share of the place below the eyes, where lower rims lie, that thin structures cover."""
     points = _working_copy(image, landmarks)[1]
-    left, right = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
-    across = right - left
+    left_eye, right_eye = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
+    across = right_eye - left_eye
     down = np.array([-across[1], across[0]])
-    upper = [left - 0.45 * across + 0.15 * down, right + 0.45 * across + 0.15 * down]
-    lower = [right + 0.3 * across + 0.5 * down, left - 0.3 * across + 0.5 * down]
-    place = fill_polygon(np.array([*upper, *lower]), _WORKING_SIDE)
-    few = cv2.resize(image, (_WORKING_SIDE, _WORKING_SIDE), interpolation=cv2.INTER_AREA)
-    return float((frame_mask(few, points) * place).sum() / max(float(place.sum()), 1.0))
+    upper = [left_eye - 0.45 * across + 0.15 * down, right_eye + 0.45 * across + 0.15 * down]
+    lower = [right_eye + 0.3 * across + 0.5 * down, left_eye - 0.3 * across + 0.5 * down]
+    cheeks = fill_polygon(np.array([*upper, *lower]), _WORKING_SIDE)
+    small = cv2.resize(image, (_WORKING_SIDE, _WORKING_SIDE), interpolation=cv2.INTER_AREA)
+    return float((frame_mask(small, points) * cheeks).sum() / max(float(cheeks.sum()), 1.0))
 
 
-def _without_specks(found: np.ndarray) -> np.ndarray:
+def _without_specks(candidates: np.ndarray) -> np.ndarray:
     """Keep what hangs together over a length only a frame has."""
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(candidates.astype(np.uint8), connectivity=8)
     extent = np.maximum(statistics[:, cv2.CC_STAT_WIDTH], statistics[:, cv2.CC_STAT_HEIGHT])
     large = extent >= 0.055 * _WORKING_SIDE
     large[0] = False
@@ -118,19 +118,19 @@ def _without_specks(found: np.ndarray) -> np.ndarray:
 
 def _zone(points: np.ndarray) -> np.ndarray:
     """The band glasses lie in: from the brows to the upper cheeks, from temple to temple."""
-    left, right = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
-    across = right - left
+    left_eye, right_eye = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
+    across = right_eye - left_eye
     down = np.array([-across[1], across[0]])
     return np.array(
         [
-            left - 0.75 * across - 0.30 * down,
-            right + 0.75 * across - 0.30 * down,
-            right + 0.75 * across + 0.15 * down,
-            right + 0.35 * across + 0.50 * down,
-            right - 0.30 * across + 0.45 * down,
-            left + 0.30 * across + 0.45 * down,
-            left - 0.35 * across + 0.50 * down,
-            left - 0.75 * across + 0.15 * down,
+            left_eye - 0.75 * across - 0.30 * down,
+            right_eye + 0.75 * across - 0.30 * down,
+            right_eye + 0.75 * across + 0.15 * down,
+            right_eye + 0.35 * across + 0.50 * down,
+            right_eye - 0.30 * across + 0.45 * down,
+            left_eye + 0.30 * across + 0.45 * down,
+            left_eye - 0.35 * across + 0.50 * down,
+            left_eye - 0.75 * across + 0.15 * down,
         ]
     )
 

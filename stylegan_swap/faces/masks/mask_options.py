@@ -1,8 +1,8 @@
-"""What a user may say about the mask: its kind, regions that stay the photo's, its edge, what is cut off.
+"""The user's options of the mask: its kind, regions that stay the photo's, its edge, what is cut off.
 
-On the road … → generator → **mask** → paste: a method predicts where its face belongs, :func:`paste_mask`
-makes of that and of the landmarks the weights ``paste_back`` blends with. Everything happens on the aligned
-crop, so that an option means the same for a small face, a large one and a tilted one.
+A method predicts where its face belongs; :func:`paste_mask` makes of that and of the landmarks the weights
+``paste_back`` blends with. Everything happens on the aligned crop, so that an option means the same for a
+small face, a large one and a tilted one.
 """
 
 from __future__ import annotations
@@ -112,11 +112,11 @@ def paste_mask(
     """
     size = predicted.shape[0]
     weights = predicted if options.neutral else _chosen_mask(options, predicted, landmarks)
-    for other in bystanders:
-        low, high = other.min(0), other.max(0)
+    for bystander in bystanders:
+        low, high = bystander.min(0), bystander.max(0)
         if (high > 0).all() and (low < size - 1).all():
             # Two pixels more, so that enlarging the crop leaves all of that face at 0.
-            hull = cv2.dilate(hull_mask(other, size), np.ones((5, 5), np.uint8))
+            hull = cv2.dilate(hull_mask(bystander, size), np.ones((5, 5), np.uint8))
             weights = np.where(hull > 0, 0, weights).astype(np.float32)
     return weights
 
@@ -161,8 +161,8 @@ def kept_mask(landmarks: np.ndarray, size: int, regions: tuple[str, ...], edge: 
         float32 ``[size, size]``, exactly 1 inside.
     """
     points = np.asarray(landmarks, np.float32)
-    apart = float(np.linalg.norm(points[LEFT_EYE].mean(0) - points[RIGHT_EYE].mean(0)))
-    kept = np.zeros((size, size), np.float32)
+    eye_distance = float(np.linalg.norm(points[LEFT_EYE].mean(0) - points[RIGHT_EYE].mean(0)))
+    protected = np.zeros((size, size), np.float32)
     for name in regions:
         polygons, reach = _REGIONS[name]
         for polygon in polygons(points):
@@ -172,9 +172,9 @@ def kept_mask(landmarks: np.ndarray, size: int, regions: tuple[str, ...], edge: 
                 continue
             distance = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5)
             # A pixel more, so that enlarging the crop leaves the region itself at 1.
-            fall = np.clip((distance - reach * apart - 1) / max(edge, 1.0), 0, 1)
-            kept = np.maximum(kept, 1 - fall * fall * (3 - 2 * fall))
-    return kept.astype(np.float32)
+            fall = np.clip((distance - reach * eye_distance - 1) / max(edge, 1.0), 0, 1)
+            protected = np.maximum(protected, 1 - fall * fall * (3 - 2 * fall))
+    return protected.astype(np.float32)
 
 
 def _box(
@@ -192,7 +192,7 @@ def _box(
     return np.outer(down, across).astype(np.float32)
 
 
-def _check_names(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
-    for name in given:
-        if name not in known:
-            raise UnsupportedOptionError(f"unknown {what} {name!r}: choose from {', '.join(known)}")
+def _check_names(subject: str, names: tuple[str, ...], choices: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in choices:
+            raise UnsupportedOptionError(f"unknown {subject} {name!r}: choose from {', '.join(choices)}")

@@ -1,9 +1,9 @@
 """Label maps of face parsers: whose numbers mean what, and which of them are face.
 
-Beside the road: a method that was trained with parsing maps takes a parser, stated with its label order, in
-place of the hull of the landmarks. The two orders in use differ in nearly every number, and a map read in the
-wrong one adds an ear and misses a lip without any error, so every map says whose it is.
-Sources: CelebAMask-HQ (Lee et al. 2020, MaskGAN) and the common BiSeNet face parser.
+A method that was trained with parsing maps takes a parser, stated with its label order, in place of the hull
+of the landmarks. The two orders in use differ in nearly every number, and a map read in the wrong one adds an
+ear and misses a lip without any error, so every map says whose it is. Sources: CelebAMask-HQ (Lee et al.
+2020, MaskGAN) and the common BiSeNet face parser.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def class_mask(labels: Tensor, classes: Iterable[str], order: LabelOrder) -> Ten
     names = list(classes)
     if labels.ndim != 3:
         raise ValueError(f"labels must be [batch, height, width], got {tuple(labels.shape)}.")
-    wanted = torch.tensor(numbers_of(names, order), device=labels.device)
-    return torch.isin(labels.round().long(), wanted)[:, None].float()
+    numbers = torch.tensor(numbers_of(names, order), device=labels.device)
+    return torch.isin(labels.round().long(), numbers)[:, None].float()
 
 
 def face_mask(labels: Tensor, order: LabelOrder) -> Tensor:
@@ -94,10 +94,15 @@ def convert_labels(labels: Tensor, source: LabelOrder, target: LabelOrder) -> Te
     Raises:
         ValueError: an order is unknown, or a label is outside 0..18.
     """
-    here, there = numbers_of(LABELS["maskgan"], source), numbers_of(LABELS["maskgan"], target)
-    table = torch.empty(len(here), dtype=torch.long, device=labels.device)
-    table[torch.tensor(here)] = torch.tensor(there, device=labels.device)
-    whole = labels.round().long()
-    if whole.numel() and (whole.min() < 0 or whole.max() >= len(here)):
-        raise ValueError(f"labels must lie in 0..{len(here) - 1}, got {whole.min()}..{whole.max()}.")
-    return table[whole].to(labels.dtype)
+    source_numbers, target_numbers = (
+        numbers_of(LABELS["maskgan"], source),
+        numbers_of(LABELS["maskgan"], target),
+    )
+    table = torch.empty(len(source_numbers), dtype=torch.long, device=labels.device)
+    table[torch.tensor(source_numbers)] = torch.tensor(target_numbers, device=labels.device)
+    indices = labels.round().long()
+    if indices.numel() and (indices.min() < 0 or indices.max() >= len(source_numbers)):
+        raise ValueError(
+            f"labels must lie in 0..{len(source_numbers) - 1}, got {indices.min()}..{indices.max()}."
+        )
+    return table[indices].to(labels.dtype)

@@ -1,7 +1,4 @@
-"""Lips, nose, brows and eyes as masks from the 68 landmarks: for methods that were trained with parsing maps.
-
-Beside the road: RAFSwap reads a photo region by region. Where no parser is given, the landmarks draw them.
-"""
+"""Lips, nose, brows and eyes as masks from the 68 landmarks, for methods trained with parsing maps."""
 
 from __future__ import annotations
 
@@ -32,15 +29,17 @@ def region_masks(landmarks: np.ndarray, size: int, side: int = 64) -> np.ndarray
     """
     points = (np.asarray(landmarks, np.float32) + 0.5) * (DRAWN / size) - 0.5
     eyes = [points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)]
-    apart = float(np.linalg.norm(eyes[0] - eyes[1]))
-    across = (eyes[1] - eyes[0]) / max(apart, 1e-6)
+    eye_distance = float(np.linalg.norm(eyes[0] - eyes[1]))
+    across = (eyes[1] - eyes[0]) / max(eye_distance, 1e-6)
     bridge, nostrils = points[BRIDGE], points[NOSTRILS]
     # Widening from the root to the wings; half of each width to either side.
-    half = NOSE * apart / 2 * np.linspace(0.5, 1.0, len(bridge))[:, None] * across
+    half = NOSE * eye_distance / 2 * np.linspace(0.5, 1.0, len(bridge))[:, None] * across
     outline = np.concatenate([bridge - half, nostrils, bridge + half]).astype(np.float32)
     lips = fill_polygon(points[OUTER_LIPS], DRAWN) * (fill_polygon(points[INNER_LIPS], DRAWN) < 0.5)
     nose = fill_polygon(cv2.convexHull(outline).reshape(-1, 2), DRAWN)
-    brows = np.maximum(_stroke(points[RIGHT_BROW], BROW * apart), _stroke(points[LEFT_BROW], BROW * apart))
+    brows = np.maximum(
+        _stroke(points[RIGHT_BROW], BROW * eye_distance), _stroke(points[LEFT_BROW], BROW * eye_distance)
+    )
     lids = np.maximum(fill_polygon(points[LEFT_EYE], DRAWN), fill_polygon(points[RIGHT_EYE], DRAWN))
     masks = (np.stack([lips, nose, brows, lids]) > 0.5).astype(np.float32)
     # Like the published label maps: samples, not means, so that masks stay 0 and 1.

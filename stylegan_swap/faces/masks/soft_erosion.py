@@ -1,8 +1,7 @@
 """MegaFS's soft erosion: a hard face mask shrinks and gets a smooth edge in one go.
 
-On the road … → generator → **paste** → photo it turns a face mask into the weights of the blend
-(Zhu et al. 2021, "One Shot Face Swapping on Megapixels"; the published post-processing). Reads and writes
-tensors, because the mask is born beside the generator's image.
+Zhu et al. 2021, "One Shot Face Swapping on Megapixels"; the published post-processing. Reads and writes
+tensors, because the mask comes with the generator's image.
 """
 
 from __future__ import annotations

@@ -74,9 +74,9 @@ def match_colour(
     step = max(1, min(mask.shape) // _ENOUGH)
     if mask[::step, ::step].sum() < 1:
         step = 1
-    some = mask[::step, ::step]
-    mean, deviation = _statistics(lab[::step, ::step], some)
-    wanted_mean, wanted_deviation = _statistics(to_lab(reference[::step, ::step]), some)
+    sampled = mask[::step, ::step]
+    mean, deviation = _statistics(lab[::step, ::step], sampled)
+    wanted_mean, wanted_deviation = _statistics(to_lab(reference[::step, ::step]), sampled)
     stretch = np.clip(wanted_deviation[0] / max(float(deviation[0]), 1e-3), *contrast)
     lightness = (lab[..., :1] - mean[0]) * stretch + wanted_mean[0]
     factor = np.clip(wanted_mean[1:] * mean[1:] / (mean[1:] ** 2 + 4.0), 0.0, 1.4)

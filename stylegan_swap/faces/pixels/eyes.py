@@ -37,13 +37,13 @@ def with_eyes_of(image: np.ndarray, photo: np.ndarray, points: np.ndarray, unit:
     Returns:
         float32 ``[P, P, 3]``; outside the lids what was given.
     """
-    left, top, side = _around(points, image.shape[0], unit)
-    here = slice(top, top + side), slice(left, left + side)
-    changed = image.copy()
+    x0, y0, side = _around(points, image.shape[0], unit)
+    window = slice(y0, y0 + side), slice(x0, x0 + side)
+    result = image.copy()
     margin = _MARGIN * image.shape[0] / side
-    mask = eye_masks(points - np.array([left, top], np.float32), side, margin)
-    changed[here] = _mixed(image[here], photo[here], cv2.GaussianBlur(mask, (0, 0), _SOFT * unit), unit)
-    return changed
+    mask = eye_masks(points - np.array([x0, y0], np.float32), side, margin)
+    result[window] = _mixed(image[window], photo[window], cv2.GaussianBlur(mask, (0, 0), _SOFT * unit), unit)
+    return result
 
 
 def _around(points: np.ndarray, size: int, unit: float) -> tuple[int, int, int]:
@@ -52,24 +52,24 @@ def _around(points: np.ndarray, size: int, unit: float) -> tuple[int, int, int]:
     reach = _LOOKED_AT * unit + 2 * _MARGIN * size
     low = np.floor(eyes.min(0) - reach)
     side = int(np.clip(np.ceil((eyes.max(0) + reach - low).max()), 1, size))
-    left, top = np.clip(low, 0, size - side).astype(int)
-    return int(left), int(top), side
+    x0, y0 = np.clip(low, 0, size - side).astype(int)
+    return int(x0), int(y0), side
 
 
 def _mixed(image: np.ndarray, photo: np.ndarray, mask: np.ndarray, unit: float) -> np.ndarray:
     light = luma(image)
     colour = image - light[..., None]
-    theirs = luma(photo)
-    mask *= _drawn(light, theirs, mask, unit)
-    light = light + SHARE * mask * (theirs - light)
+    photo_light = luma(photo)
+    mask *= _drawn(light, photo_light, mask, unit)
+    light = light + SHARE * mask * (photo_light - light)
     colour += mask[..., None] * (blurred(colour, _COLOUR * unit) - colour)
     return light[..., None] + colour
 
 
-def _drawn(ours: np.ndarray, theirs: np.ndarray, mask: np.ndarray, unit: float) -> float:
+def _drawn(swapped_luma: np.ndarray, photo_luma: np.ndarray, mask: np.ndarray, unit: float) -> float:
     """Whether the eyes have structure: 0 for a blank face, 1 for what a network draws."""
     amplitudes = []
-    for grey in (ours, theirs):
+    for grey in (swapped_luma, photo_luma):
         band = structure_band(grey, unit)
         amplitudes.append(float(np.sqrt((mask * band * band).sum())))
     low, high = _DRAWN

@@ -1,8 +1,7 @@
 """Cells that fuse one row of the identity's codes with one row of the attribute's.
 
-On the road photo → detect → align → encoder → **swapper** → generator → paste they are the moving
-parts of the CodeSwapper: MegaFS's transfer and injection cells, the default's cells driven by the
-identity embedding, and FSLSD's affine edit of finished rows.
+MegaFS's transfer and injection cells, the default's cells driven by the identity embedding, and FSLSD's
+affine edit of finished rows; ``CodeSwapper`` is made of them.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ class TransferCell(nn.Module):
         for select_u, shift_u, select_v, shift_v in zip(
             self.idd_selectors, self.idd_shifters, self.att_selectors, self.att_shifters, strict=True
         ):
-            both = torch.cat([u, v], 1)
-            u = u * select_u(both).sigmoid() + shift_u(both).tanh()
-            v = v * select_v(both).sigmoid() + shift_v(both).tanh()
+            pair = torch.cat([u, v], 1)
+            u = u * select_u(pair).sigmoid() + shift_u(pair).tanh()
+            v = v * select_v(pair).sigmoid() + shift_v(pair).tanh()
         return u, v
 
 

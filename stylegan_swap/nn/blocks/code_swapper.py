@@ -1,8 +1,7 @@
 """CodeSwapper: which rows of W+ come from which person, and how the others are fused.
 
-On the road photo → detect → align → encoder → **swapper** → generator → paste the swapper makes
-one set of codes out of two. A policy has one letter per row: T is the attribute person's row, S the
-identity person's, F a row fused by a cell.
+A policy has one letter per row: T is the attribute person's row, S the identity person's, F a row fused by a
+cell.
 """
 
 from __future__ import annotations
@@ -205,8 +204,8 @@ class CodeSwapper(nn.Module):
             return {}
         if self.cells == "embedding":
             assert embedding is not None
-            kept = None if identity is None else identity[:, self.fused_rows]
-            sources = self.embedding(embedding, kept)
+            identity_rows = None if identity is None else identity[:, self.fused_rows]
+            sources = self.embedding(embedding, identity_rows)
             gate = self.weight.sigmoid()
             rows = gate * sources + (1 - gate) * attribute[:, self.fused_rows]
             return dict(zip(self.fused_rows, rows.unbind(1), strict=True))

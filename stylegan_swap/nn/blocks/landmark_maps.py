@@ -1,8 +1,7 @@
 """Heat maps of eyes and mouth: where the attribute photo looks and what its mouth does.
 
-On the road photo → detect → align → encoder → swapper → **generator** → paste these maps go with
-the attribute image into the attribute encoder, so that gaze and expression survive at 8 to 32
-pixels, where a photograph alone is too coarse to say.
+They go with the attribute image into the attribute encoder, so that gaze and expression survive at 8 to 32
+pixels, where a photograph alone is too coarse to show them.
 """
 
 from __future__ import annotations

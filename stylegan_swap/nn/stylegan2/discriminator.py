@@ -1,7 +1,7 @@
 """StyleGAN2's residual discriminator, which tells photographs from generated faces in training.
 
-Road: beside it; training alone uses this. State-dict keys and shapes are those of the
-exchange layout (`d` of rosinality's port); the channel table is free.
+State-dict keys and shapes are those of the exchange layout (`d` of rosinality's port); the channel table is
+free.
 """
 
 from __future__ import annotations
@@ -119,15 +119,15 @@ class Discriminator(nn.Module):
         """
         if len({k.split(".")[1] for k in state if k.startswith("convs.")}) != len(self.convs) - 1:
             return dict(state)
-        own = dict(self.state_dict())
+        renamed = dict(self.state_dict())
         for name, tensor in state.items():
             parts = name.split(".")
             if parts[0] == "convs":
                 if parts[1] == "0":
                     continue
                 parts[1] = str(int(parts[1]) + 1)
-            own[".".join(parts)] = tensor
-        return own
+            renamed[".".join(parts)] = tensor
+        return renamed
 
     def features(self, x: Tensor) -> Tensor:
         """Map images to `[batch, C_4, 4, 4]`, what minibatch-std sees.

@@ -1,8 +1,7 @@
 """StyleGAN2's generator: from W+ rows to a face, with a hook for attributes between its layers.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. State-dict keys and
-shapes are those of the exchange layout (`g_ema` of rosinality's port), so files of MegaFS,
-pSp, e4e and FSLSD load as they are; channels and the width of a row are free.
+State-dict keys and shapes are those of the exchange layout (`g_ema` of rosinality's port), so files of
+MegaFS, pSp, e4e and FSLSD load as they are; channels and the width of a row are free.
 """
 
 from __future__ import annotations
@@ -327,13 +326,16 @@ class Generator(nn.Module):
             raise ValueError(
                 f"generator: {len(noise)} noise maps given, size {self.size} takes {self.num_noises}."
             )
-        for n, one in enumerate(noise):
+        for n, noise_map in enumerate(noise):
             r = 2 ** ((n + 5) // 2)
-            if one is not None and (
-                one.ndim != 4 or one.shape[0] not in (1, batch) or one.shape[1:] != (1, r, r)
+            if noise_map is not None and (
+                noise_map.ndim != 4
+                or noise_map.shape[0] not in (1, batch)
+                or noise_map.shape[1:] != (1, r, r)
             ):
                 raise ValueError(
-                    f"generator: noise map {n} is {list(one.shape)}, it must be [{batch} or 1, 1, {r}, {r}]."
+                    f"generator: noise map {n} is {list(noise_map.shape)}, it must be "
+                    f"[{batch} or 1, 1, {r}, {r}]."
                 )
         return noise
 
@@ -369,23 +371,23 @@ def check_channels(size: int, channels: Mapping[int, int] | None, channel_multip
     if channels is None:
         return channels_for(size, channel_multiplier)
     table = {int(r): int(c) for r, c in channels.items()}
-    wanted = resolutions_of(size)
-    missing = [r for r in wanted if table.get(r, 0) < 1]
+    resolutions = resolutions_of(size)
+    missing = [r for r in resolutions if table.get(r, 0) < 1]
     if missing:
         raise ValueError(
             f"channels: a network of size {size} needs at least one channel at {missing}, "
             f"the table has {table}."
         )
-    return {r: table[r] for r in wanted}
+    return {r: table[r] for r in resolutions}
 
 
 def _blended(blend: Blend, resolution: int, hidden: Tensor) -> Tensor:
     result = blend(resolution, hidden)
     if not isinstance(result, Tensor) or result.shape != hidden.shape:
-        got = list(result.shape) if isinstance(result, Tensor) else type(result).__name__
+        description = list(result.shape) if isinstance(result, Tensor) else type(result).__name__
         raise ValueError(
             f"generator: blend({resolution}, hidden) must return a tensor of shape {list(hidden.shape)}, "
-            f"got {got}."
+            f"got {description}."
         )
     return result
 

@@ -1,7 +1,7 @@
 """Random people: a low-rank Gaussian over W+, fitted to the codes of real photographs.
 
-Beside the road; ``generate`` draws from it. A network that learned to redraw photos has no mapping
-network from noise; what codes look like is read off the encoder afterwards.
+A network that learned to redraw photos has no mapping network from noise; ``generate`` draws from this
+instead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The two layers of the generator: styled convolution with noise, and the step to RGB.
 
-Road: photo → detect → align → encoder → swapper → **generator** → paste. Parameter names
-follow the exchange layout (`conv.weight`, `conv.modulation.*`, `noise.weight`, `activate.bias`).
+Parameter names follow the exchange layout (`conv.weight`, `conv.modulation.*`, `noise.weight`,
+`activate.bias`).
 """
 
 from __future__ import annotations
