@@ -229,7 +229,8 @@ def build(recipe: Recipe, folder: Path | None = None, timeout: float = TIMEOUT_S
             return _compile(recipe, folder, timeout)
     except OSError as error:
         raise BuildError(
-            f"{error.filename or folder}: {error.strerror}; make {folder} writable, or set {CACHE_VARIABLE} to a folder that is"
+            f"{error.filename or folder}: {error.strerror}; make {folder} writable, or set {CACHE_VARIABLE} "
+            "to a folder that is"
         ) from error
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -84,6 +84,7 @@ class LightEncoder(nn.Module):
         ValueError: if the trunk has not four features.
     """
 
+    trunk: Any
     latent_avg: Tensor
 
     def __init__(
@@ -101,9 +102,8 @@ class LightEncoder(nn.Module):
             raise ValueError(
                 f"The trunk must have four features, got channels {tuple(trunk.feature_channels)}."
             )
-        trunk.requires_grad_(False)
-        # In a tuple the trunk is no submodule: neither state dict nor optimizer sees it.
-        self._trunk = (trunk,)
+        # Past nn.Module's own __setattr__ it is no submodule: neither state dict nor optimizer sees it.
+        object.__setattr__(self, "trunk", trunk.requires_grad_(False))
         self.n_latent = n_latent
         self.style_dim = style_dim
         self.lateral = nn.ModuleList(EqualizedConv2d(c, width, 1, 1, 0) for c in trunk.feature_channels)
@@ -117,11 +117,6 @@ class LightEncoder(nn.Module):
         )
         self.heads = nn.ModuleList(EqualizedLinear(style_dim, style_dim) for _ in range(n_latent))
         self.register_buffer("latent_avg", as_latent_avg(latent_avg, n_latent, style_dim))
-
-    @property
-    def trunk(self) -> nn.Module:
-        """The frozen face network."""
-        return self._trunk[0]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LightEncoder:
         self.trunk._apply(fn, recurse)
@@ -142,7 +137,7 @@ class LightEncoder(nn.Module):
             raise ValueError(
                 f"LightEncoder reads [batch, 3, S, S] with S >= {MIN_SIZE}, got {tuple(x.shape)}."
             )
-        features = self._trunk[0].features(x) if features is None else features
+        features = self.trunk.features(x) if features is None else features
         pyramid = self._pyramid(features)
         overview = x
         for conv in self.branch:

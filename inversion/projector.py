@@ -6,6 +6,7 @@ over W+ as in Image2StyleGAN (Abdal et al. 2019). Generator and perceptual dista
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -15,10 +16,9 @@ from torch import Tensor
 
 from inversion.inverted import Inversion
 from inversion.latents import Latents
-from inversion.projection_terms import noise_normalize, noise_regularize, projection_rate
 
-# Larger images are compared at this side, by the mean of each square of pixels.
-COMPARED_SIDE = 256
+COMPARED_SIDE = 256  # pixels; larger images are compared at this side, by the mean of each square
+SMALLEST_NOISE_SIDE = 8  # up to which noise maps are not halved any more
 # The noise on the code starts at this share of the codes' spread and is gone after this share of the steps.
 CODE_NOISE, CODE_NOISE_UNTIL = 0.05, 0.75
 
@@ -166,6 +166,49 @@ def project(
     wplus = final if space == "w+" else final.expand(-1, generator.n_latent, -1).clone()
     maps = tuple(noise_map.detach() for noise_map in noise) if optimise_noise else None
     return Inversion(wplus, structure, maps, None, reconstruction.clamp(-1, 1), target)
+
+
+def noise_regularize(noises: Sequence[Tensor]) -> Tensor:
+    """How much noise maps tell of the picture: squared correlation with their neighbours, at every scale.
+
+    Without it, optimised noise takes the picture over and the code is left with nothing.
+
+    Args:
+        noises: maps ``[batch, 1, r, r]``.
+
+    Returns:
+        A scalar; the expected value for white noise is about 0.
+    """
+    total = torch.zeros((), device=noises[0].device) if noises else torch.zeros(())
+    for noise in noises:
+        while True:
+            for axis in (2, 3):
+                total = total + (noise * noise.roll(1, axis)).mean().square()
+            if noise.shape[2] <= SMALLEST_NOISE_SIDE:
+                break
+            noise = F.avg_pool2d(noise, 2)
+    return total
+
+
+@torch.no_grad()
+def noise_normalize(noises: Sequence[Tensor]) -> None:
+    """Give every noise map mean 0 and deviation 1 again, in place; after each step of the optimiser."""
+    for noise in noises:
+        mean, deviation = noise.mean(), noise.std()
+        noise.sub_(mean).div_(deviation)
+
+
+def projection_rate(progress: float, lr: float, fall: float = 0.25, rise: float = 0.05) -> float:
+    """Learning rate of projection: a linear rise at the start, half a cosine wave down at the end.
+
+    Args:
+        progress: share of the steps done, 0..1.
+        lr: the rate in between.
+        fall: share of the steps that the fall takes.
+        rise: share of the steps that the rise takes.
+    """
+    down = min(1.0, (1 - progress) / fall)
+    return lr * (0.5 - 0.5 * math.cos(math.pi * down)) * min(1.0, progress / rise)
 
 
 def compared(image: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class StyleHead(nn.Module):
 
 
 class PSPBase(IRSE50Trunk, ABC):
-    """What the pSp family shares: trunk, shape checks and the average code.
+    """What the pSp family shares: trunk, shape checks and the average code; subclasses add the heads.
 
     ``latent_avg`` is a buffer outside the state dict, because checkpoints keep it beside the
     encoder's weights and not among them.
@@ -78,6 +78,11 @@ class PSPBase(IRSE50Trunk, ABC):
         self.input_nc = input_nc
         average = as_latent_avg(latent_avg, n_styles, style_dim)
         self.register_buffer("latent_avg", average, persistent=False)
+        self.add_heads()
+
+    @abstractmethod
+    def add_heads(self) -> None:
+        """Create the layers between the trunk's features and the codes."""
 
     @abstractmethod
     def codes(self, x: Tensor) -> Tensor:
@@ -104,23 +109,12 @@ class GradualStyleEncoder(PSPBase):
     with 18 rows (Richardson et al. 2021, §3). Arguments as in :class:`PSPBase`.
     """
 
-    def __init__(
-        self,
-        n_styles: int = 18,
-        style_dim: int = 512,
-        input_nc: int = 3,
-        latent_avg: Tensor | None = None,
-        *,
-        trunk_width: int = WIDTH,
-        trunk_units: Sequence[int] = UNITS,
-    ) -> None:
-        super().__init__(
-            n_styles, style_dim, input_nc, latent_avg, trunk_width=trunk_width, trunk_units=trunk_units
-        )
+    def add_heads(self) -> None:
+        """One head per row, and the lateral layers of the pyramid."""
         width = self.tap_channels[2]
         self.styles = nn.ModuleList(
-            StyleHead(width, style_dim, 16 if i < COARSE_ROWS else 32 if i < MIDDLE_ROWS else 64)
-            for i in range(n_styles)
+            StyleHead(width, self.style_dim, 16 if i < COARSE_ROWS else 32 if i < MIDDLE_ROWS else 64)
+            for i in range(self.n_latent)
         )
         self.latlayer1 = nn.Conv2d(self.tap_channels[1], width, 1)
         self.latlayer2 = nn.Conv2d(self.tap_channels[0], width, 1)
@@ -152,15 +146,9 @@ class BackboneEncoderIntoW(PSPBase):
     Arguments as in :class:`PSPBase`.
     """
 
-    def __init__(
-        self,
-        n_styles: int = 18,
-        style_dim: int = 512,
-        input_nc: int = 3,
-        latent_avg: Tensor | None = None,
-    ) -> None:
-        super().__init__(n_styles, style_dim, input_nc, latent_avg)
-        self.linear = EqualizedLinear(self.tap_channels[2], style_dim)
+    def add_heads(self) -> None:
+        """One linear layer."""
+        self.linear = EqualizedLinear(self.tap_channels[2], self.style_dim)
 
     def code(self, x: Tensor) -> Tensor:
         """Return the single raw style ``[batch, D]``."""
@@ -178,19 +166,13 @@ class BackboneEncoderIntoWPlus(PSPBase):
     (``BackboneEncoderUsingLastLayerIntoWPlus``). Arguments as in :class:`PSPBase`.
     """
 
-    def __init__(
-        self,
-        n_styles: int = 18,
-        style_dim: int = 512,
-        input_nc: int = 3,
-        latent_avg: Tensor | None = None,
-    ) -> None:
-        super().__init__(n_styles, style_dim, input_nc, latent_avg)
+    def add_heads(self) -> None:
+        """Pooling and two linear layers."""
         width = self.tap_channels[2]
         self.output_layer_2 = nn.Sequential(
             nn.BatchNorm2d(width), nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.Linear(width * 49, 512)
         )
-        self.linear = EqualizedLinear(512, style_dim * n_styles)
+        self.linear = EqualizedLinear(512, self.style_dim * self.n_latent)
 
     def codes(self, x: Tensor) -> Tensor:
         """Return the raw codes ``[batch, L, D]``."""

@@ -42,6 +42,8 @@ class PerceptualLoss(nn.Module):
         CheckpointError: the file of the backbone is damaged.
     """
 
+    network: nn.Module
+
     def __init__(
         self, identity: DlibIdentity | None = None, kind: str = "auto", folder: str | Path | None = None
     ) -> None:
@@ -60,11 +62,11 @@ class PerceptualLoss(nn.Module):
         self.kind = "dlib" if network is None else "lpips"
         if network is None:
             network = DlibIdentity() if identity is None else identity
-        # In a tuple the network is no submodule: neither state dict nor optimiser sees it.
-        self._network = (network,)
+        # Past nn.Module's own __setattr__ it is no submodule: neither state dict nor optimiser sees it.
+        object.__setattr__(self, "network", network)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PerceptualLoss:
-        self._network[0]._apply(fn, recurse)
+        self.network._apply(fn, recurse)
         super()._apply(fn, recurse)
         return self
 
@@ -82,7 +84,7 @@ class PerceptualLoss(nn.Module):
             raise ValueError(
                 f"PerceptualLoss compares equal shapes, got {list(image.shape)} and {list(target.shape)}."
             )
-        network = self._network[0]
+        network = self.network
         if isinstance(network, DlibIdentity):
             with torch.no_grad():
                 target_features = network.features(target)

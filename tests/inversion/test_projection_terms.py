@@ -3,7 +3,7 @@
 import golden
 import torch
 
-from inversion.projection_terms import noise_normalize, noise_regularize, projection_rate
+from inversion.projector import noise_normalize, noise_regularize, projection_rate
 
 
 @golden.mark

@@ -17,7 +17,7 @@ from inversion import (
     with_tuned,
 )
 from inversion.pivotal import nearby
-from inversion.projection_terms import noise_regularize
+from inversion.projector import noise_regularize
 from stylegan_swap.nn.stylegan2.generator import Generator
 
 SIDE, WIDTH, ROWS = 16, 16, 6

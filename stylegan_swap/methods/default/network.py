@@ -111,12 +111,14 @@ class SwapNetwork(nn.Module):
         ValueError: if the configuration's policy does not fit its swapper.
     """
 
+    identity: DlibIdentity
+
     def __init__(self, config: NetworkConfig, identity: DlibIdentity | None = None) -> None:
         super().__init__()
         self.config = config
         identity = DlibIdentity() if identity is None else identity
-        # In a tuple: shared with the encoder, which moves it, and absent from the state dict.
-        self._identity = (identity,)
+        # Shared with the encoder, which moves it; past nn.Module's own __setattr__ it is no submodule.
+        object.__setattr__(self, "identity", identity)
         length, width = config.n_latent, config.style_dim
         self.generator = Generator(config.size, width, config.n_mlp, channels=config.channels)
         self.encoder = LightEncoder(identity, length, width, config.encoder_width)
@@ -135,11 +137,6 @@ class SwapNetwork(nn.Module):
             self.detail = IdentityDetail(config.size, config.channels, config.detail_width)
         if config.prior_rank:
             self.prior = CodePrior(length, width, config.prior_rank)
-
-    @property
-    def identity(self) -> DlibIdentity:
-        """The frozen recogniser."""
-        return self._identity[0]
 
     def channels_last(self) -> SwapNetwork:
         """Store all convolution weights channels-last, the faster layout on CPU and tensor cores.
