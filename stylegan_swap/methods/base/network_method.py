@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inversion import Latents
@@ -31,6 +30,7 @@ from stylegan_swap.methods.base.finite import require_finite
 from stylegan_swap.methods.base.memory import MemoryLadder, half_precision, module_on
 from stylegan_swap.methods.base.options import SEED, STRUCTURE, AnyOption, checked_options
 from stylegan_swap.methods.base.protocol import AlignedSwap
+from stylegan_swap.nn.resize import resize
 from stylegan_swap.nn.stylegan2.generator import Generator, Noise
 from stylegan_swap.nn.stylegan2.prior import CodePrior
 from stylegan_swap.weights.filled import build_filled
@@ -247,7 +247,7 @@ class NetworkMethod(BaseMethod[Person], Generic[Network, Person]):
 
     def _encoder_input(self, x: Tensor) -> Tensor:
         """Faces at the encoder's 256 pixels; the official scripts shrink without a filter."""
-        return resized(x.to(self.device, torch.float32), INPUT_SIZE, antialias=not self.parity)
+        return resize(x.to(self.device, torch.float32), INPUT_SIZE, antialias=not self.parity)
 
     def _hard_mask(self, x_attr: Tensor, landmarks: Tensor | None) -> Tensor:
         """What is face, ``[batch, 1, S, S]``: from the parser, or the hull of the landmarks."""
@@ -257,7 +257,7 @@ class NetworkMethod(BaseMethod[Person], Generic[Network, Person]):
                 self.device
             )
         labels = self.parser(x_attr)
-        return resized(face_mask(labels, self.parser.order).to(self.device), size, antialias=False)
+        return resize(face_mask(labels, self.parser.order).to(self.device), size, antialias=False)
 
     def _soft_mask(self, x_attr: Tensor, landmarks: Tensor | None) -> Tensor:
         """The library's own edge round the hull, ``[batch, 1, S, S]``."""
@@ -363,15 +363,6 @@ def channels_last(network: Network) -> Network:
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return network
-
-
-def resized(x: Tensor, side: int, *, antialias: bool) -> Tensor:
-    """Bilinear, to ``[batch, C, side, side]``; ``antialias`` filters where the picture shrinks."""
-    if x.shape[-2:] == (side, side):
-        return x
-    return F.interpolate(
-        x, (side, side), mode="bilinear", align_corners=False, antialias=antialias and x.shape[-1] > side
-    )
 
 
 def soft_masks(x_attr: Tensor, landmarks: Tensor | None) -> Tensor:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylegan_swap.methods.base.network_method import BaseMethod, resized, soft_masks
+from stylegan_swap.methods.base.network_method import BaseMethod, soft_masks
 from stylegan_swap.methods.base.protocol import AlignedSwap
+from stylegan_swap.nn.resize import resize
 
 
 class PasteMethod(BaseMethod[Tensor]):
@@ -32,7 +33,7 @@ class PasteMethod(BaseMethod[Tensor]):
     def _swap(
         self, person: Tensor, x_attr: Tensor, landmarks: Tensor | None, options: Mapping[str, Any]
     ) -> AlignedSwap:
-        image = resized(person, x_attr.shape[-1], antialias=True).clamp(-1, 1)
+        image = resize(person, x_attr.shape[-1], antialias=True).clamp(-1, 1)
         return AlignedSwap(image.expand(len(x_attr), -1, -1, -1).clone(), soft_masks(x_attr, landmarks))
 
 

@@ -21,7 +21,8 @@ from stylegan_swap.methods.default.inside import RESOLUTIONS as INSIDE
 from stylegan_swap.methods.default.inside import SMALL, InsideFeatures
 from stylegan_swap.nn.blocks.landmark_maps import CHANNELS, landmark_maps
 from stylegan_swap.nn.blocks.modulation import InsideEntry, OutsideEntry
-from stylegan_swap.nn.blocks.photo_pyramid import downwards, enlarged, pyramid_sides
+from stylegan_swap.nn.blocks.photo_pyramid import downwards, pyramid_sides
+from stylegan_swap.nn.resize import doubled
 
 ROOT_TWO = 2.0**0.5
 # σ(2) = 0.88: how far the gate of the colours is open at first.
@@ -139,13 +140,13 @@ class AttributeEncoder(nn.Module):
         x = bias_act(self.bottom(skips[self.resolutions[0]]), act="lrelu")
         logits: Tensor | None = None
         for r in self.resolutions[1:]:
-            wide = enlarged(self.up[str(r)](x))
+            wide = doubled(self.up[str(r)](x))
             x = bias_act((wide + self.lateral[str(r)](skips[r])) / ROOT_TWO, act="lrelu")
             if r not in INSIDE:
                 entries[r] = x
             if r in self.sides:
                 finer = self.mask_head[str(r)](x)
-                logits = finer if logits is None else finer + enlarged(logits)
+                logits = finer if logits is None else finer + doubled(logits)
         assert logits is not None
         return AttributeFeatures(entries, small, logits, logits.sigmoid())
 

@@ -20,7 +20,8 @@ from cuda_ops.layers import EqualizedConv2d
 from stylegan_swap.faces.geometry.landmark_warp import carried, landmark_nodes
 from stylegan_swap.methods.default.inside import InsideFeatures
 from stylegan_swap.nn.blocks.landmark_maps import CHANNELS
-from stylegan_swap.nn.blocks.photo_pyramid import downwards, enlarged, pyramid_sides
+from stylegan_swap.nn.blocks.photo_pyramid import downwards, pyramid_sides
+from stylegan_swap.nn.resize import doubled
 
 ROOT_TWO = 2.0**0.5
 # Side of the patches whose light is compared, and what is added so that dark ones do not decide.
@@ -130,7 +131,7 @@ class IdentityDetail(nn.Module):
         any_use = (usable.amax((1, 2, 3)) > 0).view(-1, 1, 1, 1)
         entries = {}
         for r in self.resolutions[1:]:
-            higher = enlarged(self.up[str(r)](x))
+            higher = doubled(self.up[str(r)](x))
             x = bias_act((higher + self.lateral[str(r)](skips[r])) / ROOT_TWO, act="lrelu")
             if r >= FIRST:
                 entries[r] = self.project[str(r)](x) * any_use

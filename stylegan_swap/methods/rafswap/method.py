@@ -19,11 +19,12 @@ from stylegan_swap.faces.masks.mask import reach_mask
 from stylegan_swap.faces.masks.parsing import REGIONS, class_mask
 from stylegan_swap.faces.masks.regions import region_masks
 from stylegan_swap.faces.tensors import points_of
-from stylegan_swap.methods.base.network_method import INPUT_SIZE, LatentMethod, resized, stacked_masks
+from stylegan_swap.methods.base.network_method import INPUT_SIZE, LatentMethod, stacked_masks
 from stylegan_swap.methods.base.options import SEED
 from stylegan_swap.methods.base.protocol import AlignedSwap
 from stylegan_swap.methods.rafswap.encoder import RegionIdentity
 from stylegan_swap.methods.rafswap.network import RAFSwapConfig, RAFSwapNetwork
+from stylegan_swap.nn.resize import resize
 
 REGION_SIZE = 64
 
@@ -88,9 +89,9 @@ class RAFSwapMethod(LatentMethod[RAFSwapNetwork, RegionIdentity]):
             image = F.adaptive_avg_pool2d(image, mask.shape[-1])
         else:
             assert points is not None
-            mask = resized(mask, image.shape[-1], antialias=False)
+            mask = resize(mask, image.shape[-1], antialias=False)
             reach = stacked_masks([reach_mask(face, x_attr.shape[-1]) for face in points.numpy()])
-            mask = mask * resized(reach.to(mask), mask.shape[-1], antialias=True)
+            mask = mask * resize(reach.to(mask), mask.shape[-1], antialias=True)
         return AlignedSwap(image.clamp(-1, 1), mask, wplus.float())
 
     def _described(self, x: Tensor, regions: Tensor) -> RegionIdentity:

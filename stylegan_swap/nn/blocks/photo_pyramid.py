@@ -56,11 +56,6 @@ def downwards(reader: PhotoReader, x: Tensor) -> dict[int, Tensor]:
     return skips
 
 
-def enlarged(x: Tensor) -> Tensor:
-    """Twice the side, bilinear: ``[batch, C, r, r]`` → ``[batch, C, 2r, 2r]``."""
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-
-
 @torch.no_grad()
 def begin_at_zero(network: nn.Module, side: int) -> None:
     """Let what the sides above ``side`` add begin at zero: features, mask and colours.

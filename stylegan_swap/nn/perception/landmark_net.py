@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan_swap.nn.resize import resize
+
 POINTS = 68
 MAP_SIZE = 64
 INPUT_SIZE = 128
@@ -72,16 +74,8 @@ class LandmarkNet(nn.Module):
         """
         if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] != x.shape[3]:
             raise ValueError(f"LandmarkNet reads aligned images [batch, 3, S, S], got {tuple(x.shape)}.")
-        if x.shape[2] != INPUT_SIZE:
-            x = F.interpolate(
-                x,
-                size=(INPUT_SIZE, INPUT_SIZE),
-                mode="bilinear",
-                align_corners=False,
-                antialias=x.shape[2] > INPUT_SIZE,
-            )
-        # Convolutions on a CPU are faster so, and need no reordering in between.
-        y = self.stem(x.contiguous(memory_format=torch.channels_last))
+        # channels_last is faster on a CPU, and needs no reordering in between.
+        y = self.stem(resize(x, INPUT_SIZE).contiguous(memory_format=torch.channels_last))
         skips = [y]
         for block in self.down:
             y = block(y)
@@ -114,10 +108,10 @@ def target_maps(points: Tensor, sigma: float = 1.0) -> Tensor:
 def _expectation(maps: Tensor) -> Tensor:
     """Mean position ``[batch, 68, 2]`` in 0..1 of maps ``[batch, 68, 64·64]`` that sum to 1."""
     cells = (torch.arange(MAP_SIZE, device=maps.device, dtype=maps.dtype) + 0.5) / MAP_SIZE
-    places = torch.stack([cells.repeat(MAP_SIZE), cells.repeat_interleave(MAP_SIZE)], 1)
+    positions = torch.stack([cells.repeat(MAP_SIZE), cells.repeat_interleave(MAP_SIZE)], 1)
     # Autocast would round the result to 8 bits, half a pixel of 128.
     with torch.autocast(maps.device.type, enabled=False):
-        return maps @ places
+        return maps @ positions
 
 
 class _Layer(nn.Sequential):

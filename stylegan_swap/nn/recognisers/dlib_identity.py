@@ -22,6 +22,7 @@ from stylegan_swap.nn.recognisers.dlib_resnet import (
     DlibResNet,
     load_dlib_resnet,
 )
+from stylegan_swap.nn.resize import resize
 
 STATISTICS_NAME = "dlib_embedding_statistics.json"
 # dlib's chip from an FFHQ crop of 144 pixels: x' = 1.5198·x − 35.30, y' = 1.5150·y − 56.20,
@@ -48,8 +49,7 @@ def face_chip(x: Tensor) -> Tensor:
     if x.ndim != 4 or x.shape[2] != x.shape[3]:
         raise ValueError(f"face_chip reads square aligned images [batch, 3, S, S], got {tuple(x.shape)}.")
     if x.shape[2] > SAMPLING_SIZE:
-        size = (SAMPLING_SIZE, SAMPLING_SIZE)
-        x = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
+        x = resize(x, SAMPLING_SIZE)
     centres = torch.arange(CHIP_SIZE, device=x.device, dtype=torch.float32)
     axes = [
         ((centres - shift) / scale + 0.5) * (2 / CROP_SIZE) - 1
@@ -183,14 +183,10 @@ class EmbeddingStatistics:
 
 
 def embedding_statistics() -> EmbeddingStatistics:
-    """Read them."""
+    """Read the statistics that come with the package."""
     text = resources.files(__package__).joinpath(STATISTICS_NAME).read_text(encoding="utf-8")
     content = json.loads(text)
     glasses = content["glasses"]
-    return EmbeddingStatistics(
-        torch.tensor(content["mean"]),
-        torch.tensor(content["std"]),
-        torch.tensor(glasses["shift"]),
-        torch.tensor(glasses["reader"]),
-        float(glasses["bare"]),
-    )
+    vectors = (content["mean"], content["std"], glasses["shift"], glasses["reader"])
+    mean, std, shift, reader = map(torch.tensor, vectors)
+    return EmbeddingStatistics(mean, std, shift, reader, float(glasses["bare"]))
