@@ -11,6 +11,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -163,3 +164,70 @@ def host_kernels(library: Library) -> Iterator[None]:
         yield
     finally:
         _on_cpu[0] = previous
+
+
+@dataclass(frozen=True)
+class OpsBackend:
+    """The active implementation of the operations.
+
+    Attributes:
+        requested: what STYLEGAN_SWAP_OPS asked for: "auto", "torch" or "cuda".
+        active: what runs on this machine's GPU, or without one: "torch" or "cuda".
+        reason: one sentence on why.
+        device: the fastest device torch sees here: "cuda", "mps" or "cpu".
+    """
+
+    requested: str
+    active: str
+    reason: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"operations: {self.active} (asked for {self.requested}; {self.reason}); device: {self.device}"
+
+
+def ops_backend(environ: Mapping[str, str] | None = None) -> OpsBackend:
+    """Say which backend is active, read anew at every call; nothing is compiled.
+
+    Args:
+        environ: where STYLEGAN_SWAP_OPS and TORCH_CUDA_ARCH_LIST are looked up; None is the process's
+            environment.
+
+    Returns:
+        The backend and the reason for it.
+
+    Raises:
+        ValueError: STYLEGAN_SWAP_OPS is none of auto, torch, cuda.
+        RuntimeError: "cuda" was asked for, and the kernels cannot be had here.
+    """
+    choice = requested(environ)
+    if choice == "torch":
+        return OpsBackend(choice, "torch", "chosen by the user", _device())
+    try:
+        return OpsBackend(choice, "cuda", _kernels(environ), _device())
+    except BuildError as error:
+        if choice == "cuda":
+            raise RuntimeError(
+                f"{ENVIRONMENT}=cuda asks for the CUDA kernels, but they cannot be had: {error}. "
+                "Set it to 'auto' or 'torch', which run everywhere."
+            ) from None
+        return OpsBackend(choice, "torch", str(error), _device())
+
+
+def _kernels(environ: Mapping[str, str] | None) -> str:
+    """The state of the compiled kernels; raises BuildError where they will not run."""
+    if not torch.cuda.is_available():
+        raise BuildError("torch sees no CUDA GPU here")
+    if torch.version.cuda is None:
+        raise BuildError("this torch is not built for CUDA")
+    if (reason := failure()) is not None:
+        raise BuildError(reason)
+    return build_state(cuda_recipe(environ=environ), "first use, or `python -m cuda_ops build`")
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"

@@ -7,13 +7,14 @@ any size, and no weights per sample are ever written.
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cuda_ops.arguments import wide
 from cuda_ops.conv2d_resample import transpose_weight
-from cuda_ops.precision import as_given
 from cuda_ops.upfirdn2d import down_padding, fir, up_padding
 
 # Folding style and demodulation into the weight touches the weight, scaling touches the
@@ -212,3 +213,11 @@ def _check(
             f"modulated_conv2d: fold=True puts one style into the weight, but the batch is {x.shape[0]}; "
             "leave fold at None."
         )
+
+
+def as_given(x: Tensor) -> contextlib.AbstractContextManager[object]:
+    """A context in which operations on tensors like `x` keep their dtypes, also inside `torch.autocast`."""
+    kind = x.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return contextlib.nullcontext()

@@ -37,7 +37,7 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(dispatch, "cuda_recipe", lambda **_: RECIPE)
-    monkeypatch.setattr("cuda_ops.backend.cuda_recipe", lambda **_: RECIPE)
+    monkeypatch.setattr("cuda_ops.dispatch.cuda_recipe", lambda **_: RECIPE)
     return SimpleNamespace(builds=[], monkeypatch=monkeypatch, cache=tmp_path / "ops")
 
 
@@ -176,7 +176,7 @@ def test_the_backend_of_a_gpu(gpu):
     def refuse(**_):
         raise BuildError("no nvcc was found")
 
-    gpu.monkeypatch.setattr("cuda_ops.backend.cuda_recipe", refuse)
+    gpu.monkeypatch.setattr("cuda_ops.dispatch.cuda_recipe", refuse)
     assert ops_backend().reason == "no nvcc was found"
 
 

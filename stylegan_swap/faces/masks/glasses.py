@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from stylegan_swap.faces.detection.landmarks import LEFT_EYE, RIGHT_EYE
-from stylegan_swap.faces.masks.mask import eye_masks, fill_polygon
+from stylegan_swap.faces.masks.mask import eye_masks, fill_polygon, inner_mouth_mask
 from stylegan_swap.faces.pixels.colour import to_lab
 
 # Mean lightness step (Lab L per pixel at 256 px) across the nose bridge. On 145 public portraits all but two
@@ -139,3 +139,22 @@ def _working_copy(image: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray,
     factor = _WORKING_SIDE / image.shape[0]
     small = cv2.resize(image, (_WORKING_SIDE, _WORKING_SIDE), interpolation=cv2.INTER_AREA)
     return to_lab(small)[..., 0], (np.asarray(landmarks, np.float32) + 0.5) * factor - 0.5
+
+
+# How far teeth may show beyond the landmarks of the inner lips, as a share of the crop's side.
+MOUTH_MARGIN = 0.012
+
+
+def readable_face(image: np.ndarray, landmarks: np.ndarray, glasses: bool | None = None) -> np.ndarray:
+    """What of an identity photo may enter a swap: float32 ``[S, S]`` in 0..1.
+
+    Whether the mouth is open is the attribute photo's affair: teeth carried onto closed lips would stay there
+    as light specks.
+
+    Args:
+        image: aligned crop, float32 ``[S, S, 3]`` in 0..255.
+        landmarks: ``[68, 2]`` in crop pixels.
+        glasses: whether glasses are worn; None looks.
+    """
+    mouth = inner_mouth_mask(landmarks, image.shape[0], MOUTH_MARGIN)
+    return bare_face(image, landmarks, glasses) * (1 - np.clip(mouth, 0, 1))

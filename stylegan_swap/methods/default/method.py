@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from inversion import Latents
-from stylegan_swap.faces.masks.glasses import frame_mask, wears_glasses
+from stylegan_swap.faces.masks.glasses import (
+    frame_mask,
+    readable_face,
+    wears_glasses,
+)
 from stylegan_swap.faces.masks.mask import reach_mask
-from stylegan_swap.faces.masks.readable import readable_face
 from stylegan_swap.faces.pixels.colour import LUMA, is_gray
 from stylegan_swap.faces.tensors import points_of, to_pixels
 from stylegan_swap.methods.base.network_method import LatentMethod

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.conv_layer import ConvLayer
-from cuda_ops.layers import EqualizedLinear
+from cuda_ops.layers import (
+    ConvLayer,
+    EqualizedLinear,
+)
 from stylegan_swap.nn.stylegan2.generator import check_channels, resolutions_of
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.masks.glasses import (
+    readable_face,
+)
 from stylegan_swap.faces.masks.mask import fill_polygon
-from stylegan_swap.faces.masks.readable import readable_face
 
 
 def aligned(photo, face, size=128):
