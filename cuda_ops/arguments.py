@@ -14,32 +14,37 @@ from torch import Tensor
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3}
 """Number types of the kernels; float64 is in the host build alone."""
 
-_SHAPE = [("n", c_int64), ("c", c_int64), ("h", c_int64), ("w", c_int64)]
+
+def _pointers(names: str) -> list[tuple[str, type]]:
+    return [(name, c_void_p) for name in names.split()]
+
+
+def _integers(names: str, kind: type = c_int32) -> list[tuple[str, type]]:
+    return [(name, kind) for name in names.split()]
+
+
+_SHAPE = _integers("n c h w", c_int64)
 _ACTIVATION = [("slope", c_double), ("gain", c_double), ("limit", c_double)]
-_SUMS = [("channel_sum", c_void_p), ("channel_product", c_void_p), ("pixel_sum", c_void_p)]
-
-
-def wants_gradient(*operands: Tensor | None) -> bool:
-    """Whether autograd would want to differentiate in one of these."""
-    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in operands)
+_SUMS = _pointers("channel_sum channel_product pixel_sum")
+_MASK = [("mask_batch", c_int64), *_integers("mask_narrow unused")]
 
 
 class Launch(ctypes.Structure):
     """Where and how a call runs: device, number type, layout, 16-byte access, stream."""
 
-    _fields_ = (
-        *((name, c_int32) for name in ("device", "dtype", "channels_last", "packed")),
-        ("stream", c_void_p),
-    )
+    _fields_ = (*_integers("device dtype channels_last packed"), *_pointers("stream"))
+
+
+_LAUNCH = [("launch", Launch), *_SHAPE]
 
 
 class Ending(ctypes.Structure):
     """What follows a convolution."""
 
     _fields_ = (
-        *((name, c_void_p) for name in ("scale", "noise", "strength", "bias")),
+        *_pointers("scale noise strength bias"),
         ("noise_batch", c_int64),
-        *((name, c_int32) for name in ("noise_narrow", "strength_narrow", "bias_narrow", "unused")),
+        *_integers("noise_narrow strength_narrow bias_narrow unused"),
         *_ACTIVATION,
     )
 
@@ -47,29 +52,21 @@ class Ending(ctypes.Structure):
 class Epilogue(ctypes.Structure):
     """Of `cuda_ops_epilogue`."""
 
-    _fields_ = (("launch", Launch), *_SHAPE, ("x", c_void_p), ("y", c_void_p), ("ending", Ending))
+    _fields_ = (*_LAUNCH, *_pointers("x y"), ("ending", Ending))
 
 
 class EpilogueBackward(ctypes.Structure):
     """Of `cuda_ops_epilogue_backward`."""
 
-    _fields_ = (
-        ("launch", Launch),
-        *_SHAPE,
-        *((name, c_void_p) for name in ("g", "x", "y", "scale", "gx")),
-        *_SUMS,
-        *_ACTIVATION,
-    )
+    _fields_ = (*_LAUNCH, *_pointers("g x y scale gx"), *_SUMS, *_ACTIVATION)
 
 
 class EpilogueDouble(ctypes.Structure):
     """Of `cuda_ops_epilogue_double`."""
 
     _fields_ = (
-        ("launch", Launch),
-        *_SHAPE,
-        *((name, c_void_p) for name in ("u", "sum_u", "product_u", "pixel_u", "g", "x", "y", "scale")),
-        *((name, c_void_p) for name in ("of_g", "of_x")),
+        *_LAUNCH,
+        *_pointers("u sum_u product_u pixel_u g x y scale of_g of_x"),
         *_SUMS,
         *_ACTIVATION,
     )
@@ -79,15 +76,12 @@ class Fir(ctypes.Structure):
     """Of `cuda_ops_fir`."""
 
     _fields_ = (
-        ("launch", Launch),
-        *_SHAPE,
-        ("out_h", c_int64),
-        ("out_w", c_int64),
+        *_LAUNCH,
+        *_integers("out_h out_w", c_int64),
         ("x_strides", c_int64 * 4),
-        ("pad_x", c_int64),
-        ("pad_y", c_int64),
-        *((name, c_void_p) for name in ("x", "y", "taps")),
-        *((name, c_int32) for name in ("taps_x", "taps_y", "up", "down", "flip", "unused")),
+        *_integers("pad_x pad_y", c_int64),
+        *_pointers("x y taps"),
+        *_integers("taps_x taps_y up down flip unused"),
         ("gain", c_double),
         ("ending", Ending),
     )
@@ -97,15 +91,12 @@ class ToRgb(ctypes.Structure):
     """Of `cuda_ops_to_rgb`."""
 
     _fields_ = (
-        ("launch", Launch),
-        *_SHAPE,
-        ("skip_h", c_int64),
-        ("skip_w", c_int64),
+        *_LAUNCH,
+        *_integers("skip_h skip_w", c_int64),
         ("skip_strides", c_int64 * 4),
-        ("pad_x", c_int64),
-        ("pad_y", c_int64),
-        *((name, c_void_p) for name in ("x", "weight", "bias", "skip", "taps", "y")),
-        *((name, c_int32) for name in ("taps_x", "taps_y")),
+        *_integers("pad_x pad_y", c_int64),
+        *_pointers("x weight bias skip taps y"),
+        *_integers("taps_x taps_y"),
         ("limit", c_double),
     )
 
@@ -113,26 +104,13 @@ class ToRgb(ctypes.Structure):
 class MaskBlend(ctypes.Structure):
     """Of `cuda_ops_mask_blend`."""
 
-    _fields_ = (
-        ("launch", Launch),
-        *_SHAPE,
-        *((name, c_void_p) for name in ("x", "other", "mask", "y")),
-        ("mask_batch", c_int64),
-        *((name, c_int32) for name in ("mask_narrow", "unused")),
-    )
+    _fields_ = (*_LAUNCH, *_pointers("x other mask y"), *_MASK)
 
 
 class MaskBlendBackward(ctypes.Structure):
     """Of `cuda_ops_mask_blend_backward`."""
 
-    _fields_ = (
-        ("launch", Launch),
-        *_SHAPE,
-        *((name, c_void_p) for name in ("g", "x", "other", "mask", "of_x", "of_other")),
-        *_SUMS,
-        ("mask_batch", c_int64),
-        *((name, c_int32) for name in ("mask_narrow", "unused")),
-    )
+    _fields_ = (*_LAUNCH, *_pointers("g x other mask of_x of_other"), *_SUMS, *_MASK)
 
 
 STRUCTURES = (
@@ -140,6 +118,11 @@ STRUCTURES = (
     *(Fir, ToRgb, MaskBlend, MaskBlendBackward),
 )
 """In the order of `cuda_ops_size`."""
+
+
+def wants_gradient(*operands: Tensor | None) -> bool:
+    """Whether autograd would differentiate in any of these."""
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in operands)
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:

@@ -89,10 +89,6 @@ class EqualizedLinear(nn.Module):
         y = F.linear(x, self.weight, None if self.bias is None else self.bias * (gain * self.lr_mul))
         return leaky_relu(y, 0.2, in_place=True) if self.activation else y
 
-    def extra_repr(self) -> str:
-        """What `print` shows."""
-        return f"{self.in_features}, {self.out_features}, lr_mul={self.lr_mul}, activation={self.activation}"
-
 
 class EqualizedConv2d(nn.Module):
     """Convolution with equalised learning rate; keys `weight` `[out, in, k, k]`, `bias` `[out]`.
@@ -119,13 +115,8 @@ class EqualizedConv2d(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        _check_positive(
-            "EqualizedConv2d",
-            in_channels=in_channels,
-            out_channels=out_channels,
-            kernel=kernel,
-            stride=stride,
-        )
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "kernel": kernel, "stride": stride}
+        _check_positive("EqualizedConv2d", **sizes)
         if padding < 0:
             raise ValueError(f"EqualizedConv2d: padding must not be negative, got {padding}.")
         self.stride = stride
@@ -150,17 +141,8 @@ class EqualizedConv2d(nn.Module):
             bias = extra_bias if bias is None else bias + extra_bias
         if bias is not None and gain != 1.0:
             bias = bias * gain
-        return F.conv2d(
-            x,
-            self.weight * (self.scale * gain),
-            bias,
-            self.stride if stride is None else stride,
-            self.padding,
-        )
-
-    def extra_repr(self) -> str:
-        """What `print` shows."""
-        return f"{list(self.weight.shape)}, stride={self.stride}, padding={self.padding}"
+        stride = self.stride if stride is None else stride
+        return F.conv2d(x, self.weight * (self.scale * gain), bias, stride, self.padding)
 
 
 class BiasedLeakyReLU(nn.Module):
@@ -248,13 +230,8 @@ class ModulatedConv2d(nn.Module):
         taps: Sequence[float] = FIR_TAPS,
     ) -> None:
         super().__init__()
-        _check_positive(
-            "ModulatedConv2d",
-            in_channels=in_channels,
-            out_channels=out_channels,
-            kernel=kernel,
-            style_dim=style_dim,
-        )
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "kernel": kernel}
+        _check_positive("ModulatedConv2d", **sizes, style_dim=style_dim)
         if kernel % 2 == 0:
             raise ValueError(f"ModulatedConv2d: the kernel must have an odd side, got {kernel}.")
         if resample not in (None, "up", "down"):
@@ -364,10 +341,6 @@ class ModulatedConv2d(nn.Module):
             gain=gain,
             weight_square_sum=self.remembered_square_sum(),
         )
-
-    def extra_repr(self) -> str:
-        """What `print` shows."""
-        return f"{list(self.weight.shape[1:])}, demodulate={self.demodulate}, resample={self.resample}"
 
 
 def _check_positive(layer: str, **sizes: float) -> None:

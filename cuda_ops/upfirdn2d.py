@@ -132,20 +132,9 @@ def upfirdn2d(
 def filter2d(
     x: Tensor, f: Tensor | None, padding: Pair = 0, flip_filter: bool = False, gain: float = 1.0
 ) -> Tensor:
-    """Filter without changing the size (for `padding=0`).
+    """Filter without changing the size.
 
-    Args:
-        x: `[batch, channels, h, w]`.
-        f: filter as for `upfirdn2d`.
-        padding: on top of what keeps the size.
-        flip_filter: True correlates.
-        gain: factor on the result.
-
-    Returns:
-        `[batch, channels, h, w]`.
-
-    Raises:
-        ValueError: as `upfirdn2d`.
+    As `upfirdn2d`, but `padding` comes on top of what keeps `[batch, channels, h, w]`.
     """
     t_x, t_y = filter_size(f)
     extra = parse_padding(padding)
@@ -163,19 +152,8 @@ def upsample2d(
 ) -> Tensor:
     """Enlarge by `up` and filter; the brightness is kept (gain `up_x · up_y`).
 
-    Args:
-        x: `[batch, channels, h, w]`.
-        f: filter as for `upfirdn2d`.
-        up: factor, or `(x, y)`.
-        padding: on top of what gives exactly `up` times the size.
-        flip_filter: True correlates.
-        gain: further factor on the result.
-
-    Returns:
-        `[batch, channels, h·up, w·up]`.
-
-    Raises:
-        ValueError: as `upfirdn2d`.
+    As `upfirdn2d`, but `padding` comes on top of what gives exactly `[batch, channels, h·up, w·up]`, and
+    `gain` is a further factor.
     """
     factors = parse_factor("up", up)
     pads = _sum(parse_padding(padding), up_padding(f, factors))
@@ -192,19 +170,7 @@ def downsample2d(
 ) -> Tensor:
     """Filter and shrink by `down`.
 
-    Args:
-        x: `[batch, channels, h, w]`.
-        f: filter as for `upfirdn2d`.
-        down: factor, or `(x, y)`.
-        padding: on top of what gives exactly the size divided by `down`.
-        flip_filter: True correlates.
-        gain: factor on the result.
-
-    Returns:
-        `[batch, channels, h/down, w/down]`.
-
-    Raises:
-        ValueError: as `upfirdn2d`.
+    As `upfirdn2d`, but `padding` comes on top of what gives exactly `[batch, channels, h/down, w/down]`.
     """
     factors = parse_factor("down", down)
     pads = _sum(parse_padding(padding), down_padding(f, factors))

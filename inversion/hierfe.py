@@ -7,7 +7,6 @@ are those of the entry ``e`` of the released checkpoints.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inversion.latents import Latents
+from inversion.psp import add_lateral, strided_convolutions
 
 INPUT_SIZE = 256
 BLOCKS = (3, 4, 6, 3, 2)
@@ -112,7 +112,7 @@ class FeaturePyramid(nn.Module):
         outputs = [self.get_submodule(f"output{i + 1}")(feature) for i, feature in enumerate(maps)]
         fused = [outputs[2]]
         for finer in (outputs[1], outputs[0]):
-            fused.append(finer + _doubled(fused[-1]))
+            fused.append(add_lateral(fused[-1], finer))
         return fused, outputs[3] if len(outputs) > 3 else None
 
 
@@ -124,14 +124,7 @@ class StyleMapping(nn.Module):
 
     def __init__(self, channels: int, style_dim: int, side: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for index in range(int(math.log2(side))):
-            layers += [
-                nn.Conv2d(style_dim if index else channels, style_dim, 3, 2, 1),
-                nn.BatchNorm2d(style_dim),
-                nn.LeakyReLU(0.01),
-            ]
-        self.convs = nn.Sequential(*layers)
+        self.convs = strided_convolutions(channels, style_dim, side, norm=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one style per image."""
@@ -200,8 +193,3 @@ class HieRFE(nn.Module):
             for head in self.get_submodule(f"mapping{index + 1}").children()
         ]
         return Latents(torch.stack(rows, 1).tanh(), structure)
-
-
-def _doubled(x: Tensor) -> Tensor:
-    # align_corners=True is what the published weights were trained with.
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)

@@ -23,6 +23,16 @@ COARSE_ROWS = 3
 MIDDLE_ROWS = 7
 
 
+def strided_convolutions(in_channels: int, channels: int, side: int, norm: bool = False) -> nn.Sequential:
+    """Halve ``[batch, in_channels, side, side]`` until ``[batch, channels, 1, 1]``, leaky ReLU after each."""
+    layers: list[nn.Module] = []
+    for index in range(int(math.log2(side))):
+        layers.append(nn.Conv2d(channels if index else in_channels, channels, 3, 2, 1))
+        layers += [nn.BatchNorm2d(channels)] if norm else []
+        layers.append(nn.LeakyReLU(0.01))
+    return nn.Sequential(*layers)
+
+
 class StyleHead(nn.Module):
     """pSp's "map2style": strided convolutions down to one pixel, then an equalized linear layer.
 
@@ -31,13 +41,7 @@ class StyleHead(nn.Module):
 
     def __init__(self, in_channels: int, style_dim: int, spatial: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for index in range(int(math.log2(spatial))):
-            layers += [
-                nn.Conv2d(style_dim if index else in_channels, style_dim, 3, 2, 1),
-                nn.LeakyReLU(0.01),
-            ]
-        self.convs = nn.Sequential(*layers)
+        self.convs = strided_convolutions(in_channels, style_dim, spatial)
         self.linear = EqualizedLinear(style_dim, style_dim)
 
     def forward(self, x: Tensor) -> Tensor:

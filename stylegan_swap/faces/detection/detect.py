@@ -25,10 +25,12 @@ from stylegan_swap.faces.detection.landmarks import (
     roll_of,
 )
 
+# In pixels: sides of the pictures that the attempts see, and of a face that can be swapped.
 DETECTION_SIDE = 800
 UPSAMPLED_SIDE = 1600
 NETWORK_SIDE = 640
 SMALLEST_FACE = 32
+OUTSIDE_SHARE = 0.6  # of the landmarks outside the photo, above which there is no face
 # HOG scores: upright faces reach 0.4 to 3, false boxes up to 0.2. In between, a box is kept back until
 # the rungs that follow have found nothing better.
 _CONFIDENT = 0.4
@@ -165,7 +167,7 @@ def _climb(pixels: np.ndarray, rung: _Rung, backend: LandmarkBackend) -> list[Fa
     scale = min(rung.enlarge, rung.side / max(height, width))
     to_view, size = _view_matrix(width, height, scale, rung.angle, rung.padding)
     border = cv2.BORDER_REPLICATE if rung.padding else cv2.BORDER_CONSTANT
-    view = _view(pixels, to_view, size, scale, border)
+    view = view_of(pixels, to_view, size, scale, border)
     faces = []
     for box, score in rung.boxes(view):
         try:
@@ -186,36 +188,45 @@ def _face_from_view(
 ) -> Face:
     to_photo = cv2.invertAffineTransform(to_view)
     if rung.angle or rung.padding:
-        points = _transform(backend(view, box), to_photo)
+        points = transformed(backend(view, box), to_photo)
     else:
-        corners = _transform(box.reshape(2, 2), to_photo)
+        corners = transformed(box.reshape(2, 2), to_photo)
         points = backend(pixels, corners.reshape(4))
     roll = roll_of(points)
     if abs(roll) > _UPRIGHT_WITHIN or rung.angle or rung.padding:
         points = _upright_landmarks(pixels, points, roll, backend)
+    return face_of(pixels, points, score, rung.name)
+
+
+def face_of(pixels: np.ndarray, points: np.ndarray, score: float, found_by: str) -> Face:
+    """The face with these landmarks ``[68, 2]`` in photo pixels.
+
+    Raises:
+        ValueError: most of it lies outside the photo.
+    """
     inside = np.clip(points, 0, [pixels.shape[1] - 1, pixels.shape[0] - 1])
-    if np.mean(np.abs(inside - points).sum(1) > 0) > 0.6:
+    if np.mean(np.abs(inside - points).sum(1) > 0) > OUTSIDE_SHARE:
         raise ValueError("most of the face lies outside the photo")
-    return Face(_box_of(points).astype(np.float32), points.astype(np.float32), float(score), rung.name)
+    return Face(box_of(points).astype(np.float32), points.astype(np.float32), float(score), found_by)
 
 
 def _upright_landmarks(
     pixels: np.ndarray, points: np.ndarray, roll: float, backend: LandmarkBackend
 ) -> np.ndarray:
     """Turn the face upright and predict again: the predictors were trained on upright faces."""
-    box = _box_of(points)
+    box = box_of(points)
     centre = (box[:2] + box[2:]) / 2
     extent = float(np.max(np.ptp(points, axis=0)))
     scale = min(1.0, 250.0 / max(extent, 1.0))
     side = math.ceil(extent * scale * 2.4)
     matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), roll, scale)
     matrix[:, 2] += side / 2 - centre
-    view = _view(pixels, matrix, (side, side), scale, cv2.BORDER_REPLICATE)
-    upright = backend(view, _box_of(_transform(points, matrix)))
-    return _transform(upright, cv2.invertAffineTransform(matrix))
+    view = view_of(pixels, matrix, (side, side), scale, cv2.BORDER_REPLICATE)
+    upright = backend(view, box_of(transformed(points, matrix)))
+    return transformed(upright, cv2.invertAffineTransform(matrix))
 
 
-def _box_of(points: np.ndarray) -> np.ndarray:
+def box_of(points: np.ndarray) -> np.ndarray:
     """The square dlib's HOG detector would draw round these landmarks.
 
     Its lower edge lies just below the chin and its sides inside the ears; fitted on frontal photographs.
@@ -266,9 +277,10 @@ def _view_matrix(
     return matrix, size
 
 
-def _view(
+def view_of(
     pixels: np.ndarray, matrix: np.ndarray, size: tuple[int, int], scale: float, border: int
 ) -> np.ndarray:
+    """The picture under an affine map ``[2, 3]`` of that scale, ``size`` (width, height) pixels large."""
     if scale < 0.75:
         # Shrink by areas first: sampling a large photo at single points would alias.
         reduced_size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
@@ -282,14 +294,16 @@ def _view(
     return np.ascontiguousarray(view)
 
 
-def _transform(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def transformed(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Points ``[n, 2]`` under an affine map ``[2, 3]``, float64."""
     return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
 _per_thread = threading.local()
 
 
-def _hog(view: np.ndarray) -> list[tuple[np.ndarray, float]]:
+def hog_boxes(view: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """What dlib's HOG detector finds in a picture: boxes ``[4]`` and scores, 0 and above."""
     import dlib
 
     # The detector keeps its image pyramid inside: one per thread.
@@ -325,13 +339,13 @@ def _corners(rectangle: Any) -> np.ndarray:
 
 
 _LAST_RESORT = _Rung("MMOD network", _mmod, side=NETWORK_SIDE, padding=0.1, enlarge=2.0)
-_TURNED = tuple(_Rung(f"rotated by {angle:+d}°", _hog, angle=angle, padding=0.1) for angle in (-35, 35))
+_TURNED = tuple(_Rung(f"rotated by {angle:+d}°", hog_boxes, angle=angle, padding=0.1) for angle in (-35, 35))
 _LADDER = (
-    _Rung("HOG", _hog),
-    _Rung("HOG up-sampled", _hog, side=UPSAMPLED_SIDE, enlarge=4.0),
-    _Rung("HOG with padded border", _hog, padding=0.4),
+    _Rung("HOG", hog_boxes),
+    _Rung("HOG up-sampled", hog_boxes, side=UPSAMPLED_SIDE, enlarge=4.0),
+    _Rung("HOG with padded border", hog_boxes, padding=0.4),
     *(
-        _Rung(f"rotated by {angle:+d}°", _hog, angle=angle, padding=0.1)
+        _Rung(f"rotated by {angle:+d}°", hog_boxes, angle=angle, padding=0.1)
         for angle in (-45, 45, 90, -90, 180, 135, -135)
     ),
     _LAST_RESORT,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.detection.detect import Face, _box_of, _hog, _transform, _view
+from stylegan_swap.faces.detection.detect import Face, box_of, face_of, hog_boxes, transformed, view_of
 from stylegan_swap.faces.detection.landmarks import LandmarkBackend, roll_of
 
 FOUND_BY = "tracking"
@@ -48,8 +48,8 @@ def neighbourhood(pixels: np.ndarray, landmarks: np.ndarray) -> Neighbourhood:
     """
     roll = roll_of(landmarks)
     turn = cv2.getRotationMatrix2D((0.0, 0.0), roll, 1.0)
-    upright = _transform(landmarks, turn)
-    box = _box_of(upright)
+    upright = transformed(landmarks, turn)
+    box = box_of(upright)
     scale = _FACE / max(float(box[2] - box[0]), 1.0)
     side = round(_FACE * _WINDOW)
     matrix = turn * scale
@@ -77,7 +77,7 @@ def redetect(
     near = neighbourhood(pixels, landmarks)
     size = near.view.shape[1] // 2
     small = cv2.resize(near.view, (size, size), interpolation=cv2.INTER_AREA)
-    boxes = [(2 * box + 0.5, score) for box, score in _hog(np.ascontiguousarray(small))]
+    boxes = [(2 * box + 0.5, score) for box, score in hog_boxes(np.ascontiguousarray(small))]
     matches = [(overlap(box, near.expected), box, score) for box, score in boxes]
     matches = sorted((entry for entry in matches if entry[0] >= _LEAST_OVERLAP), key=lambda entry: -entry[0])
     faces = [face for _, box, score in matches if (face := _face(pixels, near, box, score, backend))]
@@ -100,24 +100,20 @@ def _face(
     try:
         points = backend(near.view, box)
         # The detector's boxes come in steps; the box of the landmarks does not.
-        points = backend(near.view, _box_of(points))
+        points = backend(near.view, box_of(points))
+        return face_of(pixels, transformed(points, cv2.invertAffineTransform(near.matrix)), score, FOUND_BY)
     except ValueError:
         return None
-    points = _transform(points, cv2.invertAffineTransform(near.matrix))
-    inside = np.clip(points, 0, [pixels.shape[1] - 1, pixels.shape[0] - 1])
-    if np.mean(np.abs(inside - points).sum(1) > 0) > 0.6:
-        return None
-    return Face(_box_of(points).astype(np.float32), points.astype(np.float32), float(score), FOUND_BY)
 
 
 def _reduced_view(pixels: np.ndarray, matrix: np.ndarray, side: int, scale: float) -> np.ndarray:
     """The window, cut out of no more of the frame than it shows."""
     inverse = cv2.invertAffineTransform(matrix)
-    corners = _transform(np.array([[0, 0], [side, 0], [0, side], [side, side]], np.float64), inverse)
+    corners = transformed(np.array([[0, 0], [side, 0], [0, side], [side, side]], np.float64), inverse)
     bounds = np.array([pixels.shape[1], pixels.shape[0]])
     low = np.clip(np.floor(corners.min(0)).astype(int) - 2, 0, bounds - 1)
     high = np.clip(np.ceil(corners.max(0)).astype(int) + 2, low + 1, bounds)
     region = np.ascontiguousarray(pixels[low[1] : high[1], low[0] : high[0]])
     local = np.array(matrix, np.float64)
     local[:, 2] += local[:, :2] @ low
-    return _view(region, local, (side, side), scale, cv2.BORDER_REPLICATE)
+    return view_of(region, local, (side, side), scale, cv2.BORDER_REPLICATE)

@@ -16,13 +16,11 @@ from stylegan_swap.faces.detection.detect import (
     largest_face,
     require_size,
 )
+from stylegan_swap.nn.recognisers.dlib_identity import SAME_PERSON
 
 if TYPE_CHECKING:
     from stylegan_swap.faces.detection.landmarks import LandmarkBackend
     from stylegan_swap.images.photo import Photo
-
-# dlib's threshold: photographs of one person lie below it.
-SAME_PERSON = 0.6
 
 Embed = Callable[["Photo", Face], np.ndarray]
 

@@ -1,5 +1,4 @@
-"""Does a face wear glasses, and where are their frames? Lets the ``warp`` method keep glasses whole, and the
-network look past the identity's.
+"""Does a face wear glasses, where are their frames, and what of an identity photo may be read?
 
 No network: glasses are the only thing that puts a strong edge across the bare skin between the inner
 corners of the eyes.
@@ -97,9 +96,7 @@ def bare_face(image: np.ndarray, landmarks: np.ndarray, glasses: bool | None = N
 def _rims(image: np.ndarray, landmarks: np.ndarray) -> float:
     """Share of the place below the eyes, where lower rims lie, that thin structures cover."""
     points = _working_copy(image, landmarks)[1]
-    left_eye, right_eye = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
-    across = right_eye - left_eye
-    down = np.array([-across[1], across[0]])
+    left_eye, right_eye, across, down = _eye_axes(points)
     upper = [left_eye - 0.45 * across + 0.15 * down, right_eye + 0.45 * across + 0.15 * down]
     lower = [right_eye + 0.3 * across + 0.5 * down, left_eye - 0.3 * across + 0.5 * down]
     cheeks = fill_polygon(np.array([*upper, *lower]), _WORKING_SIDE)
@@ -116,11 +113,16 @@ def _without_specks(candidates: np.ndarray) -> np.ndarray:
     return large[labels].astype(np.float32)
 
 
-def _zone(points: np.ndarray) -> np.ndarray:
-    """The band glasses lie in: from the brows to the upper cheeks, from temple to temple."""
+def _eye_axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Centres of both eyes, the way from one to the other, and as far down the face, ``[2]`` each."""
     left_eye, right_eye = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
     across = right_eye - left_eye
-    down = np.array([-across[1], across[0]])
+    return left_eye, right_eye, across, np.array([-across[1], across[0]])
+
+
+def _zone(points: np.ndarray) -> np.ndarray:
+    """The band glasses lie in: from the brows to the upper cheeks, from temple to temple."""
+    left_eye, right_eye, across, down = _eye_axes(points)
     return np.array(
         [
             left_eye - 0.75 * across - 0.30 * down,

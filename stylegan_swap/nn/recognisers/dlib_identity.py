@@ -32,7 +32,7 @@ CHIP_SCALE = (1.5198, 1.5150)
 CHIP_SHIFT = (-35.30, -56.20)
 # From larger crops the chip would skip pixels; here one pixel of the crop is one of the chip.
 SAMPLING_SIZE = 219
-SAME_PERSON = 0.6
+SAME_PERSON = 0.6  # distance below which two photographs show one person
 
 DlibFeatures = tuple[Tensor, Tensor, Tensor, Tensor]
 
