@@ -49,20 +49,20 @@ def make_photos(folder: Path) -> tuple[list[Path], list[Path], Path]:
         image.resize((SIDE, SIDE), Image.Resampling.LANCZOS).save(path)
         paths.append(path)
     # A face that the detector does not see would be an error of its own: such people are left out.
-    seen = [path for path in paths if _has_face(swapper, path)]
+    with_face = [path for path in paths if _has_face(swapper, path)]
     damaged = folder / "damaged.png"
     damaged.write_bytes(paths[0].read_bytes()[:5000])
-    return seen[:IDENTITIES], seen[IDENTITIES:] + seen[:2], damaged
+    return with_face[:IDENTITIES], with_face[IDENTITIES:] + with_face[:2], damaged
 
 
 def make_jobs(identities: list[Path], attributes: list[Path], damaged: Path, pairs: int) -> list[Job]:
     """Identities and attributes in alternation; one attribute photo is the damaged one."""
     jobs = []
     for number in range(pairs):
-        who = identities[number % len(identities)]
-        where = attributes[(number // len(identities)) % len(attributes)]
-        where = damaged if number == min(POISONED, pairs - 1) else where
-        jobs.append(Job(number, (str(who),), str(where), f"{number:03d}.png", {"seed": number}))
+        identity = identities[number % len(identities)]
+        attribute = attributes[(number // len(identities)) % len(attributes)]
+        attribute = damaged if number == min(POISONED, pairs - 1) else attribute
+        jobs.append(Job(number, (str(identity),), str(attribute), f"{number:03d}.png", {"seed": number}))
     return jobs
 
 
@@ -71,13 +71,13 @@ def timed(jobs: list[Job], folder: Path, workers: int, engine: str, kill_at: int
     killed: list[int] = []
     begun: list[float] = []
 
-    def progress(now: Progress) -> None:
-        if now.row is None:
+    def progress(state: Progress) -> None:
+        if state.row is None:
             return
         # What starting takes is stated apart: from the first result on, all is work.
         begun.append(time.monotonic())
-        if kill_at is not None and now.done + now.failed == kill_at:
-            process = int(str(now.row["worker"]).split(":")[-1])
+        if kill_at is not None and state.done + state.failed == kill_at:
+            process = int(str(state.row["worker"]).split(":")[-1])
             killed.append(process)
             threading.Timer(0.05, os.kill, (process, signal.SIGKILL)).start()
 
@@ -163,14 +163,19 @@ def main() -> None:
             reference = reference or hashes
             runs.append(run)
             print(described(run), flush=True)
-        again = run_batch(
+        second_run = run_batch(
             jobs, arguments.out / f"{engine}-{arguments.workers}", engine="processes", mark=False
         )
-        assert (again.done, again.skipped) == (0, len(jobs) - 1), "a second run did something twice"
-        one, several = runs[-2:]
-        working, whole = several["per_second"] / one["per_second"], one["seconds"] / several["seconds"]
+        assert (second_run.done, second_run.skipped) == (0, len(jobs) - 1), "a second run did something twice"
+        single, several = runs[-2:]
+        working, overall = (
+            several["per_second"] / single["per_second"],
+            single["seconds"] / several["seconds"],
+        )
         print(f"{engine:>10}: {arguments.workers} workers are {working:.2f} times as fast as one, ", end="")
-        print(f"{whole:.2f} times with starting and the kill; the error: {several['errors'][0]}", flush=True)
+        print(
+            f"{overall:.2f} times with starting and the kill; the error: {several['errors'][0]}", flush=True
+        )
     with open(arguments.out / "runs.json", "w", encoding="utf-8") as stream:
         json.dump(runs, stream, indent=1)
 

@@ -37,7 +37,7 @@ class Case:
     name: str
     fused: Callable[[], Tensor]
     plain: Callable[[], Tensor]
-    moved: int
+    bytes_moved: int
 
 
 def cases(
@@ -49,7 +49,7 @@ def cases(
         x = torch.randn(batch, count, side, side, device=device, dtype=dtype)
         return x.contiguous(memory_format=torch.channels_last)
 
-    x, other, raw = (
+    x, background, raw = (
         tensor(channels, resolution),
         tensor(channels, resolution),
         tensor(channels, resolution + 1),
@@ -93,8 +93,8 @@ def cases(
     )
     yield Case(
         "mask blend",
-        lambda: mask_blend(x, other, mask),
-        lambda: x * mask + other * (1 - mask),
+        lambda: mask_blend(x, background, mask),
+        lambda: x * mask + background * (1 - mask),
         3 * image,
     )
 
@@ -113,26 +113,29 @@ def microseconds(call: Callable[[], object], repeats: int) -> float:
     return 1000 * times[len(times) // 2]
 
 
-def bench_operations(given: argparse.Namespace, dtype: torch.dtype, device: torch.device) -> None:
+def bench_operations(options: argparse.Namespace, dtype: torch.dtype, device: torch.device) -> None:
     """Print a row per operation and resolution."""
     big = torch.empty(2**28, device=device, dtype=torch.uint8)
     target = torch.empty_like(big)
-    bandwidth = 2 * big.numel() / microseconds(lambda: target.copy_(big), given.repeats)
+    bandwidth = 2 * big.numel() / microseconds(lambda: target.copy_(big), options.repeats)
     print(f"copy: {bandwidth / 1000:.0f} GB/s")
     print(f"{'px':>5} {'C':>4} {'operation':<16} {'fused us':>9} {'torch us':>9} {'of a copy':>9}")
-    for resolution, channels in channels_for(given.size).items():
+    for resolution, channels in channels_for(options.size).items():
         if resolution < 8:
             continue
-        for case in cases(resolution, channels, given.batch, dtype, device):
-            fused, plain = microseconds(case.fused, given.repeats), microseconds(case.plain, given.repeats)
-            share = case.moved / fused / bandwidth
+        for case in cases(resolution, channels, options.batch, dtype, device):
+            fused, plain = (
+                microseconds(case.fused, options.repeats),
+                microseconds(case.plain, options.repeats),
+            )
+            share = case.bytes_moved / fused / bandwidth
             print(f"{resolution:>5} {channels:>4} {case.name:<16} {fused:9.1f} {plain:9.1f} {share:9.0%}")
 
 
-def bench_generator(given: argparse.Namespace, dtype: torch.dtype, device: torch.device) -> None:
+def bench_generator(options: argparse.Namespace, dtype: torch.dtype, device: torch.device) -> None:
     """Print images per second of the whole generator."""
-    network = Generator(given.size).to(device, dtype).eval()
-    w = torch.randn(given.batch, network.n_latent, network.style_dim, device=device, dtype=dtype)
+    network = Generator(options.size).to(device, dtype).eval()
+    w = torch.randn(options.batch, network.n_latent, network.style_dim, device=device, dtype=dtype)
 
     def call(w: Tensor) -> Tensor:
         return network(w, return_features=False).image
@@ -145,8 +148,8 @@ def bench_generator(given: argparse.Namespace, dtype: torch.dtype, device: torch
     ):
         os.environ[ENVIRONMENT] = choice
         with torch.inference_mode():
-            time = microseconds(lambda function=function: function(w), max(3, given.repeats // 5))
-        print(f"generator {given.size} px, {name}: {1e6 * given.batch / time:.1f} images/s")
+            time = microseconds(lambda function=function: function(w), max(3, options.repeats // 5))
+        print(f"generator {options.size} px, {name}: {1e6 * options.batch / time:.1f} images/s")
 
 
 def main() -> int:
@@ -158,17 +161,17 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float16")
     parser.add_argument("--repeats", type=int, default=50)
-    given = parser.parse_args()
+    options = parser.parse_args()
     if not torch.cuda.is_available():
         print("no CUDA GPU here: nothing to measure", file=sys.stderr)
         return 1
     if not kernels_ready():
         print(f"the kernels are not in use: {failure() or f'{ENVIRONMENT}=torch'}", file=sys.stderr)
         return 1
-    device, dtype = torch.device("cuda"), getattr(torch, given.dtype)
-    print(f"{torch.cuda.get_device_name()}, batch {given.batch}, {given.dtype}")
-    bench_operations(given, dtype, device)
-    bench_generator(given, dtype, device)
+    device, dtype = torch.device("cuda"), getattr(torch, options.dtype)
+    print(f"{torch.cuda.get_device_name()}, batch {options.batch}, {options.dtype}")
+    bench_operations(options, dtype, device)
+    bench_generator(options, dtype, device)
     return 0
 
 

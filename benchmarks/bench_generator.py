@@ -86,10 +86,10 @@ def generator_rows(size: int, batch: int, options: argparse.Namespace) -> Iterat
             calls, device=device, rounds=options.rounds, seconds=options.seconds, warm_up=batch == 1
         )
     for name, timing in timings.items():
-        what, dtype_name = name.split()
-        floor = timings[f"floor {dtype_name}"] if what != "floor" else None
+        subject, dtype_name = name.split()
+        floor = timings[f"floor {dtype_name}"] if subject != "floor" else None
         textbooks = timings["textbook float32"], timings.get("single-channel float32")
-        yield row_of(f"generator {what}", size, batch, dtype_name, timing, floor, *textbooks)
+        yield row_of(f"generator {subject}", size, batch, dtype_name, timing, floor, *textbooks)
 
 
 def megafs_rows(size: int, options: argparse.Namespace) -> Iterator[Row]:
@@ -115,12 +115,12 @@ def megafs_rows(size: int, options: argparse.Namespace) -> Iterator[Row]:
     with torch.inference_mode():
         timings = in_turn(calls, device=device, rounds=options.rounds, seconds=options.seconds)
     for name, timing in timings.items():
-        what, dtype_name = name.split()
-        yield row_of(f"megafs {what}", size, 1, dtype_name, timing, None, timings["textbook float32"])
+        subject, dtype_name = name.split()
+        yield row_of(f"megafs {subject}", size, 1, dtype_name, timing, None, timings["textbook float32"])
 
 
 def row_of(
-    what: str,
+    subject: str,
     size: int,
     batch: int,
     dtype: str,
@@ -131,7 +131,7 @@ def row_of(
 ) -> Row:
     """One line of the table."""
     return {
-        "what": what,
+        "what": subject,
         "size": size,
         "batch": batch,
         "dtype": dtype,
@@ -150,15 +150,15 @@ def row_of(
 
 def memory_rows(sizes: list[int]) -> Iterator[Row]:
     """Peak memory of a fresh process that loads torch, builds a network and makes images, one at a time."""
-    here = str(Path(__file__).parent)
+    folder = str(Path(__file__).parent)
     for size in sizes:
-        for what, dtype in (
+        for subject, dtype in (
             *(("ours", name) for name in DTYPES),
             *(("ours, memory kept", name) for name in DTYPES),
             ("textbook", "float32"),
         ):
-            peak = memory_of(_MEMORY, [what, str(size), dtype, here, "3"])
-            yield {"what": f"memory {what}", "size": size, "batch": 1, "dtype": dtype, "peak_mib": peak}
+            peak = memory_of(_MEMORY, [subject, str(size), dtype, folder, "3"])
+            yield {"what": f"memory {subject}", "size": size, "batch": 1, "dtype": dtype, "peak_mib": peak}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -192,8 +192,8 @@ def main(arguments: list[str] | None = None) -> None:
     largest = max(size for size, _ in plan)
     rows: list[Row] = []
 
-    def show(more: Iterator[Row]) -> None:
-        new = list(more)
+    def show(batch_of_rows: Iterator[Row]) -> None:
+        new = list(batch_of_rows)
         rows.extend(new)
         print("\n".join(lines_of(new)) + "\n", flush=True)
 

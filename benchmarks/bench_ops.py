@@ -89,11 +89,13 @@ class Layer:
             2 * size,
         )
         # Both write where they please: the values grow, the time does not change.
-        ours, theirs = x.clone(), self.x.clone()
+        library_call, reference_call = x.clone(), self.x.clone()
         yield (
             "noise, bias, activation",
-            lambda: add_noise_and_activate(ours, self.noise),
-            lambda: F.leaky_relu(theirs + 0.1 * self.noise + self.bias.view(1, -1, 1, 1), 0.2) * ROOT_TWO,
+            lambda: add_noise_and_activate(library_call, self.noise),
+            lambda: (
+                F.leaky_relu(reference_call + 0.1 * self.noise + self.bias.view(1, -1, 1, 1), 0.2) * ROOT_TWO
+            ),
             x,
             2 * size,
         )
@@ -117,17 +119,17 @@ def grouped(x: Tensor, weight: Tensor, style: Tensor, demodulate: bool = True, u
     """Modulated convolution with weights per sample, as the paper's appendix has it."""
     batch, inner, height, width = x.shape
     out, kernel = weight.shape[0], weight.shape[2]
-    own = weight[None] * style.view(batch, 1, inner, 1, 1)
+    kernels = weight[None] * style.view(batch, 1, inner, 1, 1)
     if demodulate:
-        own = own * torch.rsqrt(own.square().sum((2, 3, 4), keepdim=True) + 1e-8)
+        kernels = kernels * torch.rsqrt(kernels.square().sum((2, 3, 4), keepdim=True) + 1e-8)
     x = x.reshape(1, batch * inner, height, width)
     if up:
-        own = own.transpose(1, 2).reshape(batch * inner, out, kernel, kernel)
-        return F.conv_transpose2d(x, own, stride=2, groups=batch).view(
+        kernels = kernels.transpose(1, 2).reshape(batch * inner, out, kernel, kernel)
+        return F.conv_transpose2d(x, kernels, stride=2, groups=batch).view(
             batch, out, 2 * height + 1, 2 * width + 1
         )
-    own = own.reshape(batch * out, inner, kernel, kernel)
-    return F.conv2d(x, own, padding=kernel // 2, groups=batch).view(batch, out, height, width)
+    kernels = kernels.reshape(batch * out, inner, kernel, kernel)
+    return F.conv2d(x, kernels, padding=kernel // 2, groups=batch).view(batch, out, height, width)
 
 
 def filtered(x: Tensor, taps: Tensor, pad: tuple[int, int]) -> Tensor:
@@ -148,9 +150,13 @@ def _last(x: Tensor) -> Tensor:
 
 def rows(side: int, dtype: str, options: argparse.Namespace) -> Iterator[Row]:
     layer = Layer(side, options.batch, DTYPES[dtype], options.device)
-    for name, ours, theirs, like, least in layer.operations():
+    for name, library_call, reference_call, like, least in layer.operations():
         source, target = like.contiguous(), torch.empty_like(like.contiguous())
-        calls = {"ours": ours, "textbook": theirs, "copy": lambda s=source, t=target: t.copy_(s)}
+        calls = {
+            "ours": library_call,
+            "textbook": reference_call,
+            "copy": lambda s=source, t=target: t.copy_(s),
+        }
         timings = in_turn(calls, device=options.device, rounds=options.rounds, seconds=options.seconds)
         mine = timings["ours"]
         yield {

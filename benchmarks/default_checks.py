@@ -49,8 +49,8 @@ def cross_samples(method: Method, photos: Photos, size: int, seed: int = SEED) -
     samples = []
     for number in range(len(photos)):
         person = photos.person(number)
-        others = [other for other in range(len(photos)) if photos.person(other) != person]
-        identity = int(rng.choice(others))
+        strangers = [candidate for candidate in range(len(photos)) if photos.person(candidate) != person]
+        identity = int(rng.choice(strangers))
         samples.append(
             swapped_sample(method, photo_view(photos, identity, size), photo_view(photos, number, size))
         )
@@ -81,14 +81,16 @@ def run_checks(
         warp = WarpMethod.from_pretrained(None, device=plain[0], dtype=plain[1])
         baseline = None if method.name == warp.name else warp
         triplets = draw_triplets(photos, size, SEED, repeats, light)
-        found, sheets["triplets"] = check_triplets(method, baseline, triplets)
-        findings += found
+        results, sheets["triplets"] = check_triplets(method, baseline, triplets)
+        findings += results
     if "mutations" in chosen and isinstance(method, DefaultMethod):
         recogniser = DlibRecogniser(method.network.identity)
-        found, sheets["random_generator"] = check_generator(method, samples, recogniser)
-        findings += found
-        found, sheets["blank_identity"] = check_blank_identity(method, one_of_each(photos, size), recogniser)
-        findings += found
+        results, sheets["random_generator"] = check_generator(method, samples, recogniser)
+        findings += results
+        results, sheets["blank_identity"] = check_blank_identity(
+            method, one_of_each(photos, size), recogniser
+        )
+        findings += results
     if "expression" in chosen:
         findings += check_expression(swapper, photographed_twice(faces))
     if "chroma" in chosen:

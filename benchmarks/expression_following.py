@@ -32,13 +32,13 @@ class Expressions(NamedTuple):
 
 def photographed_twice(folder: Path, split: str = "val") -> dict[str, Expressions]:
     """The people of a folder who have a neutral and a smiling photo, by its manifest."""
-    found: dict[str, dict[str, Path]] = {}
+    result: dict[str, dict[str, Path]] = {}
     for row in manifest_of(folder):
         if row.get("split") == split:
-            found.setdefault(row["person"], {})[row.get("expression", "")] = folder / row["file"]
+            result.setdefault(row["person"], {})[row.get("expression", "")] = folder / row["file"]
     return {
         person: Expressions(photos["neutral"], photos["smiling"])
-        for person, photos in sorted(found.items())
+        for person, photos in sorted(result.items())
         if {"neutral", "smiling"} <= set(photos)
     }
 
@@ -46,27 +46,31 @@ def photographed_twice(folder: Path, split: str = "val") -> dict[str, Expression
 def check_expression(swapper: Swapper, people: Mapping[str, Expressions]) -> list[Finding]:
     """Swap everybody's neutral photo into both photos of the same and of the next person."""
     if len(people) < 2:
-        return [Finding(CHECK, "people with a neutral and a smiling photo", len(people), asked=(">=", 2))]
+        return [
+            Finding(CHECK, "people with a neutral and a smiling photo", len(people), requirement=(">=", 2))
+        ]
     names = list(people)
-    wanted = {
+    targets = {
         (name, expression): _opening(read_photo(photo).pixels)
         for name in names
         for expression, photo in zip(Expressions._fields, people[name], strict=True)
     }
     findings = [Finding(CHECK, "people", len(people), note="in a neutral and a smiling photo each")]
-    for label, step, asked in (("same person", 0, (">=", CORRELATION)), ("next person", 1, None)):
+    for label, step, requirement in (("same person", 0, (">=", CORRELATION)), ("next person", 1, None)):
         pairs, misses = [], 0
         for index, name in enumerate(names):
             person = swapper.prepare(people[names[(index - step) % len(names)]].neutral)
             for expression, photo in zip(Expressions._fields, people[name], strict=True):
-                found = _opening(np.asarray(swapper(person, photo).image.convert("RGB")))
-                misses += found is None
+                result = _opening(np.asarray(swapper(person, photo).image.convert("RGB")))
+                misses += result is None
                 # Without a face in the result the mouth counts as shut: a miss must not help.
-                pairs.append((wanted[name, expression] or 0.0, found or 0.0))
+                pairs.append((targets[name, expression] or 0.0, result or 0.0))
         x, y = np.array(pairs).T
         note = f"{len(pairs)} swaps" + (f", {misses} without a face" if misses else "")
         findings += [
-            Finding(CHECK, f"identity the {label}: correlation", correlation(x, y), "", asked, note=note),
+            Finding(
+                CHECK, f"identity the {label}: correlation", correlation(x, y), "", requirement, note=note
+            ),
             Finding(CHECK, f"identity the {label}: slope", slope(x, y), note="1 = opens as far"),
             Finding(CHECK, f"identity the {label}: mean error", float(np.abs(x - y).mean()), "eye distances"),
         ]

@@ -36,14 +36,14 @@ GENERATED_SEED = 3
 
 def inversions(swapper: Swapper, name: str, photo: np.ndarray, pictures: list, steps: list[int]) -> Iterator:
     """Rows of the encoder, of projection and of pivotal tuning."""
-    for what in ("encoder", "projection", "pivotal tuning"):
-        for count in [0] if what == "encoder" else steps:
-            chosen = {"projection": {"steps": count}, "pivotal tuning": {"pti": count}}.get(what, {})
+    for approach in ("encoder", "projection", "pivotal tuning"):
+        for count in [0] if approach == "encoder" else steps:
+            chosen = {"projection": {"steps": count}, "pivotal tuning": {"pti": count}}.get(approach, {})
             begun = time.process_time()
-            found = swapper.invert(photo, **chosen)
+            inversion = swapper.invert(photo, **chosen)
             spent = time.process_time() - begun
-            pictures.append(preview(found))
-            yield name, what, count, found.psnr, found.distance, spent
+            pictures.append(preview(inversion))
+            yield name, approach, count, inversion.psnr, inversion.distance, spent
 
 
 def refinements(swapper: Swapper, name: str, photo: np.ndarray, pictures: list, steps: list[int]) -> Iterator:
@@ -54,10 +54,10 @@ def refinements(swapper: Swapper, name: str, photo: np.ndarray, pictures: list, 
         begun = time.process_time()
         person = swapper.prepare(photo, refine=count)
         spent = time.process_time() - begun
-        own, foreign = swapper(person, mirrored), swapper(person, hopper)
-        face = own.faces[0]
+        reconstructed, foreign = swapper(person, mirrored), swapper(person, hopper)
+        face = reconstructed.faces[0]
         alignment = ffhq_alignment(face.landmarks, face.aligned.shape[-1])
-        crops = [from_pixels(alignment.crop(np.asarray(image))) for image in (own.image, mirrored)]
+        crops = [from_pixels(alignment.crop(np.asarray(image))) for image in (reconstructed.image, mirrored)]
         yield name, "refine, own photo", count, peak_signal_to_noise(*crops), face.distance, spent
         yield name, "refine, Hopper's photo", count, None, foreign.faces[0].distance, spent
         pictures.append(row_of(person, foreign, crops))
@@ -92,11 +92,11 @@ def main() -> None:
         for part in (inversions, refinements):
             if arguments.only not in (None, part.__name__):
                 continue
-            for face, what, steps, psnr, distance, spent in part(
+            for face, approach, steps, psnr, distance, spent in part(
                 swapper, name, photo, pictures, arguments.steps
             ):
-                told = "" if psnr is None else f"{psnr:.2f}"
-                rows.append((face, what, steps, told, f"{distance:.3f}", f"{spent:.1f}"))
+                psnr_text = "" if psnr is None else f"{psnr:.2f}"
+                rows.append((face, approach, steps, psnr_text, f"{distance:.3f}", f"{spent:.1f}"))
                 print(",".join(map(str, rows[-1])), flush=True)
                 if arguments.pictures:
                     arguments.pictures.mkdir(parents=True, exist_ok=True)

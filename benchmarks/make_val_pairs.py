@@ -34,9 +34,9 @@ def main(folder: Path) -> None:
     identities, attributes = deck(), deck()
     for index in range(PAIRS):
         while identities[index] == attributes[index]:
-            other = rng.randrange(PAIRS)
-            if attributes[other] != identities[index] and identities[other] != attributes[index]:
-                attributes[index], attributes[other] = attributes[other], attributes[index]
+            partner = rng.randrange(PAIRS)
+            if attributes[partner] != identities[index] and identities[partner] != attributes[index]:
+                attributes[index], attributes[partner] = attributes[partner], attributes[index]
     with open(Path(__file__).with_name("val_pairs.csv"), "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["identity", "attribute"])

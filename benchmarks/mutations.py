@@ -35,8 +35,10 @@ def with_random_generator(method: DefaultMethod, seed: int = SEED) -> DefaultMet
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = SwapNetwork(original.config, original.identity)
-    kept = {name: value for name, value in original.state_dict().items() if not name.startswith("generator.")}
-    network.load_state_dict(kept, strict=False)
+    state = {
+        name: value for name, value in original.state_dict().items() if not name.startswith("generator.")
+    }
+    network.load_state_dict(state, strict=False)
     return DefaultMethod(network, device=method.device, dtype=method.dtype)
 
 
@@ -61,25 +63,25 @@ def check_generator(
         The findings, and a sheet of identity, attribute, swap and broken swap.
     """
     broken = with_random_generator(method, seed)
-    before, after, likeness = [], [], []
+    original_distances, broken_distances, likeness = [], [], []
     rows: list[list[np.ndarray]] = []
     for sample in samples:
         ruined = swapped_sample(broken, sample.identity, sample.attribute)
-        wanted = recogniser.embed(sample.identity)
-        before.append(recogniser.distance(recogniser.embed(sample.result), wanted))
-        after.append(recogniser.distance(recogniser.embed(ruined.result), wanted))
+        descriptor = recogniser.embed(sample.identity)
+        original_distances.append(recogniser.distance(recogniser.embed(sample.result), descriptor))
+        broken_distances.append(recogniser.distance(recogniser.embed(ruined.result), descriptor))
         assert sample.attribute.landmarks is not None
         inside = hull_mask(sample.attribute.landmarks, sample.attribute.pixels.shape[0]) > 0.5
         likeness.append(masked_psnr(sample.result.pixels, ruined.result.pixels, inside))
         if len(rows) < SHOWN:
             rows.append([v.pixels for v in (sample.identity, sample.attribute, sample.result, ruined.result)])
     people = [sample.identity.person for sample in samples]
-    rise = bootstrap_over_people(np.array(after) - np.array(before), people)
+    rise = bootstrap_over_people(np.array(broken_distances) - np.array(original_distances), people)
     findings = [
-        Finding(GENERATOR, "distance to the identity, unbroken", float(np.mean(before))),
-        Finding(GENERATOR, "distance to the identity, broken", float(np.mean(after))),
+        Finding(GENERATOR, "distance to the identity, unbroken", float(np.mean(original_distances))),
+        Finding(GENERATOR, "distance to the identity, broken", float(np.mean(broken_distances))),
         of_interval(GENERATOR, "rise of the distance", rise),
-        Finding(GENERATOR, "lower end of the rise's interval", rise.low, asked=(">", 0.0)),
+        Finding(GENERATOR, "lower end of the rise's interval", rise.low, requirement=(">", 0.0)),
         Finding(GENERATOR, "PSNR of broken against unbroken, inside", float(np.mean(likeness)), "dB"),
     ]
     return findings, contact_sheet(rows)
@@ -93,28 +95,28 @@ def check_blank_identity(
     Returns:
         The findings, and a sheet of attribute and result.
     """
-    nobody = blank_identity(method)
+    blank = blank_identity(method)
     mean = method.network.identity.mean.cpu().numpy()
     results, photos = [], []
     rows: list[list[np.ndarray]] = []
     for attribute in attributes:
-        result = swapped_sample(method, attribute, attribute, nobody).result
+        result = swapped_sample(method, attribute, attribute, blank).result
         results.append(recogniser.embed(result))
         photos.append(recogniser.embed(attribute))
         if len(rows) < SHOWN:
             rows.append([attribute.pixels, result.pixels])
-    found, real = np.stack(results), np.stack(photos)
-    to_person = np.linalg.norm(found - real, axis=1)
-    to_mean = np.linalg.norm(found - mean, axis=1)
+    drawn, real = np.stack(results), np.stack(photos)
+    to_person = np.linalg.norm(drawn - real, axis=1)
+    to_mean = np.linalg.norm(drawn - mean, axis=1)
     people = [attribute.person for attribute in attributes]
     nearer = bootstrap_over_people(to_person - to_mean, people)
     findings = [
         Finding(BLANK, "distance of results to the attribute person", float(to_person.mean())),
         Finding(BLANK, "distance of results to the mean embedding", float(to_mean.mean())),
         Finding(BLANK, "distance of real photos to it", float(np.linalg.norm(real - mean, axis=1).mean())),
-        of_interval(BLANK, "attribute person − mean embedding", nearer, asked=(">", 0.0)),
+        of_interval(BLANK, "attribute person − mean embedding", nearer, requirement=(">", 0.0)),
         Finding(BLANK, "share of results nearer to the mean", 100 * float((to_person > to_mean).mean()), "%"),
-        Finding(BLANK, "distance between results", _between(found), asked=("<", SAME_PERSON)),
+        Finding(BLANK, "distance between results", _between(drawn), requirement=("<", SAME_PERSON)),
         Finding(BLANK, "distance between the real photos", _between(real)),
     ]
     return findings, contact_sheet(rows)

@@ -41,8 +41,8 @@ def descriptors(views: Sequence[View]) -> np.ndarray:
 
 def nearest(of: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distance to the nearest of a set, ``[n]``, and which one it is, ``[n]``."""
-    apart = np.linalg.norm(of[:, None] - among[None], axis=2)
-    return apart.min(1), apart.argmin(1)
+    distances = np.linalg.norm(of[:, None] - among[None], axis=2)
+    return distances.min(1), distances.argmin(1)
 
 
 def main() -> None:
@@ -64,14 +64,16 @@ def main() -> None:
         if row["split"] in photos and view.landmarks is not None:
             photos[row["split"]].append(view)
     swapper = Swapper.from_pretrained(options.weights)
-    made = [view for view in new_people(swapper, options.number, SEED) if view.landmarks is not None]
-    train, val, drawn = descriptors(photos["train"]), descriptors(photos["val"]), descriptors(made)
-    to_train, which = nearest(drawn, train)
+    people = [view for view in new_people(swapper, options.number, SEED) if view.landmarks is not None]
+    train, val, generated = descriptors(photos["train"]), descriptors(photos["val"]), descriptors(people)
+    to_train, nearest_index = nearest(generated, train)
     of_val, _ = nearest(val, train)
-    between = np.linalg.norm(drawn[:, None] - drawn[None], axis=2)[np.triu_indices(len(drawn), 1)]
+    generated_pairs = np.linalg.norm(generated[:, None] - generated[None], axis=2)[
+        np.triu_indices(len(generated), 1)
+    ]
     real = np.linalg.norm(val[:, None] - val[None], axis=2)[np.triu_indices(len(val), 1)]
     lines = [
-        ("generated faces in which dlib sees a face", len(made)),
+        ("generated faces in which dlib sees a face", len(people)),
         ("generated to nearest training photo, mean", to_train.mean()),
         ("the same, smallest", to_train.min()),
         ("people of val to nearest training photo, mean", of_val.mean()),
@@ -81,20 +83,20 @@ def main() -> None:
             (to_train < _SAME_PERSON).mean(),
         ),
         (f"people of val nearer than {_SAME_PERSON}, share", (of_val < _SAME_PERSON).mean()),
-        ("between two generated faces, mean", between.mean()),
+        ("between two generated faces, mean", generated_pairs.mean()),
         ("between two people of val, mean", real.mean()),
     ]
     options.out.mkdir(parents=True, exist_ok=True)
     with replacing(options.out / "nearest.csv") as temporary, temporary.open("w", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerows([("what", "value"), *((what, round(float(value), 4)) for what, value in lines)])
-    for what, value in lines:
-        print(f"{what:60} {float(value):.3f}")
+        writer.writerows([("what", "value"), *((label, round(float(value), 4)) for label, value in lines)])
+    for label, value in lines:
+        print(f"{label:60} {float(value):.3f}")
     first = np.argsort(to_train)[:SHOWN]
-    beside = [photos["train"][which[n]] for n in first]
+    beside = [photos["train"][nearest_index[n]] for n in first]
     sheet = draw_sheet(
         [
-            ("generated", [made[n].pixels for n in first]),
+            ("generated", [people[n].pixels for n in first]),
             ("nearest", [np.rint(view.crop(SIDE)).astype(np.uint8) for view in beside]),
         ]
     )

@@ -64,10 +64,10 @@ def rows_of(file: Path, threads: int, rounds: int) -> list[Row]:
             with precision():
                 return network(codes, values[4], values[5]).image
 
-        kept = person()
+        prepared = person()
         label = f"{name} ({str(method.dtype).removeprefix('torch.')})" if dtype == "auto" else name
         calls[label] = lambda person=person, swap=swap: swap(person())
-        calls[f"{label}, prepared"] = lambda kept=kept, swap=swap: swap(kept)
+        calls[f"{label}, prepared"] = lambda prepared=prepared, swap=swap: swap(prepared)
     calls["ONNX Runtime, float32"] = lambda: session.run(["image", "mask"], feed)
     timings = in_turn(calls, rounds=rounds, seconds=45)
     base = timings[BASE].median

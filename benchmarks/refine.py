@@ -52,9 +52,9 @@ def chosen_pairs(file: Path, count: int) -> list[tuple[str, str]]:
 
 def other_photo(folder: Path, name: str) -> View | None:
     """Another photo of the person, or None where there is none."""
-    for one, other in (("neutral", "smiling"), ("smiling", "neutral")):
-        if one in name and (folder / name.replace(one, other)).is_file():
-            return look(read_photo(folder / name.replace(one, other)).pixels)
+    for expression, second in (("neutral", "smiling"), ("smiling", "neutral")):
+        if expression in name and (folder / name.replace(expression, second)).is_file():
+            return look(read_photo(folder / name.replace(expression, second)).pixels)
     return None
 
 
@@ -75,14 +75,14 @@ class Table:
 
     def add(self, person: Person, photos: Photos, steps: int, seconds: float) -> np.ndarray:
         """Swap and measure; returns the result's face, ``[256, 256, 3]``."""
-        identity, attribute, other = photos
+        identity, attribute, second = photos
         result = np.asarray(self._swapper(person, attribute.pixels).image)
         sample = Sample(identity, attribute, look(result))
-        values = {k: v for one in self._measures for k, v in measured(one, sample).items()}
+        values = {k: v for measure in self._measures for k, v in measured(measure, sample).items()}
         values["other_photo"] = float("nan")
-        if other is not None and not sample.missed:
+        if second is not None and not sample.missed:
             embed = self._recogniser.embed
-            values["other_photo"] = self._recogniser.distance(embed(sample.result), embed(other))
+            values["other_photo"] = self._recogniser.distance(embed(sample.result), embed(second))
         row = {"identity": identity.name, "attribute": attribute.name, "steps": str(steps)}
         row["cpu_seconds"] = f"{seconds:.1f}"
         self.rows.append(row | {name: f"{value:.4f}" for name, value in values.items()})
@@ -102,9 +102,11 @@ def run_pair(swapper: Swapper, table: Table, photos: Photos, steps: list[int], l
     def after(step: int, refined: RefinedPerson) -> None:
         nonlocal measuring
         if step in steps:
-            now = time.process_time()
-            tiles.append(table.add(replace(person, prepared=refined), photos, step, now - begun - measuring))
-            measuring += time.process_time() - now
+            paused = time.process_time()
+            tiles.append(
+                table.add(replace(person, prepared=refined), photos, step, paused - begun - measuring)
+            )
+            measuring += time.process_time() - paused
 
     refine_person(swapper.method.network, person.prepared, max(steps), lr=lr, on_step=after)
     return tiles

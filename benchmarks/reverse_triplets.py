@@ -82,10 +82,10 @@ def draw_triplets(
                 texture=float(texture),
             )
             person = photos.person(number)
-            others = [other for other in people[person] if other != number]
-            source = int(rng.choice(others)) if others else number
+            siblings = [photo for photo in people[person] if photo != number]
+            source = int(rng.choice(siblings)) if siblings else number
             face = _portrait(photos, source, size)
-            if not others:
+            if not siblings:
                 face = _turned(face, likeness.pose[number], expressions, size, rng)
             change = draw_photometric(rng, size=size, strength=light, degraded=0.0)
             triplets.append(
@@ -94,7 +94,7 @@ def draw_triplets(
                     _view(morph.image, morph.landmarks, photos.name(number), photos.person(partner[0])),
                     photo_view(photos, number, size),
                     hull_mask(morph.landmarks, size) > 0.5,
-                    bool(others),
+                    bool(siblings),
                 )
             )
     return triplets
@@ -131,16 +131,18 @@ def check_triplets(
     differences = {"input": table[method.name] - table["input"]}
     if baseline is not None:
         differences[baseline.name] = table[method.name] - table[baseline.name]
-        more = bootstrap_over_people(differences[baseline.name], people)
+        difference_interval = bootstrap_over_people(differences[baseline.name], people)
         findings.append(
-            of_interval(CHECK, f"{method.name} − {baseline.name}", more, "dB", (">", 0.0)),
+            of_interval(CHECK, f"{method.name} − {baseline.name}", difference_interval, "dB", (">", 0.0)),
         )
     second = np.array([triplet.second_photo for triplet in triplets])
     for label, chosen in (("second photo", second), ("turned view", ~second)):
-        for other, difference in differences.items() if chosen.any() else ():
-            what = f"{method.name} − {other}, identity a {label}"
+        for reference, difference in differences.items() if chosen.any() else ():
+            label_text = f"{method.name} − {reference}, identity a {label}"
             findings.append(
-                Finding(CHECK, what, float(difference[chosen].mean()), "dB", note=f"{chosen.sum()} triplets")
+                Finding(
+                    CHECK, label_text, float(difference[chosen].mean()), "dB", note=f"{chosen.sum()} triplets"
+                )
             )
     return findings, contact_sheet(rows)
 

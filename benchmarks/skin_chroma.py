@@ -26,34 +26,39 @@ def check_chroma(samples: Sequence[Sample]) -> list[Finding]:
     Args:
         samples: swaps of aligned views, different people among the attribute photos.
     """
-    before, after, spread_before, spread_after = [], [], [], []
+    identity_chroma, result_chroma, spread_before, spread_after = [], [], [], []
     for sample in samples:
         skin = skin_pixels(sample)
         mean, spread = chroma_statistics(sample.attribute.crop(SCALE), skin)
-        before.append(mean)
+        identity_chroma.append(mean)
         spread_before.append(spread)
         mean, spread = chroma_statistics(sample.result_in_place(SCALE), skin)
-        after.append(mean)
+        result_chroma.append(mean)
         spread_after.append(spread)
-    photos = np.array(before)
-    error = np.linalg.norm(np.array(after) - photos, axis=1)
+    photos = np.array(identity_chroma)
+    error = np.linalg.norm(np.array(result_chroma) - photos, axis=1)
     people = [sample.attribute.person for sample in samples]
     coloured = np.linalg.norm(photos, axis=1) > LEAST_CHROMA
-    between = between_people(photos[coloured], np.array(people)[coloured])
+    people_spread = between_people(photos[coloured], np.array(people)[coloured])
     inside, real = float(np.mean(spread_after)), float(np.mean(spread_before))
     ratios = (np.array(spread_after) + 1) / (np.array(spread_before) + 1)
     return [
         Finding(CHECK, "swaps", len(samples), note=f"into photos of {len(set(people))} people"),
         Finding(CHECK, "mean a of photos", float(photos[:, 0].mean())),
-        Finding(CHECK, "mean a of results", float(np.array(after)[:, 0].mean())),
+        Finding(CHECK, "mean a of results", float(np.array(result_chroma)[:, 0].mean())),
         Finding(CHECK, "mean b of photos", float(photos[:, 1].mean())),
-        Finding(CHECK, "mean b of results", float(np.array(after)[:, 1].mean())),
+        Finding(CHECK, "mean b of results", float(np.array(result_chroma)[:, 1].mean())),
         of_interval(CHECK, "error of the mean chroma", bootstrap_over_people(error, people), "ΔE"),
-        Finding(CHECK, "spread between people, photos in colour", between, "ΔE"),
-        Finding(CHECK, "error / spread between people", float(error.mean()) / between, asked=("<=", WITHIN)),
+        Finding(CHECK, "spread between people, photos in colour", people_spread, "ΔE"),
+        Finding(
+            CHECK,
+            "error / spread between people",
+            float(error.mean()) / people_spread,
+            requirement=("<=", WITHIN),
+        ),
         Finding(CHECK, "spread within the face, photos", real, "ΔE"),
         Finding(CHECK, "spread within the face, results", inside, "ΔE"),
-        Finding(CHECK, "spread within, results / photos", inside / real, asked=("<=", WITHIN)),
+        Finding(CHECK, "spread within, results / photos", inside / real, requirement=("<=", WITHIN)),
         Finding(CHECK, "the same in the worst twentieth", float(np.quantile(ratios, 0.95))),
     ]
 

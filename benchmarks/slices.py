@@ -76,15 +76,15 @@ def slices(
                     continue
                 for measure in MEASURES:
                     values = [float(row[measure]) for row in members]
-                    found = bootstrap_over_people(values, people)
+                    interval = bootstrap_over_people(values, people)
                     yield {
                         "of": side,
                         "by": kind,
                         "group": group,
                         "measure": measure,
-                        "value": round(found.estimate, 4),
-                        "low": round(found.low, 4),
-                        "high": round(found.high, 4),
+                        "value": round(interval.estimate, 4),
+                        "low": round(interval.low, 4),
+                        "high": round(interval.high, 4),
                         "pairs": len(members),
                         "people": count,
                     }

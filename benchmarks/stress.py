@@ -37,8 +37,8 @@ Hardship = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 
 def aligned(pixels: np.ndarray, landmarks: np.ndarray) -> Portrait:
-    place = ffhq_alignment(landmarks, SIDE)
-    return Portrait(place.crop(pixels), place.to_crop(landmarks))
+    alignment = ffhq_alignment(landmarks, SIDE)
+    return Portrait(alignment.crop(pixels), alignment.to_crop(landmarks))
 
 
 def rolled(degrees: float) -> Hardship:
@@ -80,10 +80,10 @@ def dark(pixels: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) ->
 
 def side_light(pixels: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One cheek in full light, the other at a tenth of it."""
-    left, right = landmarks[0], landmarks[16]
-    across = right - left
+    left_ear, right = landmarks[0], landmarks[16]
+    across = right - left_ear
     x, y = np.meshgrid(np.arange(pixels.shape[1]), np.arange(pixels.shape[0]))
-    share = ((x - left[0]) * across[0] + (y - left[1]) * across[1]) / float(across @ across)
+    share = ((x - left_ear[0]) * across[0] + (y - left_ear[1]) * across[1]) / float(across @ across)
     light = 0.1 + 0.9 / (1 + np.exp(-8 * (share - 0.5)))
     return np.clip((pixels / 255.0) ** 2.2 * light[..., None], 0, 1) ** (1 / 2.2) * 255
 
@@ -147,32 +147,32 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     table = []
     for hardship, apply in HARDSHIPS.items():
-        tiles, distances, found = [], [], 0
+        tiles, distances, detected = [], [], 0
         for number, (identity, attribute) in enumerate(chosen):
             photo, landmarks, _ = people[attribute]
             rng = np.random.default_rng([20261125, number])
             hard = np.rint(np.clip(apply(photo.pixels, landmarks, rng), 0, 255)).astype(np.uint8)
-            who = tile(people[identity][0].pixels, people[identity][1])
+            identity_tile = tile(people[identity][0].pixels, people[identity][1])
             try:
                 result = swapper(prepared[identity], hard)
             except StyleganSwapError as error:
                 print(f"{hardship}: {attribute}: {error}")
-                tiles.append(np.hstack([who, tile(hard, None), np.zeros_like(who)]))
+                tiles.append(np.hstack([identity_tile, tile(hard, None), np.zeros_like(identity_tile)]))
                 continue
-            found += 1
+            detected += 1
             face = result.faces[0]
             pixels = np.asarray(result.image)
-            ours = describe_face(swapper.recogniser, pixels, face.landmarks)
-            distances.append([float((ours - people[name][2]).norm()) for name in (identity, attribute)])
-            tiles.append(np.hstack([who, tile(hard, face.landmarks), tile(pixels, face.landmarks)]))
+            descriptor = describe_face(swapper.recogniser, pixels, face.landmarks)
+            distances.append([float((descriptor - people[name][2]).norm()) for name in (identity, attribute)])
+            tiles.append(np.hstack([identity_tile, tile(hard, face.landmarks), tile(pixels, face.landmarks)]))
         values = np.array(distances).reshape(-1, 2)
         row = {
             "hardship": hardship,
             "photos": len(chosen),
-            "found": found,
-            "distance": round(float(values[:, 0].mean()), 3) if found else "",
-            "distance_attribute": round(float(values[:, 1].mean()), 3) if found else "",
-            "nearer": round(float((values[:, 0] < values[:, 1]).mean()), 3) if found else "",
+            "found": detected,
+            "distance": round(float(values[:, 0].mean()), 3) if detected else "",
+            "distance_attribute": round(float(values[:, 1].mean()), 3) if detected else "",
+            "nearer": round(float((values[:, 0] < values[:, 1]).mean()), 3) if detected else "",
         }
         table.append(row)
         print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)

@@ -66,7 +66,7 @@ def main() -> None:
     with open(arguments.pairs, newline="") as file:
         pairs = [(row["identity"], row["attribute"]) for row in csv.DictReader(file)]
     swapper, recognise = Swapper.from_pretrained(arguments.method), Recogniser()
-    known = {
+    descriptors = {
         name: recognise.describe(read_photo(arguments.faces / name).pixels)
         for name in sorted({name for pair in pairs for name in pair})
     }
@@ -77,13 +77,15 @@ def main() -> None:
         seconds.append(time.perf_counter() - started)
         pixels = np.asarray(result.image)
         try:
-            found, _ = recognise.describe(pixels)
-            distances.append([np.linalg.norm(found - known[name][0]) for name in (identity, attribute)])
+            descriptor, _ = recognise.describe(pixels)
+            distances.append(
+                [np.linalg.norm(descriptor - descriptors[name][0]) for name in (identity, attribute)]
+            )
         except NoFaceError:
             distances.append([np.nan, np.nan])
         if arguments.sheets:
             originals = [read_photo(arguments.faces / name).pixels for name in (identity, attribute)]
-            places = [known[name][1] for name in (identity, attribute, attribute)]
+            places = [descriptors[name][1] for name in (identity, attribute, attribute)]
             row = np.hstack([tile(*part) for part in zip([*originals, pixels], places, strict=True)])
             label = "{:.2f} / {:.2f}".format(*distances[-1])
             cv2.putText(row, label, (520, 246), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 0), 1)

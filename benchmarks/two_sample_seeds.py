@@ -37,16 +37,22 @@ def main() -> None:
     options = parser.parse_args()
     config = TwoSampleConfig(precision=torch.bfloat16)
     pairs, people = read_pairs(options.pairs, options.photos), dict(people_of(options.photos))
-    asked = {people.get(name, name) for pair in pairs for name in (pair.identity_name, pair.attribute_name)}
+    excluded = {
+        people.get(name, name) for pair in pairs for name in (pair.identity_name, pair.attribute_name)
+    }
     trained = training_pairs(options.photos, manifest_of(options.photos), options.trained)
     for method in options.methods.split(","):
         with open(options.run / method_folder(method) / ROWS, newline="", encoding="utf-8") as stream:
             rows = [{**row, "number": int(row["number"])} for row in csv.DictReader(stream)]
         crops = two_sample_crops(method, pairs, rows, trained, people, options.run)
-        test = functools.partial(two_sample_test, *crops, config=config, test_people=asked)
-        found = np.array([test(seed=seed).accuracy for seed in range(options.seeds)])
-        error = found.std(ddof=1) / np.sqrt(len(found))
-        print(method, " ".join(f"{one:.3f}" for one in found), f"mean {found.mean():.3f} ± {error:.3f}")
+        test = functools.partial(two_sample_test, *crops, config=config, test_people=excluded)
+        accuracies = np.array([test(seed=seed).accuracy for seed in range(options.seeds)])
+        error = accuracies.std(ddof=1) / np.sqrt(len(accuracies))
+        print(
+            method,
+            " ".join(f"{accuracy:.3f}" for accuracy in accuracies),
+            f"mean {accuracies.mean():.3f} ± {error:.3f}",
+        )
 
 
 if __name__ == "__main__":

@@ -51,8 +51,8 @@ def swap(folder: Path, method: str, name: str = "swapped.mp4", *, every: int = 1
 
     memory: list[float] = []
 
-    def progress(done: int, _: int | None) -> None:
-        if done % 25 == 0:
+    def progress(count: int, _: int | None) -> None:
+        if count % 25 == 0:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             memory.append(round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
 
@@ -122,10 +122,10 @@ def kill_and_resume(folder: Path, method: str, every: int) -> dict[str, object]:
         if _frames_done(parts) >= half:
             os.kill(child.pid, signal.SIGKILL)
             child.wait()
-    done = _frames_done(parts)
+    count = _frames_done(parts)
     return {
         "killed": child.returncode == -signal.SIGKILL,
-        "kept_frames": done,
+        "kept_frames": count,
         **swap(folder, method, "resumed.mp4", every=every),
     }
 
@@ -155,29 +155,29 @@ def _measured(folder: Path, first: int, last: int) -> dict[str, tuple]:
     # One frame more, for the pair across the border.
     window = (max(0, first - 1), last)
     clip = [_view(pixels) for pixels in itertools.islice(read(folder / "clip.mp4"), *window)]
-    found: dict[str, tuple] = {"clip": (_bare(clip, first - window[0]), {}, 0)}
+    report: dict[str, tuple] = {"clip": (_bare(clip, first - window[0]), {}, 0)}
     for name in ("swapped", "frames"):
         if (folder / f"{name}.mp4").is_file():
             result = [_view(pixels) for pixels in itertools.islice(read(folder / f"{name}.mp4"), *window)]
-            found[name] = (_bare(result, first - window[0]), flicker(result, clip), len(clip) - 1)
-    return found
+            report[name] = (_bare(result, first - window[0]), flicker(result, clip), len(clip) - 1)
+    return report
 
 
 def _bare(views: list[View], skip: int) -> list[View]:
-    nothing = np.zeros((0, 0, 3), np.uint8)
-    return [View(nothing, view.landmarks) for view in views[skip:]]
+    blank = np.zeros((0, 0, 3), np.uint8)
+    return [View(blank, view.landmarks) for view in views[skip:]]
 
 
 def compare(folder: Path) -> dict[str, object]:
     """Sound of clip and result, frames of both runs, and their times."""
     sound = {name: _packets(folder / f"{name}.mp4", "audio") for name in ("clip", "swapped")}
-    found: dict[str, object] = {"audio_packets_identical": sound["clip"] == sound["swapped"]}
+    report: dict[str, object] = {"audio_packets_identical": sound["clip"] == sound["swapped"]}
     times = {name: _times(folder / f"{name}.mp4") for name in ("clip", "swapped")}
-    found["times_identical"] = times["clip"] == times["swapped"]
+    report["times_identical"] = times["clip"] == times["swapped"]
     if (folder / "resumed.mp4").is_file():
         pairs = zip(read(folder / "swapped.mp4"), read(folder / "resumed.mp4"), strict=True)
-        found["resumed_frames_identical"] = all(np.array_equal(*pair) for pair in pairs)
-    return found
+        report["resumed_frames_identical"] = all(np.array_equal(*pair) for pair in pairs)
+    return report
 
 
 def read(path: Path) -> Iterator[np.ndarray]:

@@ -39,8 +39,10 @@ def camera_at(time: float, photo_side: int, width: int, height: int) -> np.ndarr
     # The face lies at (0.44, 0.23) of the photo.
     centre = (0.44 * photo_side, 0.23 * photo_side)
     matrix = cv2.getRotationMatrix2D(centre, roll, zoom)
-    place = np.array([0.5 + 0.13 * math.sin(2 * math.pi * 0.21 * time), 0.42 + 0.05 * math.sin(1.9 * time)])
-    matrix[:, 2] += place * [width, height] - centre
+    position = np.array(
+        [0.5 + 0.13 * math.sin(2 * math.pi * 0.21 * time), 0.42 + 0.05 * math.sin(1.9 * time)]
+    )
+    matrix[:, 2] += position * [width, height] - centre
     return matrix
 
 

@@ -145,9 +145,9 @@ def main() -> None:
     with ProcessPoolExecutor(options.workers) as pool:
         # In portions, so that the time is looked at now and then.
         while time.monotonic() < end and (portion := list(islice(jobs, 8 * options.workers))):
-            for found in pool.map(measure, portion):
+            for measured in pool.map(measure, portion):
                 photos += 1
-                for key, numbers in found.items():
+                for key, numbers in measured.items():
                     values[key] += numbers
             print(f"{photos} photographs", flush=True)
             if options.out:

@@ -18,8 +18,8 @@ def main(out: Path) -> None:
     import torch
 
     out.mkdir(parents=True, exist_ok=True)
-    own = Swapper.from_pretrained(device="cpu", dtype="float32")
-    generator = own.method.generator
+    library = Swapper.from_pretrained(device="cpu", dtype="float32")
+    generator = library.method.generator
     published = out / "published.pt"
     torch.save({"g_ema": generator.state_dict(), "latent_avg": generator.mean_latent(1000)}, published)
 
@@ -29,8 +29,8 @@ def main(out: Path) -> None:
     # Or without a folder; it is then converted in memory each time.
     direct = Swapper.from_pretrained(published, device="cpu", dtype="float32")
 
-    codes = own.invert(demo_photos()[0].pixels)
-    faces = [np.asarray(each.generate(codes)[0]).astype(int) for each in (own, converted, direct)]
+    codes = library.invert(demo_photos()[0].pixels)
+    faces = [np.asarray(swapper.generate(codes)[0]).astype(int) for swapper in (library, converted, direct)]
     print("greatest difference in grey levels:", max(np.abs(faces[0] - face).max() for face in faces[1:]))
     converted.generate(codes)[0].save(out / "face.png")
 

@@ -20,10 +20,10 @@ def main(out: Path) -> None:
     swapped.save(out / "swapped_and_turned.png", overwrite=True)
 
     # Codes alone: the generator's own, softer pictures, and every step between two people.
-    codes, other = swapper.invert(hopper), swapper.invert(astronaut)
+    codes, second = swapper.invert(hopper), swapper.invert(astronaut)
     turned = edit(codes, swapper.directions["yaw"], -10)
     swapper.generate(turned)[0].save(out / "codes_turned.png")
-    swapper.generate(interpolate(codes, other, 0.5))[0].save(out / "between.png")
+    swapper.generate(interpolate(codes, second, 0.5))[0].save(out / "between.png")
 
 
 if __name__ == "__main__":

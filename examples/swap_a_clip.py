@@ -19,8 +19,8 @@ def film(photo: np.ndarray, file: Path) -> None:
         stream = container.add_stream("libx264", rate=Fraction(25))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for number in range(FRAMES):
-            left = 40 + 2 * number
-            window = np.ascontiguousarray(photo[:HEIGHT, left : left + WIDTH])
+            x = 40 + 2 * number
+            window = np.ascontiguousarray(photo[:HEIGHT, x : x + WIDTH])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(window, format="rgb24")))
         container.mux(stream.encode())
 
@@ -38,7 +38,7 @@ def main(out: Path) -> None:
         overwrite=True,
         preview=out / "preview.png",
         preview_every=5,
-        progress=lambda done, total: print(f"{done} of {total or '?'} frames", end="\r"),
+        progress=lambda count, total: print(f"{count} of {total or '?'} frames", end="\r"),
     )
     print(f"{result.swapped} of {result.frames} frames swapped; {out / 'swapped.mp4'}")
 
