@@ -236,11 +236,11 @@ def test_a_view_shows_what_its_matrix_says():
         columns, rows = np.meshgrid(np.arange(240), np.arange(200))
         matrix, size = detect._view_matrix(240, 200, scale, angle, padding)
         painted = np.dstack([columns, rows, np.full_like(rows, 250)]).astype(np.uint8)
-        view = detect._view(painted, matrix, size, scale, cv2.BORDER_CONSTANT)
+        view = detect.view_of(painted, matrix, size, scale, cv2.BORDER_CONSTANT)
         assert view.shape[:2] == size[::-1]
         # Away from the border of the photo, where the fill begins.
         y, x = np.nonzero(cv2.erode((view[..., 2] == 250).astype(np.uint8), np.ones((5, 5))))
-        back = detect._transform(np.stack([x, y], 1), cv2.invertAffineTransform(matrix))
+        back = detect.transformed(np.stack([x, y], 1), cv2.invertAffineTransform(matrix))
         assert len(x) > 500
         assert (
             np.abs(view[y, x, :2] - back).max() < 1.6 and np.abs((view[y, x, :2] - back).mean(0)).max() < 0.15
