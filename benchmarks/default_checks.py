@@ -32,9 +32,7 @@ from stylegan_swap.methods.default.method import DefaultMethod
 from stylegan_swap.methods.warp.method import WarpMethod
 from stylegan_swap.metrics.identity import DlibRecogniser
 from stylegan_swap.metrics.sample import Sample, View
-from stylegan_swap.provenance.photo_file import (
-    write_photo,
-)
+from stylegan_swap.provenance.photo_file import write_photo
 from stylegan_swap.training.data.photos import Photos
 
 SEED = 20261123

@@ -25,9 +25,7 @@ from stylegan_swap.editing.invert_preview import preview
 from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.images.photo import demo_photos
-from stylegan_swap.provenance.photo_file import (
-    write_photo,
-)
+from stylegan_swap.provenance.photo_file import write_photo
 
 COLUMNS = ("face", "what", "steps", "psnr", "distance", "cpu_seconds")
 # The face that generate draws with this seed has both eyes open and looks ahead.

@@ -19,14 +19,10 @@ from samples import draw_sheet, new_people
 
 from stylegan_swap import Swapper
 from stylegan_swap.files.atomic import replacing
-from stylegan_swap.images.photo import (
-    read_photo,
-)
+from stylegan_swap.images.photo import read_photo
 from stylegan_swap.metrics.identity import DlibRecogniser
 from stylegan_swap.metrics.sample import View, look
-from stylegan_swap.provenance.photo_file import (
-    write_photo,
-)
+from stylegan_swap.provenance.photo_file import write_photo
 
 SHOWN, SIDE = 10, 256
 SEED = 100

@@ -19,9 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan_swap import Person, Swapper
-from stylegan_swap.images.photo import (
-    read_photo,
-)
+from stylegan_swap.images.photo import read_photo
 from stylegan_swap.methods.default.refine import RATE, RefinedPerson, refine_person
 from stylegan_swap.metrics.expression import ExpressionMeasure
 from stylegan_swap.metrics.identity import DlibRecogniser, IdentityMeasure
@@ -29,9 +27,7 @@ from stylegan_swap.metrics.pose import PoseMeasure
 from stylegan_swap.metrics.robustness import RobustIdentityMeasure
 from stylegan_swap.metrics.sample import Sample, View, look, measured
 from stylegan_swap.metrics.sharpness import Sharpness
-from stylegan_swap.provenance.photo_file import (
-    write_photo,
-)
+from stylegan_swap.provenance.photo_file import write_photo
 
 Photos = tuple[View, View, View | None]
 

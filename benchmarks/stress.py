@@ -21,12 +21,8 @@ from stylegan_swap import Swapper
 from stylegan_swap.errors import StyleganSwapError
 from stylegan_swap.faces.detection.detect import detect_faces, largest_face
 from stylegan_swap.faces.geometry.align import ffhq_alignment
-from stylegan_swap.images.photo import (
-    read_photo,
-)
-from stylegan_swap.provenance.photo_file import (
-    write_photo,
-)
+from stylegan_swap.images.photo import read_photo
+from stylegan_swap.provenance.photo_file import write_photo
 from stylegan_swap.swapping.result import describe_face
 from stylegan_swap.training.data.head_turn import another_view
 from stylegan_swap.training.data.morph import Portrait

@@ -24,12 +24,8 @@ from stylegan_swap.errors import NoFaceError
 from stylegan_swap.faces.detection.detect import detect_faces, largest_face
 from stylegan_swap.faces.detection.landmarks import dlib_model_file
 from stylegan_swap.faces.geometry.align import ffhq_alignment
-from stylegan_swap.images.photo import (
-    read_photo,
-)
-from stylegan_swap.provenance.photo_file import (
-    write_photo,
-)
+from stylegan_swap.images.photo import read_photo
+from stylegan_swap.provenance.photo_file import write_photo
 
 
 class Recogniser:

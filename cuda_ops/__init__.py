@@ -7,10 +7,7 @@ from cuda_ops.bias_act import ACTIVATIONS, bias_act
 from cuda_ops.captured_call import CapturedCall
 from cuda_ops.conv2d_resample import conv2d_resample
 from cuda_ops.cpu_library import cpu_kernels
-from cuda_ops.dispatch import (
-    OpsBackend,
-    ops_backend,
-)
+from cuda_ops.dispatch import OpsBackend, ops_backend
 from cuda_ops.layers import (
     BiasedLeakyReLU,
     Blur,

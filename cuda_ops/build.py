@@ -25,13 +25,7 @@ from pathlib import Path
 
 import torch
 
-from cuda_ops.toolchain import (
-    BuildError,
-    architecture_flags,
-    compiler_version,
-    find_host_compiler,
-    find_nvcc,
-)
+from cuda_ops.toolchain import BuildError, architecture_flags, compiler_version, find_host_compiler, find_nvcc
 
 LIBRARY = "cuda_ops.so"
 CACHE_VARIABLE = "STYLEGAN_SWAP_CACHE"

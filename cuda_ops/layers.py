@@ -20,11 +20,7 @@ from torch import Tensor, nn
 from cuda_ops.bias_act import bias_act, leaky_relu
 from cuda_ops.dispatch import use_kernels
 from cuda_ops.fused_epilogue import fused_epilogue
-from cuda_ops.modulated_conv2d import (
-    as_given,
-    modulated_conv2d,
-    square_sum,
-)
+from cuda_ops.modulated_conv2d import as_given, modulated_conv2d, square_sum
 from cuda_ops.split_up_conv import SplitWeight, split_weight
 from cuda_ops.upfirdn2d import setup_filter, upfirdn2d
 from cuda_ops.winograd import winograd_weight

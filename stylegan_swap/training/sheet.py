@@ -14,9 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan_swap.faces.detection.landmarks import landmarks_of_crop
-from stylegan_swap.faces.masks.glasses import (
-    readable_face,
-)
+from stylegan_swap.faces.masks.glasses import readable_face
 from stylegan_swap.faces.masks.mask import hull_mask, reach_mask
 from stylegan_swap.faces.tensors import from_pixels, to_pixels
 from stylegan_swap.metrics.expression import SPREAD, expression_features

@@ -1,4 +1,4 @@
-"""Gaussian blurs whose cost does not grow with their width, for pictures that are compared place by place."""
+"""Gaussian blurs whose cost does not grow with their width, and the octaves of a picture between them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-# Width in pixels of the blur that remains after shrinking; below twice that nothing is shrunk.
-_LEFT = 2.0
+_REDUCED_SIGMA = 2.0  # pixels of blur that remain after shrinking; below twice that nothing is shrunk
 
 
 def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -23,7 +22,7 @@ def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
     if sigma == 0:
         return image
     height, width = image.shape[:2]
-    step = sigma / _LEFT
+    step = sigma / _REDUCED_SIGMA
     size = math.ceil(width / step), math.ceil(height / step)
     if step < 2 or min(size) < 8:
         return cv2.GaussianBlur(image, (0, 0), sigma)

@@ -1,4 +1,4 @@
-"""Bring one face's colours to another's, in CIE Lab. Used by ``paste`` and by the ``warp`` method.
+"""Bring one face's colours to another's, in CIE Lab.
 
 Per-channel mean and spread after Reinhard et al., Color Transfer between Images (2001), over the pixels
 of a mask only.
@@ -17,8 +17,7 @@ _WEIGHTS = np.array(LUMA, np.float32)
 # Gaussians that bound the octaves in which eyes, lips and folds show, in pixels that a network resolves.
 _FINE, _COARSE = 0.8, 2.4
 _BOUNDS = np.array([0, -127, -127], np.float32), np.array([100, 127, 127], np.float32)
-# Pixels along a side from which colours are measured on some of them.
-_ENOUGH = 256
+_SAMPLED_SIDE = 256  # pixels along a side above which colours are measured on a sample of them
 
 
 def luma(image: np.ndarray) -> np.ndarray:
@@ -59,7 +58,7 @@ def match_colour(
 
     Args:
         image: float32 ``[H, W, 3]``, RGB in 0..255.
-        reference: float32 ``[H, W, 3]``, RGB in 0..255; the palette that is wanted.
+        reference: float32 ``[H, W, 3]``, RGB in 0..255; the palette to match.
         mask: float32 ``[H, W]``, weights of the pixels that are compared (skin).
         contrast: bounds of the factor on the spread of lightness; they keep a flat or a harshly lit face
             from being stretched into noise.
@@ -71,17 +70,17 @@ def match_colour(
         return image
     lab = to_lab(image)
     # A mean and a spread need no more pixels than these.
-    step = max(1, min(mask.shape) // _ENOUGH)
+    step = max(1, min(mask.shape) // _SAMPLED_SIDE)
     if mask[::step, ::step].sum() < 1:
         step = 1
     sampled = mask[::step, ::step]
     mean, deviation = _statistics(lab[::step, ::step], sampled)
-    wanted_mean, wanted_deviation = _statistics(to_lab(reference[::step, ::step]), sampled)
-    stretch = np.clip(wanted_deviation[0] / max(float(deviation[0]), 1e-3), *contrast)
-    lightness = (lab[..., :1] - mean[0]) * stretch + wanted_mean[0]
-    factor = np.clip(wanted_mean[1:] * mean[1:] / (mean[1:] ** 2 + 4.0), 0.0, 1.4)
+    target_mean, target_deviation = _statistics(to_lab(reference[::step, ::step]), sampled)
+    stretch = np.clip(target_deviation[0] / max(float(deviation[0]), 1e-3), *contrast)
+    lightness = (lab[..., :1] - mean[0]) * stretch + target_mean[0]
+    factor = np.clip(target_mean[1:] * mean[1:] / (mean[1:] ** 2 + 4.0), 0.0, 1.4)
     # What scaling cannot give is added where there is colour, or everywhere to a black-and-white image.
-    colour = lab[..., 1:] * factor + (wanted_mean[1:] - mean[1:] * factor) * colourfulness(lab, mask)
+    colour = lab[..., 1:] * factor + (target_mean[1:] - mean[1:] * factor) * colourfulness(lab, mask)
     return from_lab(np.concatenate([lightness, colour], axis=-1))
 
 

@@ -11,13 +11,8 @@ import cv2
 import numpy as np
 
 from stylegan_swap.faces.masks.mask import eye_masks
-from stylegan_swap.faces.pixels.blur import (
-    blurred,
-    structure_band,
-)
-from stylegan_swap.faces.pixels.colour import (
-    luma,
-)
+from stylegan_swap.faces.pixels.blur import blurred
+from stylegan_swap.faces.pixels.colour import luma, structure_band
 
 #: Share of the lightness that is the photo's.
 SHARE = 0.4

@@ -11,11 +11,7 @@ import torch
 from torch import Tensor
 
 from inversion import Latents
-from stylegan_swap.faces.masks.glasses import (
-    frame_mask,
-    readable_face,
-    wears_glasses,
-)
+from stylegan_swap.faces.masks.glasses import frame_mask, readable_face, wears_glasses
 from stylegan_swap.faces.masks.mask import reach_mask
 from stylegan_swap.faces.pixels.colour import LUMA, is_gray
 from stylegan_swap.faces.tensors import points_of, to_pixels

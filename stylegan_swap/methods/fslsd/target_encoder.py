@@ -11,9 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from cuda_ops.layers import (
-    ConvLayer,
-)
+from cuda_ops.layers import ConvLayer
 from stylegan_swap.nn.stylegan2.generator import channels_for
 
 

@@ -12,10 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.layers import (
-    ConvLayer,
-    EqualizedConv2d,
-)
+from cuda_ops.layers import ConvLayer, EqualizedConv2d
 from stylegan_swap.nn.stylegan2.generator import channels_for
 
 WIDTH = 32

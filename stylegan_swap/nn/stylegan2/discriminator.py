@@ -12,10 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.layers import (
-    ConvLayer,
-    EqualizedLinear,
-)
+from cuda_ops.layers import ConvLayer, EqualizedLinear
 from stylegan_swap.nn.stylegan2.generator import check_channels, resolutions_of
 
 

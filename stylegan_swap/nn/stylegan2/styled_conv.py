@@ -17,9 +17,7 @@ from cuda_ops.dispatch import use_kernels
 from cuda_ops.finish import add_noise_and_activate
 from cuda_ops.fused_to_rgb import fused_to_rgb
 from cuda_ops.layers import BiasedLeakyReLU, ModulatedConv2d, Upsample
-from cuda_ops.modulated_conv2d import (
-    as_given,
-)
+from cuda_ops.modulated_conv2d import as_given
 from cuda_ops.split_up_conv import split_serves
 from cuda_ops.styled_conv2d import fused_styled_conv2d
 from cuda_ops.winograd import winograd_serves

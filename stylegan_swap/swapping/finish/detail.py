@@ -26,13 +26,8 @@ from stylegan_swap.faces.geometry.align import Alignment, enlarged, enlarged_poi
 from stylegan_swap.faces.geometry.landmark_warp import carried, landmark_nodes, spread
 from stylegan_swap.faces.masks.mask import fill_polygon, inner_mouth_mask
 from stylegan_swap.faces.masks.regions import region_masks
-from stylegan_swap.faces.pixels.blur import (
-    blurred,
-    structure_band,
-)
-from stylegan_swap.faces.pixels.colour import (
-    luma,
-)
+from stylegan_swap.faces.pixels.blur import blurred
+from stylegan_swap.faces.pixels.colour import luma, structure_band
 from stylegan_swap.faces.pixels.eyes import with_eyes_of
 from stylegan_swap.methods.warp.method import AlignedFace
 from stylegan_swap.swapping.finish.contrast import match_contrast, match_finest

@@ -18,10 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stylegan_swap.faces.geometry.align import transformed
-from stylegan_swap.faces.masks.glasses import (
-    frame_mask,
-    readable_face,
-)
+from stylegan_swap.faces.masks.glasses import frame_mask, readable_face
 from stylegan_swap.faces.masks.mask import hull_mask
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.training.data.augment import draw_photometric, draw_similarity

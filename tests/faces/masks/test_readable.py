@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stylegan_swap.faces.geometry.align import ffhq_alignment
-from stylegan_swap.faces.masks.glasses import (
-    readable_face,
-)
+from stylegan_swap.faces.masks.glasses import readable_face
 from stylegan_swap.faces.masks.mask import fill_polygon
 
 
