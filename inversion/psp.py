@@ -82,10 +82,10 @@ class PSPBase(IRSE50Trunk, ABC):
         self.input_nc = input_nc
         average = as_latent_avg(latent_avg, n_styles, style_dim)
         self.register_buffer("latent_avg", average, persistent=False)
-        self.add_heads()
+        self._add_heads()
 
     @abstractmethod
-    def add_heads(self) -> None:
+    def _add_heads(self) -> None:
         """Create the layers between the trunk's features and the codes."""
 
     @abstractmethod
@@ -113,7 +113,7 @@ class GradualStyleEncoder(PSPBase):
     with 18 rows (Richardson et al. 2021, §3). Arguments as in :class:`PSPBase`.
     """
 
-    def add_heads(self) -> None:
+    def _add_heads(self) -> None:
         """One head per row, and the lateral layers of the pyramid."""
         width = self.tap_channels[2]
         self.styles = nn.ModuleList(
@@ -150,7 +150,7 @@ class BackboneEncoderIntoW(PSPBase):
     Arguments as in :class:`PSPBase`.
     """
 
-    def add_heads(self) -> None:
+    def _add_heads(self) -> None:
         """One linear layer."""
         self.linear = EqualizedLinear(self.tap_channels[2], self.style_dim)
 
@@ -170,7 +170,7 @@ class BackboneEncoderIntoWPlus(PSPBase):
     (``BackboneEncoderUsingLastLayerIntoWPlus``). Arguments as in :class:`PSPBase`.
     """
 
-    def add_heads(self) -> None:
+    def _add_heads(self) -> None:
         """Pooling and two linear layers."""
         width = self.tap_channels[2]
         self.output_layer_2 = nn.Sequential(
