@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.layers import EqualizedConv2d
-from stylegan_swap.faces.masks.glasses import wears_glasses
-from stylegan_swap.faces.masks.readable import readable_face
+from stylegan_swap.faces.masks.glasses import readable_face, wears_glasses
 from stylegan_swap.faces.tensors import points_of, to_pixels
 from stylegan_swap.methods.default.network import SwapNetwork
 from stylegan_swap.methods.default.shaped_attribute import with_features_of
