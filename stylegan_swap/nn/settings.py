@@ -37,7 +37,7 @@ class NetworkSettings(BaseModel):
         try:
             super().__init__(**plain)
         except ValidationError as error:
-            raise ValueError(_in_one_line(error)) from None
+            raise ValueError(_in_one_line(error, sorted(type(self).model_fields))) from None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the method's name where there is one."""
@@ -72,11 +72,12 @@ class NetworkSettings(BaseModel):
         return type(self)(**{**self.model_dump(), **changes})
 
 
-def _in_one_line(error: ValidationError) -> str:
+def _in_one_line(error: ValidationError, keys: list[str]) -> str:
     problem = error.errors()[0]
     name = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
-        return f"unknown configuration keys {[str(each['loc'][0]) for each in error.errors()]}."
+        unknown = [str(each["loc"][0]) for each in error.errors() if each["type"] == problem["type"]]
+        return f"unknown configuration keys {unknown}; known: {keys}."
     reason = problem["msg"].removeprefix("Value error, ").removeprefix("Input should ")
     # A check of several values together names them itself.
     return f"{name} should {reason}, got {problem['input']!r}." if name else reason

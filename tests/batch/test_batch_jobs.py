@@ -56,31 +56,31 @@ def test_words_and_photos_as_faces(tmp_path):
     assert [len(job.inputs) for job in jobs] == [2, 2, 3]
 
 
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("", ["has no column 'identity'"]),
-        ("identity,attribute\n", ["holds no rows"]),
-        ("identity,output\na,b.png\n", ["has no column 'attribute'"]),
-        ("identity,attribute,strukture\na,b,1\n", ["unknown column 'strukture'", "structure"]),
-        ("identity,attribute\na,\n", ["line 2", "attribute is empty"]),
-        ("identity,attribute\na,b\n\na,b,c\n", ["line 4", "more cells than the header"]),
-        ("identity,attribute,structure\na,b,2\n", ["line 2", "structure is '2'", "from 0 to 1"]),
-        ("identity,attribute,structure\na,b,much\n", ["line 2", "structure is 'much'"]),
-        ("identity,attribute,seed\na,b,-1\n", ["seed is '-1'", "whole number"]),
-        ("identity,attribute,match_colour\na,b,perhaps\n", ["match_colour is 'perhaps'", "yes or no"]),
-        ("identity,attribute,identity_face\na,b,all\n", ["identity_face is 'all'", "one face"]),
-        ("identity,attribute,mask\na,b,circle\n", ["line 2", "unknown mask 'circle'"]),
-        ("identity,attribute,keep\na,b,ears\n", ["line 2", "unknown region to keep 'ears'"]),
-        ("identity,attribute,mask_padding\na,b,0.1 0.2\n", ["four shares"]),
-    ],
-)
-def test_a_wrong_list_is_told(tmp_path, text, parts):
-    with pytest.raises(BatchError) as error:
-        listed(tmp_path, text)
-    for part in ("jobs.csv", *parts):
-        assert part in str(error.value)
-    assert "\n" not in str(error.value)
+WRONG_LISTS = [
+    ("", ["has no column 'identity'"]),
+    ("identity,attribute\n", ["holds no rows"]),
+    ("identity,output\na,b.png\n", ["has no column 'attribute'"]),
+    ("identity,attribute,strukture\na,b,1\n", ["unknown column 'strukture'", "structure"]),
+    ("identity,attribute\na,\n", ["line 2", "attribute is empty"]),
+    ("identity,attribute\na,b\n\na,b,c\n", ["line 4", "more cells than the header"]),
+    ("identity,attribute,structure\na,b,2\n", ["line 2", "structure is '2'", "from 0 to 1"]),
+    ("identity,attribute,structure\na,b,much\n", ["line 2", "structure is 'much'"]),
+    ("identity,attribute,seed\na,b,-1\n", ["seed is '-1'", "whole number"]),
+    ("identity,attribute,match_colour\na,b,perhaps\n", ["match_colour is 'perhaps'", "yes or no"]),
+    ("identity,attribute,identity_face\na,b,all\n", ["identity_face is 'all'", "one face"]),
+    ("identity,attribute,mask\na,b,circle\n", ["line 2", "unknown mask 'circle'"]),
+    ("identity,attribute,keep\na,b,ears\n", ["line 2", "unknown region to keep 'ears'"]),
+    ("identity,attribute,mask_padding\na,b,0.1 0.2\n", ["four shares"]),
+]
+
+
+def test_a_wrong_list_is_told(tmp_path):
+    for text, parts in WRONG_LISTS:
+        with pytest.raises(BatchError) as error:
+            listed(tmp_path, text)
+        for part in ("jobs.csv", *parts):
+            assert part in str(error.value)
+        assert "\n" not in str(error.value)
 
 
 def test_no_list(tmp_path):
@@ -91,25 +91,16 @@ def test_no_list(tmp_path):
         read_jobs(tmp_path / "latin.csv")
 
 
-@pytest.mark.parametrize(
-    "output",
-    [
-        *(
-            "../a.png",
-            "a/../../b.png",
-            "/etc/a.png",
-            "..\\a.png",
-            "C:\\a.png",
-            "C:a.png",
-            "a//b.png",
-            "a/./b.png",
-        ),
-        *(".batch/a.png", "a\0.png", "x" * 300 + ".png", "", "results.csv", "a.exe", "a"),
-    ],
-)
-def test_outputs_stay_pictures_in_the_folder(output):
-    with pytest.raises(BatchError, match="item 3"):
-        check_outputs([Job(3, ("a",), "b", output)])
+WRONG_OUTPUTS = [
+    *("../a.png", "a/../../b.png", "/etc/a.png", "..\\a.png", "C:\\a.png", "C:a.png", "a//b.png"),
+    *("a/./b.png", ".batch/a.png", "a\0.png", "x" * 300 + ".png", "", "results.csv", "a.exe", "a"),
+]
+
+
+def test_outputs_stay_pictures_in_the_folder():
+    for output in WRONG_OUTPUTS:
+        with pytest.raises(BatchError, match="item 3"):
+            check_outputs([Job(3, ("a",), "b", output)])
 
 
 def test_nothing_is_written_twice():

@@ -231,18 +231,16 @@ def test_what_a_killed_run_left_is_removed(tmp_path, listed):
     assert listing(tmp_path / "out") == ["0/x.png", "results.csv"]
 
 
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
+def test_wrong_settings_are_told_before_anything_is_made(tmp_path, listed):
+    jobs = listed("x.png")
+    for options, text in (
         ({"workers": 0}, "workers must be at least 1"),
         ({"engine": "dask"}, "unknown engine 'dask'"),
         ({"quality": 101}, "quality 101"),
-    ],
-)
-def test_wrong_settings_are_told_before_anything_is_made(tmp_path, listed, options, text):
-    with pytest.raises(BatchError, match=text):
-        run_batch(listed("x.png"), tmp_path / "out", **options)
-    assert not (tmp_path / "out").exists()
+    ):
+        with pytest.raises(BatchError, match=text):
+            run_batch(jobs, tmp_path / "out", **options)
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_method_that_cannot_be_had(tmp_path, listed):

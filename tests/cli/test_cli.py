@@ -270,36 +270,35 @@ def test_version_and_help():
         assert verb in result.stdout
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (),
-        ("swop", "a.png", "b.png"),
-        ("swap",),
-        ("swap", "a.png"),
-        ("swap", "a.png", "b.png", "c.png"),
-        ("swap", "a.png", "-t", "b.png"),
-        ("swap", "-s", "a.png"),
-        ("swap", "a.png", "b.png", "--structure", "much"),
-        ("swap", "a.png", "b.png", "--quality", "101"),
-        ("swap", "a.png", "b.png", "--refine", "-1"),
-        ("invert", "a.png", "--steps", "-1"),
-        ("invert", "a.png", "--pti", "few"),
-        ("swap", "a.png", "b.png", "--landmarks", "openpose"),
-        ("swap", "a.png", "b.png", "--no-such-option"),
-        ("generate", "-n", "0"),
-        ("generate", "-n", "2", "-o", "one.png"),
-        ("generate", "-n", "2", "--codes", "a.safetensors"),
-        ("invert",),
-    ],
-    ids=" ".join,
-)
-def test_wrong_usage_is_exit_code_2(arguments, tmp_path, monkeypatch):
+WRONG_USAGE = [
+    (),
+    ("swop", "a.png", "b.png"),
+    ("swap",),
+    ("swap", "a.png"),
+    ("swap", "a.png", "b.png", "c.png"),
+    ("swap", "a.png", "-t", "b.png"),
+    ("swap", "-s", "a.png"),
+    ("swap", "a.png", "b.png", "--structure", "much"),
+    ("swap", "a.png", "b.png", "--quality", "101"),
+    ("swap", "a.png", "b.png", "--refine", "-1"),
+    ("invert", "a.png", "--steps", "-1"),
+    ("invert", "a.png", "--pti", "few"),
+    ("swap", "a.png", "b.png", "--landmarks", "openpose"),
+    ("swap", "a.png", "b.png", "--no-such-option"),
+    ("generate", "-n", "0"),
+    ("generate", "-n", "2", "-o", "one.png"),
+    ("generate", "-n", "2", "--codes", "a.safetensors"),
+    ("invert",),
+]
+
+
+def test_wrong_usage_is_exit_code_2(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = run(*arguments)
-    assert result.exit_code == 2
-    assert "Traceback" not in result.output
-    assert listing(tmp_path) == []
+    for arguments in WRONG_USAGE:
+        result = run(*arguments)
+        assert result.exit_code == 2, arguments
+        assert "Traceback" not in result.output
+        assert listing(tmp_path) == []
 
 
 def test_exit_codes_of_the_real_process(tmp_path, astronaut_path, hopper_path):

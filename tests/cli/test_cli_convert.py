@@ -95,21 +95,17 @@ def test_types_and_overwriting(published: Path, tmp_path: Path):
     assert load_converted(folder).parts["generator"]["input.input"].dtype == torch.float32
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_wrong_usage(published: Path, tmp_path: Path):
+    for name, *options in (
         ("OUT.pt",),
         ("OUT.safetensors",),
         ("OUT", "--to", "rosinality"),
         ("OUT.pt", "--to", "rosinality", "--from", "psp"),
         ("OUT.pt", "--to", "rosinality", "--dtype", "float16"),
-    ],
-)
-def test_wrong_usage(arguments: tuple[str, ...], published: Path, tmp_path: Path):
-    first, *rest = arguments
-    done = run(published, tmp_path / first, *rest)
-    assert done.exit_code == 2, done.output
-    assert not list(tmp_path.glob("OUT*"))
+    ):
+        done = run(published, tmp_path / name, *options)
+        assert done.exit_code == 2, done.output
+        assert not list(tmp_path.glob("OUT*"))
 
 
 def test_formats_that_do_not_go_together(published: Path, tmp_path: Path):

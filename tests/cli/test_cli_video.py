@@ -57,38 +57,40 @@ def test_a_clip_is_swapped(command, folder):
     assert code == 0 and len(frame_times(folder / "two.mp4")) == 2
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (("h.png", "missing.mp4"), "missing.mp4: no such file"),
-        (("missing.png", "clip.mp4"), "missing.png: no such file"),
-        (("h.png", "https://example.org/clip.mp4"), "is an address"),
-        (("h.png", "h.png"), "h.png: no video that can be read"),
-        (("h.png", "list.m3u8"), "list.m3u8: no video that can be read"),
-        (("h.png", "clip.mp4", "-o", "clip.mp4", "--overwrite"), "clip.mp4: is one of the inputs"),
-        (("h.png", "clip.mp4", "-o", "out.gif"), "names no known format"),
-        (("h.png", "clip.mp4", "--face", "nobody.png"), "nobody.png"),
-        (("h.png", "clip.mp4", "--codec", "divx"), "unknown video codec"),
-    ],
-)
-def test_errors_are_one_line(command, folder, arguments, text):
+ERRORS = [
+    (("h.png", "missing.mp4"), "missing.mp4: no such file"),
+    (("missing.png", "clip.mp4"), "missing.png: no such file"),
+    (("h.png", "https://example.org/clip.mp4"), "is an address"),
+    (("h.png", "h.png"), "h.png: no video that can be read"),
+    (("h.png", "list.m3u8"), "list.m3u8: no video that can be read"),
+    (("h.png", "clip.mp4", "-o", "clip.mp4", "--overwrite"), "clip.mp4: is one of the inputs"),
+    (("h.png", "clip.mp4", "-o", "out.gif"), "names no known format"),
+    (("h.png", "clip.mp4", "--face", "nobody.png"), "nobody.png"),
+    (("h.png", "clip.mp4", "--codec", "divx"), "unknown video codec"),
+]
+
+
+def test_errors_are_one_line(command, folder):
     (folder / "list.m3u8").write_text(
         "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nclip.mp4\n#EXT-X-ENDLIST\n"
     )
     before = sorted(child.name for child in folder.iterdir())
-    code, out, err = command(*arguments, "--method", "paste")
-    assert code == 1 and out == ""
-    assert len(err.splitlines()) == 1 and err.startswith("error: ") and text in err
-    assert sorted(child.name for child in folder.iterdir()) == before
+    for arguments, text in ERRORS:
+        code, out, err = command(*arguments, "--method", "paste")
+        assert code == 1 and out == ""
+        assert len(err.splitlines()) == 1 and err.startswith("error: ") and text in err
+        assert sorted(child.name for child in folder.iterdir()) == before
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("h.png",), (), ("h.png", "clip.mp4", "--start", "soon"), ("h.png", "clip.mp4", "-s", "h.png")],
-)
-def test_wrong_usage(command, arguments):
-    code, _, err = command(*arguments)
-    assert code == 2 and err
+def test_wrong_usage(command):
+    for arguments in (
+        ("h.png",),
+        (),
+        ("h.png", "clip.mp4", "--start", "soon"),
+        ("h.png", "clip.mp4", "-s", "h.png"),
+    ):
+        code, _, err = command(*arguments)
+        assert code == 2 and err
 
 
 def test_ctrl_c_keeps_the_work(command, folder, monkeypatch):

@@ -14,7 +14,7 @@ MIN_SIZE, MAX_SIZE = 32, 2048
 
 def _power_of_two(size: int) -> int:
     if not MIN_SIZE <= size <= MAX_SIZE or size & (size - 1):
-        raise ValueError(f"must be a power of two from {MIN_SIZE} to {MAX_SIZE}")
+        raise ValueError(f"be a power of two from {MIN_SIZE} to {MAX_SIZE}")
     return size
 
 
