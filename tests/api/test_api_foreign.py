@@ -63,14 +63,16 @@ def system_file(kind: str, folder: Path) -> Path:
     torch.manual_seed(0)
     if kind == "megafs":
         split = {"split": (3, 3, 4), "blocks": (1, 1, 1, 1, 1), "planes": (4, 4, 8, 8, 8)}
-        network = MegaFSNetwork(MegaFSConfig(64, 32, 2, 16, **split))
+        network = MegaFSNetwork(MegaFSConfig(size=64, style_dim=32, n_mlp=2, max_channels=16, **split))
         names = ("ftm_final.pth", "stylegan2-ffhq-config-f.pth")
         contents = to_megafs(network.state_dict())
     elif kind == "fslsd":
-        network = FSLSDNetwork(FSLSDConfig(64, 32, 2, 16, identity_rows=10, points=68, **TRUNK))
+        network = FSLSDNetwork(
+            FSLSDConfig(size=64, style_dim=32, n_mlp=2, max_channels=16, identity_rows=10, points=68, **TRUNK)
+        )
         names, contents = ("CELEBA-HQ-1024.pt", "psp_ffhq_encode.pt"), to_fslsd(network.state_dict())
     else:
-        network = RAFSwapNetwork(RAFSwapConfig(64, 32, 2, 16, **TRUNK))
+        network = RAFSwapNetwork(RAFSwapConfig(size=64, style_dim=32, n_mlp=2, max_channels=16, **TRUNK))
         names, contents = ("rafswap.pth",), (to_rafswap(network.state_dict()),)
     for name, content in zip(names, contents, strict=True):
         torch.save(content, folder / name)

@@ -56,7 +56,15 @@ def test_a_converted_generator_is_no_swap_network(published: Path, tmp_path: Pat
 
 
 def test_systems_of_two_files(tmp_path: Path):
-    config = MegaFSConfig(32, 16, 1, 8, split=(2, 3, 3), blocks=(1, 1, 1, 1, 1), planes=(2, 2, 2, 2, 2))
+    config = MegaFSConfig(
+        size=32,
+        style_dim=16,
+        n_mlp=1,
+        max_channels=8,
+        split=(2, 3, 3),
+        blocks=(1, 1, 1, 1, 1),
+        planes=(2, 2, 2, 2, 2),
+    )
     contents = to_megafs(MegaFSNetwork(config).state_dict())
     files = [tmp_path / "injected.pth", tmp_path / "g.pth"]
     for file, content in zip(files, contents, strict=True):
