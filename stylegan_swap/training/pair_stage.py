@@ -300,9 +300,14 @@ class PairStage(Stage, Generic[SwappedType]):
         """Name of the optimiser that this step's loss moves."""
         return "network"
 
+    @property
+    def factors(self) -> PairWeights:
+        """The factors in force, before ramps."""
+        return self.options.weights
+
     def weight_of(self, name: str) -> float:
         """Factor of a term at this point of the run."""
-        weight = float(getattr(self.options.weights, name))
+        weight = float(getattr(self.factors, name))
         ramp = self.options.ramps.get(name)
         if ramp is None:
             return weight

@@ -99,11 +99,10 @@ class Stage(LatentStage[MegaFSSwap]):
         """The encoder, with the generator where it learns along, then the swapper alone."""
         return "encoder" if self.inverting else "swapper"
 
-    def weight_of(self, name: str) -> float:
+    @property
+    def factors(self) -> PairWeights:
         """The first stage has factors of its own."""
-        if self.inverting and name in InversionWeights.model_fields:
-            return float(getattr(self.options.inversion_weights, name))
-        return super().weight_of(name)
+        return self.options.inversion_weights if self.inverting else self.options.weights
 
     def swap(self, batch: Batch) -> MegaFSSwap:
         """Reconstruct the photographs, or, in the second stage, swap."""
@@ -141,9 +140,12 @@ class Stage(LatentStage[MegaFSSwap]):
         return terms
 
     def preview(self, network: nn.Module, batch: Batch) -> Swapped:
-        """The swap inside the hull of the attribute's face."""
+        """The swap inside the hull of the attribute's face; before there is one, the face redrawn."""
         averaged = cast(MegaFSNetwork, network)
-        identity: Latents = averaged.encoder(encoder_input(batch["identity"]))
-        image, _ = averaged(identity.wplus, averaged.encoder(encoder_input(batch["attribute"])))
+        attribute: Latents = averaged.encoder(encoder_input(batch["attribute"]))
+        if self.inverting:
+            image = averaged.synthesise(attribute)
+        else:
+            image, _ = averaged(averaged.encoder(encoder_input(batch["identity"])).wplus, attribute)
         image, mask = image.float(), batch["mask"]
         return Swapped(image, mask, mask * image + (1 - mask) * batch["attribute"])
