@@ -120,7 +120,8 @@ def read_older_format(data: memoryview, names: dict[str, Any]) -> Any:
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise ValueError("written on a big-endian machine")
     content, keys = machine.load(), machine.load()
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages.by_key):
+    texts = isinstance(keys, list) and all(type(key) is str for key in keys)
+    if not texts or sorted(keys) != sorted(storages.by_key):
         raise ValueError("storages that do not say what they are")
     position = machine.source.position
     for key in keys:

@@ -21,6 +21,7 @@ from stylegan_swap.weights.readers import ForbiddenPickle
 
 MOST_READS = 2_000_000  # public checkpoints need some hundred thousand; an empty set costs one and 216 bytes
 _LONGEST_NUMBER = 64  # bytes of a whole number; arithmetic with longer ones could take hours
+_READS_PER_TUPLE = 1000  # that is a key
 _LONGEST_LINE = 4096  # bytes; lines hold names
 _LONG = 256  # bytes; shorter texts may be handed to stand-ins as often as the program likes
 _MOST_HANDED = 3  # times the file's size; protocol 2 hands bytes on twice, as a text and encoded
@@ -203,13 +204,13 @@ class RestrictedUnpickler(pickle._Unpickler):
         items = self.pop_mark()
         self._require("setting entries of", self.stack[-1], *_DICTS)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            self.stack[-1][plain_key(key)] = value
+            self.stack[-1][self._key(key)] = value
 
     def load_additems(self) -> None:
         """ADDITEMS: to sets alone, of plain values."""
         items = self.pop_mark()
         self._require("adding to", self.stack[-1], set)
-        self.stack[-1].update(map(plain_key, items))
+        self.stack[-1].update(map(self._key, items))
 
     def load_append(self) -> None:
         """APPEND: to lists alone."""
@@ -221,7 +222,14 @@ class RestrictedUnpickler(pickle._Unpickler):
         """SETITEM: in dicts alone, with a plain key."""
         value, key = self.stack.pop(), self.stack.pop()
         self._require("setting entries of", self.stack[-1], *_DICTS)
-        self.stack[-1][plain_key(key)] = value
+        self.stack[-1][self._key(key)] = value
+
+    def _key(self, key: Any) -> Any:
+        """A plain key, or a short tuple of them; few, for their hashes can be made equal on purpose."""
+        if type(key) is not tuple:
+            return plain_key(key)
+        self.source.count(_READS_PER_TUPLE + len(key))
+        return tuple(map(plain_key, key))
 
     def load_reduce(self) -> None:
         """REDUCE and NEWOBJ: call the function of a stand-in, nothing else."""
@@ -246,6 +254,7 @@ class RestrictedUnpickler(pickle._Unpickler):
 
     def _hand_over(self, values: tuple[Any, ...]) -> None:
         """Count what a function may copy: one text or list could otherwise be copied any number of times."""
+        self.source.count(len(values))
         for value in values:
             if isinstance(value, str | bytes) and len(value) > _LONG:
                 self._bytes_handed += len(value)
@@ -274,12 +283,12 @@ def printable(name: str) -> str:
 
 
 def plain_key(key: Any) -> Any:
-    """A value that may be a dictionary's key or in a set: a plain one, or a tuple of plain ones.
+    """A value that may be a dictionary's key or in a set.
 
     Raises:
-        ForbiddenPickle: it is another container or an object.
+        ForbiddenPickle: it is a container, an object, or a number whose hash could be any other's.
     """
-    if any(type(part) not in _HASHABLE for part in (key if type(key) is tuple else (key,))):
+    if type(key) not in _HASHABLE or (type(key) is int and key.bit_length() > 60):
         raise ForbiddenPickle(f"a {type(key).__name__} as the key of a dict")
     return key
 

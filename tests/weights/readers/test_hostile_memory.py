@@ -51,6 +51,11 @@ PROGRAMS = {
     "laughing member": PROTO + SET + b"]" + LAUGHS + b"a\x85R.",
     "laughing key of an ordered dict": PROTO + ORDERED + pairs(LAUGHS) + b"\x85R.",
     "arithmetic": PROTO + b"\x8b" + struct.pack("<i", 1 << 16) + b"\xff" * (1 << 16) + b".",
+    # Multiples of 2⁶¹ - 1 have the hash 0: a dict of many takes hours.
+    "keys of one hash": PROTO
+    + b"}("
+    + b"".join(b"\x8a\x0a" + (n * (2**61 - 1)).to_bytes(10, "little") + b"N" for n in range(1, 9999))
+    + b"u.",
     "written number": b"I" + b"9" * 4000 + b"\n.",
     "encoded texts": over_and_over(text(b"latin1") + b"\x86q\x010c_codecs\nencode\nh\x01R"),
 }
@@ -73,6 +78,17 @@ LONG_PROGRAMS = {
     + (EASY + b")\x81h\x00b") * 4000
     + b"e.",
     "sets without end": PROTO + b"(" + b"\x8f" * 200_000 + b"t.",
+    "arguments over and over": PROTO
+    + b"]("
+    + b"N" * 2000
+    + b"tq\x000]("
+    + (b"ctorch\ndevice\nh\x00R") * 4000
+    + b"e.",
+    "long keys over and over": PROTO + b"](" + b"N" * 2000 + b"tq\x000}(" + b"h\x00N" * 4000 + b"u.",
+    "many tuples as keys": PROTO
+    + b"}("
+    + b"".join(b"M" + struct.pack("<H", n) + b"\x85N" for n in range(4000))
+    + b"u.",
 }
 
 
@@ -143,6 +159,17 @@ def test_reads_and_what_is_handed_over_are_counted(name: str, tmp_path: Path, mo
     file = tmp_path / "model.pkl"
     file.write_bytes(LONG_PROGRAMS[name])
     assert "more than 60000 reads" in refused(read_file, file)
+
+
+def test_keys_of_storages_that_laugh(tmp_path: Path):
+    """The list of keys in the older format holds one list twice, sixty times over."""
+    file = tmp_path / "model.pt"
+    torch.save({}, file, _use_new_zipfile_serialization=False)
+    whole, keys = file.read_bytes(), PROTO + b"]q\x00."
+    assert whole.endswith(keys)
+    nested = b"]" + b"".join(b"q\x00](h\x00h\x00e" for _ in range(60))
+    file.write_bytes(whole.removesuffix(keys) + PROTO + b"](" + nested + b"e.")
+    assert "storages that do not say what they are" in refused(read_file, file)
 
 
 def test_networks_that_hold_each_other_many_times(tmp_path: Path):
