@@ -40,6 +40,7 @@ def swap(
     seed: int | None = None,
     match_colour: bool = False,
     detail: float = 1.0,
+    options: Mapping[str, Any] | None = None,
     edit: Edits | None = None,
     refine: int = 0,
     mask: str | MaskOptions = "predicted",
@@ -64,6 +65,7 @@ def swap(
         seed: draws fresh noise maps for the generator; None keeps the stored ones.
         match_colour: bring the result's skin to the photo's in Lab before pasting; ``warp`` does so anyway.
         detail: 0..1, how much of the detail finer than the network's pixels is added from both photos.
+        options: what else the method declares, by name; see ``Method.options``.
         edit: what to change in the swapped face, as ``{"smile": 1.5}``; see ``Swapper.edit``.
         refine: steps in which a copy of the network is tuned to this person; see docs/inversion.md for what
             it gives and costs.
@@ -90,6 +92,7 @@ def swap(
         seed=seed,
         match_colour=match_colour,
         detail=detail,
+        options=options,
         edit=edit,
         mask=mask,
     )

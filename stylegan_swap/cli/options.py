@@ -44,12 +44,30 @@ Structure = Annotated[float, typer.Option(help="0..1: shape of the face, 1 = the
 Appearance = Annotated[float, typer.Option(help="0..1: colours, 1 = the identity's.")]
 Detail = Annotated[float, typer.Option(help="0..1: detail finer than the network's pixels, from both.")]
 Seed = Annotated[int | None, typer.Option(help="Draw fresh noise maps; a clip has the same in all frames.")]
+MethodOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="An option of the method's own; once per option."),
+]
 MatchColour = Annotated[
     bool, typer.Option("--match-colour", help="Match the skin's colours to the photo's when pasting.")
 ]
 Refine = Annotated[
     int, typer.Option(min=0, help="Steps of tuning a copy of the network to the person; 10 is a start.")
 ]
+
+
+def method_options(texts: list[str] | None) -> dict[str, Any]:
+    """Values by name of the texts NAME=VALUE; what is a number becomes one."""
+    values: dict[str, Any] = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--option")
+        try:
+            values[name] = float(value) if "." in value else int(value)
+        except ValueError:
+            values[name] = value
+    return values
 
 
 def face_choice(text: str) -> Any:

@@ -33,6 +33,7 @@ def swap(
     seed: options.Seed = None,
     match_colour: options.MatchColour = False,
     detail: options.Detail = 1.0,
+    option: options.MethodOptions = None,
     refine: options.Refine = 0,
     replace: Annotated[
         list[str] | None,
@@ -104,6 +105,7 @@ def swap(
         seed=seed,
         match_colour=match_colour,
         detail=detail,
+        options=options.method_options(option),
         mask=masking,
     )
     result.save(output, overwrite=overwrite, quality=quality, mark=mark)

@@ -209,6 +209,7 @@ class PhotoSwapper:
         seed: int | None = None,
         match_colour: bool = False,
         detail: float = 1.0,
+        options: Mapping[str, Any] | None = None,
         refine: int = 0,
         mask: str | MaskOptions = "predicted",
         then: PhotoStep | None = None,
@@ -226,7 +227,8 @@ class PhotoSwapper:
         options = checked_options(
             self.method.name,
             self.method.options,
-            {"structure": structure, "appearance": appearance, "seed": seed, "detail": detail},
+            {"structure": structure, "appearance": appearance, "seed": seed, "detail": detail}
+            | dict(options or {}),
         )
         mask_options = MaskOptions.of(mask)
         refine = checked_refine(self.method, refine)

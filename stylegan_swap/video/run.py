@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -84,6 +84,7 @@ def swap_video(
     seed: int | None = None,
     match_colour: bool = False,
     detail: float = 1.0,
+    options: Mapping[str, Any] | None = None,
     refine: int = 0,
     start: float = 0.0,
     end: float | None = None,
@@ -122,6 +123,7 @@ def swap_video(
         seed: see ``swap``; the same noise in every frame.
         match_colour: see ``swap``.
         detail: see ``swap``.
+        options: see ``swap``.
         refine: see ``swap``; a person that is prepared already was refined then.
         start: seconds of the clip at which to begin.
         end: seconds at which to stop; None goes to the end.
@@ -170,7 +172,8 @@ def swap_video(
     options = checked_options(
         swapper.method.name,
         swapper.method.options,
-        {"structure": structure, "appearance": appearance, "seed": seed, "detail": detail},
+        {"structure": structure, "appearance": appearance, "seed": seed, "detail": detail}
+        | dict(options or {}),
     )
     tracker = _tracker(swapper, face, smooth)
     group = 1 if swapper.method.device.type == "cpu" else _GPU_GROUP

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stylegan_swap import Swapper
+from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.faces.geometry import templates
 from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.faces.geometry.templates import (
@@ -25,6 +26,7 @@ from stylegan_swap.faces.geometry.templates import (
     five_points,
 )
 from stylegan_swap.methods.base.network_method import BaseMethod, soft_masks
+from stylegan_swap.methods.base.options import Option
 from stylegan_swap.methods.base.protocol import AlignedSwap
 
 ALL = [value for value in vars(templates).values() if isinstance(value, CropTemplate)]
@@ -100,6 +102,7 @@ class Tinted(BaseMethod[torch.Tensor]):
 
     name, paper = "tinted", "none"
     size = 224
+    options = (Option("strength", 0, 2, 1.0),)
 
     def __init__(self, crop: CropTemplate) -> None:
         self.crop = crop
@@ -111,7 +114,7 @@ class Tinted(BaseMethod[torch.Tensor]):
     def _swap(self, person, x_attr, landmarks, options):
         self.seen.append((x_attr, landmarks))
         image = x_attr.clone()
-        image[:, 0] = 1
+        image[:, 0] += options["strength"] * (1 - image[:, 0])
         return AlignedSwap(image, soft_masks(x_attr, landmarks))
 
 
@@ -132,3 +135,8 @@ def test_a_swap_goes_through_the_crop_a_method_declares(crop, astronaut, hopper,
     assert (image[inside][:, 0] >= 250).all()
     assert np.abs(image[inside][:, 1:].astype(int) - hopper[inside][:, 1:]).mean() < 4
     assert np.array_equal(image[result.mask == 0], hopper[result.mask == 0])
+    # An option of the method's own is handed on.
+    plain = np.asarray(Swapper(method)(astronaut, hopper, options={"strength": 0}).image)
+    assert np.abs(plain[inside].astype(int) - hopper[inside]).mean() < 4
+    with pytest.raises(UnsupportedOptionError, match="strength is a dial from 0 to 2"):
+        Swapper(method)(astronaut, hopper, options={"strength": 3})
