@@ -19,9 +19,7 @@ def test_defaults_are_filled_in_and_values_kept():
     values = checked_options("toy", DECLARED, requested)
     assert values == {"strength": 0.5, "mode": "hard", "seed": 7} and type(values["seed"]) is int
     # Arguments of ``swap()`` that ask for nothing are dropped, whatever the method.
-    assert (
-        checked_options("toy", (), {"structure": 1.0, "appearance": 0.0, "seed": None, "detail": 1.0}) == {}
-    )
+    assert checked_options("toy", (), dict(NEUTRAL)) == {}
 
 
 @pytest.mark.parametrize(
