@@ -111,5 +111,5 @@ def test_what_is_no_face_is_refused():
     with pytest.raises(ValueError, match="show no face"):
         expression_features(np.ones((68, 2)))
     view = View(PIXELS, FACE)
-    with pytest.raises(ValueError, match="needs a face"):
+    with pytest.raises(ValueError, match="no face"):
         ExpressionMeasure()(Sample(view, view, View(PIXELS, None)))

@@ -74,7 +74,7 @@ def test_a_clip_with_the_longest_name(paste, hopper, astronaut, tmp_path):
 
 def test_a_batch(hopper_path, astronaut_path, tmp_path):
     from stylegan_swap.batch.work import SwapWorker
-    from tests.batch.batch_workers import Here
+    from tests.batch.batch_workers import LocalWorker
 
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -85,7 +85,7 @@ def test_a_batch(hopper_path, astronaut_path, tmp_path):
     (photos / "jobs.csv").write_text("identity,attribute,output\n" + "\n".join(rows), encoding="utf-8")
     jobs = read_jobs(photos / "jobs.csv")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "Processes", Here)
+        patch.setattr(run, "ProcessWorker", LocalWorker)
         patch.setattr(run, "SwapWorker", SwapWorker)
         summary = run_batch(jobs, tmp_path / "out", method="paste", device="cpu")
         assert (summary.done, summary.failed) == (3, {})

@@ -56,9 +56,9 @@ def test_names_inside_stay_what_they_are(tmp_path):
 
 def test_links_in_the_folder_of_a_batch(tmp_path, monkeypatch):
     """The name is plain, but the folder it names lies elsewhere."""
-    from tests.batch.batch_workers import Here, Scripted
+    from tests.batch.batch_workers import LocalWorker, Scripted
 
-    monkeypatch.setattr(run, "Processes", Here)
+    monkeypatch.setattr(run, "ProcessWorker", LocalWorker)
     monkeypatch.setattr(run, "SwapWorker", Scripted)
     photos, out, elsewhere = tmp_path / "photos", tmp_path / "out", tmp_path / "elsewhere"
     for folder in (photos, out, elsewhere):
