@@ -127,5 +127,5 @@ def test_an_identity_that_is_only_a_texture_is_unmasked(her):
 def test_a_result_without_a_face_cannot_be_aligned(her):
     with pytest.raises(ValueError, match="no face was found"):
         aligned_view(View(her.pixels, None))
-    with pytest.raises(ValueError, match="cannot be mirrored"):
+    with pytest.raises(ValueError, match="no face was found"):
         flipped(View(her.pixels, None))
