@@ -255,7 +255,7 @@ def test_codes_of_another_network(refused, tiny_checkpoint):
 
     save_codes(Path("codes.safetensors"), Latents(torch.zeros(1, 14, 256)))
     line = refused("generate", "--codes", "codes.safetensors", "-w", tiny_checkpoint, "-o", "out.png")
-    says(line, "codes", "[14, 256]", "[10, 64]", "weights")
+    says(line, "codes", "14, 256]", "10, 64]", "weights")
     save_file({"other": torch.zeros(1)}, "codes.safetensors")
     line = refused("generate", "--codes", "codes.safetensors", "-w", tiny_checkpoint, "-o", "out.png")
     says(line, "codes.safetensors: holds no W+ codes", "stylegan-swap invert")
