@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,30 +35,20 @@ MOST_REFINE = 30
 
 @dataclass(frozen=True)
 class SwapChoices:
-    """Choices of the first tab; the dials are those of ``swap``.
+    """Choices of the first tab.
 
     Attributes:
         faces: of the attribute photo, numbers from the left from 0; none takes the largest.
         of: count of detected faces, so that all of them differ from some; 0 if unknown.
-        structure: see ``swap``.
-        appearance: see ``swap``.
-        seed: see ``swap``.
-        match_colour: see ``swap``.
-        detail: see ``swap``.
         refine: see ``swap``; at most ``MOST_REFINE``.
-        mask: where the face replaces the photo.
+        options: further options of ``swap`` by name.
         file_type: one of ``FILE_TYPES``.
     """
 
     faces: tuple[int, ...] = ()
     of: int = 0
-    structure: float = 1.0
-    appearance: float = 0.0
-    seed: int | None = None
-    match_colour: bool = False
-    detail: float = 1.0
     refine: int = 0
-    mask: str | MaskOptions = "predicted"
+    options: Mapping[str, Any] = field(default_factory=dict)
     file_type: str = FILE_TYPES[0]
 
 
@@ -92,22 +82,12 @@ def swap_photo(
     # Both are read before the work on either, so that a broken one is reported at once.
     source, photo = read_photo(identity_file), read_photo(attribute_file)
     report(0.15, "Looking at the identity" if not choices.refine else "Tuning the network to the identity")
-    person: Any = swapper.prepare(source, refine=choices.refine, seed=choices.seed or 0)
+    person: Any = swapper.prepare(source, refine=choices.refine, seed=choices.options.get("seed") or 0)
     report(0.45, "Swapping")
     face = which_faces(choices.faces, choices.of)
     if isinstance(face, tuple):
         person, face = swapper.prepare_people([(number, person) for number in face]), "largest"
-    result = swapper(
-        person,
-        photo,
-        face=face,
-        structure=choices.structure,
-        appearance=choices.appearance,
-        seed=choices.seed,
-        match_colour=choices.match_colour,
-        detail=choices.detail,
-        mask=choices.mask,
-    )
+    result = swapper(person, photo, face=face, **choices.options)
     report(0.8, "Marking and saving")
     return save_outcome(photo, result, folder, f"{attribute_file.stem[:60]}-swapped", choices.file_type)
 

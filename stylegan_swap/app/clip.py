@@ -6,16 +6,16 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stylegan_swap.app.pictures import chosen_file, duration
 from stylegan_swap.errors import AppError
 from stylegan_swap.images.photo import read_photo
 from stylegan_swap.video.reading import VideoClip
-from stylegan_swap.video.run import swap_video
+from stylegan_swap.video.run import VideoResult, swap_video
 
 if TYPE_CHECKING:
     from stylegan_swap.swapping.swapper import FaceChoice, PhotoSwapper
@@ -29,48 +29,21 @@ _POLL_S = 0.2
 
 @dataclass(frozen=True)
 class ClipChoices:
-    """Choices of the second tab; the dials are those of ``swap_video``.
+    """Choices of the second tab.
 
     Attributes:
         face: ``"largest"``, ``"all"``, or a number from the left from 0.
         start: seconds at which to begin.
         end: seconds at which to stop; None goes to the end.
-        structure: see ``swap``.
-        detail: see ``swap``.
-        match_colour: see ``swap``.
-        smooth: smooth the landmarks over time.
+        options: further options of ``swap_video`` by name.
         file_type: one of ``CLIP_TYPES``.
     """
 
-    face: str | int = "largest"
+    face: FaceChoice = "largest"
     start: float = 0.0
     end: float | None = None
-    structure: float = 1.0
-    detail: float = 1.0
-    match_colour: bool = False
-    smooth: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
     file_type: str = CLIP_TYPES[0]
-
-
-@dataclass(frozen=True)
-class ClipOutcome:
-    """Result of a swapped clip.
-
-    Attributes:
-        file: the swapped clip, marked as ``swap_video`` marks it.
-        frames: count of its frames.
-        swapped: count of frames with a swapped face.
-        without_face: count of frames in which none was found.
-        seconds: time of the work.
-        notes: notes for the user, one line each.
-    """
-
-    file: Path
-    frames: int
-    swapped: int
-    without_face: int
-    seconds: float
-    notes: list[str] = field(default_factory=list)
 
 
 class Stopped(Exception):
@@ -122,7 +95,7 @@ class ClipJob:
         self._most_frames = check_clip(self._clip, choices.start, choices.end, most_seconds)
         self._most_seconds = most_seconds
         self._stop = threading.Event()
-        self._outcome: ClipOutcome | None = None
+        self._outcome: VideoResult | None = None
         self._error: BaseException | None = None
 
     def run(self) -> Iterator[None]:
@@ -150,41 +123,34 @@ class ClipJob:
         self._stop.set()
 
     @property
-    def outcome(self) -> ClipOutcome:
+    def outcome(self) -> VideoResult:
         """The result, after ``run`` is through."""
         assert self._outcome is not None, "the clip is not finished"
         return self._outcome
 
     def _work(self) -> None:
         try:
-            self._outcome = self._swapped()
+            self._outcome = self._swap()
         except BaseException as error:  # noqa: BLE001
             # It is raised again in the thread that waits for the result.
             self._error = error
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _swapped(self) -> ClipOutcome:
+    def _swap(self) -> VideoResult:
         choices = self._choices
         person = self._swapper.prepare(read_photo(self._identity))
         self._report(0, None)
         file = self._folder / f"{self._clip.stem[:60]}-swapped.{choices.file_type.lower()}"
-        face: FaceChoice = choices.face
-        result = swap_video(
+        return swap_video(
             person,
             self._clip,
             file,
             method=self._swapper,
-            face=face,
+            face=choices.face,
             start=choices.start,
             end=choices.end,
-            structure=choices.structure,
-            detail=choices.detail,
-            match_colour=choices.match_colour,
-            smooth=choices.smooth,
             progress=self._report,
-        )
-        return ClipOutcome(
-            file, result.frames, result.swapped, result.without_face, result.seconds, result.notes
+            **choices.options,
         )
 
     def _report(self, finished: int, total: int | None) -> None:
@@ -228,16 +194,13 @@ class ClipJobs:
 
 
 def check_clip(path: Path, start: float, end: float | None, most_seconds: float) -> int:
-    """Refuse a clip that would take too long.
+    """Refuse a clip that would take too long; returns the most frames that may be swapped.
 
     Args:
         path: the clip.
         start: seconds at which to begin.
         end: seconds at which to stop, or None.
         most_seconds: the longest part that is swapped.
-
-    Returns:
-        The most frames it may have.
 
     Raises:
         AppError: it is too long, its frames are too large, or ``end`` does not follow ``start``.

@@ -81,9 +81,9 @@ def clip_tab(workshop: Workshop) -> None:
     ) -> Iterator[tuple[Any, ...]]:
         with page_errors(workshop.folder):
             face = whole_number(number, "the number of the face") - 1 if target == "number" else target
-            choices = ClipChoices(
-                face, start or 0.0, end or None, structure, detail, match_colour, smooth, file_type
-            )
+            options = {"structure": structure, "detail": detail}
+            options |= {"match_colour": match_colour, "smooth": smooth}
+            choices = ClipChoices(face, start or 0.0, end or None, options, file_type)
             folder, limit = workshop.folder.fresh(), workshop.clip_seconds
             job = ClipJob(workshop.swapper, identity, clip, choices, folder, limit)
             unfinished = gr.DownloadButton(interactive=False)
@@ -95,7 +95,7 @@ def clip_tab(workshop: Workshop) -> None:
                     cancelled = sentences([f"Cancelled after {job.finished} frames."])
                     yield None, cancelled, unfinished, *_buttons(False)
                     return
-        file = job.outcome.file
+        file = job.outcome.path
         yield str(file), _description(workshop, job), downloadable(file), *_buttons(False)
 
     def stop(request: gr.Request) -> tuple[Any, ...]:
@@ -141,7 +141,7 @@ def _description(workshop: Workshop, job: ClipJob) -> str:
         [f"{outcome.swapped} of {outcome.frames} frames swapped in {duration(outcome.seconds)}."],
         notes,
         [
-            f"{outcome.file.name}. Marked as made with AI: metadata of the file, an invisible watermark "
+            f"{outcome.path.name}. Marked as made with AI: metadata of the file, an invisible watermark "
             "in its frames. Tell target sees it."
         ],
     )

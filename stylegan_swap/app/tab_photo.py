@@ -78,13 +78,15 @@ def photo_tab(workshop: Workshop) -> gr.Image:
             choices = SwapChoices(
                 faces=tuple(faces),
                 of=int(faces_found or 0),
-                structure=structure,
-                appearance=appearance,
-                seed=whole_number(seed, "the seed") if own_noise else None,
-                match_colour=match_colour,
-                detail=detail,
                 refine=int(refine),
-                mask=mask_choices(mask, keep, own_edge, blur, (top, right, bottom, left)),
+                options={
+                    "structure": structure,
+                    "appearance": appearance,
+                    "detail": detail,
+                    "match_colour": match_colour,
+                    "seed": whole_number(seed, "the seed") if own_noise else None,
+                    "mask": mask_choices(mask, keep, own_edge, blur, (top, right, bottom, left)),
+                },
                 file_type=file_type,
             )
             folder = workshop.folder.fresh()

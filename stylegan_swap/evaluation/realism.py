@@ -24,7 +24,7 @@ from stylegan_swap.images.photo import (
     read_photo,
 )
 from stylegan_swap.metrics.kid import FEWEST, dlib_features, kid_dlib
-from stylegan_swap.metrics.perceptual import fid, inception, kid, lpips_distance, lpips_network
+from stylegan_swap.metrics.perceptual import fid, inception, kid, lpips_distance
 from stylegan_swap.metrics.sample import Column, look
 from stylegan_swap.metrics.two_sample import TwoSampleConfig, TwoSampleResult, two_sample_test
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
@@ -32,6 +32,7 @@ from stylegan_swap.provenance.photo_file import (
     write_photo,
 )
 from stylegan_swap.swapping.swapper import PhotoSwapper
+from stylegan_swap.weights.backbones import lpips_network
 
 COLUMN = Column("two_sample_accuracy", "lower", 1.0, floor=0.5)
 LPIPS_COLUMN = Column("lpips", "lower", 1.0, floor=0.0)

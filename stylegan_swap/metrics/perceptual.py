@@ -17,19 +17,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from stylegan_swap.errors import MissingDependencyError
-from stylegan_swap.weights.backbones import LPIPS_FILES, backbone_file, lpips_network
+from stylegan_swap.weights.backbones import backbone_file
 from stylegan_swap.weights.readers.torch_file import read_tensors
-
-__all__ = [
-    "INCEPTION_FILE",
-    "LPIPS_FILES",
-    "backbone_file",
-    "fid",
-    "inception",
-    "kid",
-    "lpips_distance",
-    "lpips_network",
-]
 
 # The name under which torch-fidelity publishes the file.
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"

@@ -172,8 +172,8 @@ def test_a_clip_is_swapped_and_told(hopper_path, clip, tmp_path):
     job = ClipJob(swapper, hopper_path, clip, ClipChoices(start=0.0, end=0.2), tmp_path, 60)
     waits = sum(1 for _ in job.run())
     assert waits >= 1 and (job.finished, job.outcome.frames, job.outcome.swapped) == (5, 5, 5)
-    assert job.outcome.file.name == "clip-swapped.mp4"
-    assert b"compositeWithTrainedAlgorithmicMedia" in job.outcome.file.read_bytes()
+    assert job.outcome.path.name == "clip-swapped.mp4"
+    assert b"compositeWithTrainedAlgorithmicMedia" in job.outcome.path.read_bytes()
 
 
 def test_a_stopped_clip_leaves_nothing(hopper_path, clip, tmp_path):

@@ -12,14 +12,12 @@ from torch import nn
 from stylegan_swap.errors import CheckpointError, MissingDependencyError
 from stylegan_swap.metrics.perceptual import (
     INCEPTION_FILE,
-    LPIPS_FILES,
-    backbone_file,
     fid,
     inception,
     kid,
     lpips_distance,
-    lpips_network,
 )
+from stylegan_swap.weights.backbones import LPIPS_FILES, backbone_file, lpips_network
 
 
 class FirstPixels(nn.Module):
