@@ -98,6 +98,7 @@ class Server:
         threading.Thread(target=self._sweep, args=(settings.keep_seconds,), name="sweep", daemon=True).start()
 
     def _listening(self, settings: Settings, swapper: Any) -> Any:
+        """The page, built and listening."""
         # Only here, for the layout imports gradio.
         from starlette.middleware import Middleware
 

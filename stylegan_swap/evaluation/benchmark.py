@@ -61,7 +61,7 @@ class Settings:
 
 
 class RetrievalMeasure:
-    """``retrieval`` for one sample at a time, so that it joins the other columns. See there."""
+    """``retrieval`` for one sample at a time, so that it joins the other columns: 0 or 1 per column."""
 
     columns = RETRIEVAL_COLUMNS
 

@@ -125,9 +125,9 @@ class SwapGraph(nn.Module):
             jitter = 0.01 * torch.rand(POINTS, 2, generator=random)
             return ((0.5 + circle + jitter) * self.side)[None]
 
-        ones = torch.ones(1)
+        full = torch.ones(1)
         usable = torch.ones(1, 1, self.side, self.side)
-        return blots(), ring(), usable, ones < 0, blots(), ring(), ones, 0 * ones
+        return blots(), ring(), usable, full < 0, blots(), ring(), full, 0 * full
 
 
 def _fill_vectors(convolution: EqualizedConv2d) -> None:
