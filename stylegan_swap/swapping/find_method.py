@@ -6,7 +6,7 @@ import os
 import warnings
 
 from stylegan_swap.errors import StyleganSwapWarning
-from stylegan_swap.methods.base.protocol import Method
+from stylegan_swap.methods.base.protocol import Costly, Method
 from stylegan_swap.methods.base.published_files.open import downloaded_weights, open_weights
 from stylegan_swap.methods.registry import (
     build_method,
@@ -54,7 +54,10 @@ def find_method(name: str | os.PathLike[str], device: str, dtype: str) -> tuple[
         notes += conversion_notes
         precision = choose_dtype(dtype, target_device, generator_side(weights))
     method_name = str(name) if is_method or weights is None else method_of(weights)
-    return build_method(method_name, weights, target_device, precision), notes
+    method = build_method(method_name, weights, target_device, precision)
+    if isinstance(method, Costly):
+        notes.append(f"{method.name} takes about {method.seconds_per_face:.0f} s per face on {target_device}")
+    return method, notes
 
 
 def _is_no_path(name: str | os.PathLike[str]) -> bool:

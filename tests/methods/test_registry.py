@@ -13,6 +13,7 @@ from stylegan_swap.errors import UnsupportedOptionError
 from stylegan_swap.files.cache import CACHE_VARIABLE
 from stylegan_swap.methods import registry
 from stylegan_swap.methods.base.network_method import NetworkMethod
+from stylegan_swap.methods.baselines.method import PasteMethod
 from stylegan_swap.methods.registry import (
     MethodSpec,
     build_method,
@@ -23,6 +24,7 @@ from stylegan_swap.methods.registry import (
     method_spec,
     register_method,
 )
+from stylegan_swap.swapping.find_method import find_method
 from stylegan_swap.weights.cache import cached_path
 from stylegan_swap.weights.store import published_weights
 
@@ -40,6 +42,12 @@ class Echo:
         made = cls()
         made.arguments = (weights, device, dtype)
         return made
+
+
+class Slow(PasteMethod):
+    """A method that takes long, and says so."""
+
+    name, seconds_per_face = "slow", 41.6
 
 
 def test_the_listing():
@@ -104,6 +112,13 @@ def test_the_decorator_registers_and_returns_the_class():
         register_method("echo", MethodSpec("c"))(type("Other", (), {}))
     with pytest.raises(ValueError, match=r"'warp' is registered already, by .*warp"):
         register_method("warp", MethodSpec("mine"))(Echo)
+
+
+def test_a_costly_method_says_so():
+    register_method("slow", MethodSpec("takes its time", needs_weights=False))(Slow)
+    method, notes = find_method("slow", "cpu", "float32")
+    assert isinstance(method, Slow) and notes == ["slow takes about 42 s per face on cpu"]
+    assert find_method("paste", "cpu", "float32")[1] == []
 
 
 def test_warp_takes_no_weights(tmp_path):
