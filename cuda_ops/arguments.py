@@ -157,6 +157,9 @@ def dense_launch(tensors: list[Tensor | None]) -> Launch:
     return launch_of(x, last, packed)
 
 
-def address(x: Tensor | None) -> int | None:
-    """The address of a tensor's data, None for none."""
-    return None if x is None else x.data_ptr()
+def addresses(*tensors: Tensor | None) -> list[int | None]:
+    """The addresses of tensors' data, None for none."""
+    numbers: list[int | None] = []
+    for x in tensors:
+        numbers.append(None if x is None else x.data_ptr())
+    return numbers

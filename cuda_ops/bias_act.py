@@ -91,7 +91,12 @@ def bias_act(
             y = x * scale
         if act != "linear":
             # y is ours unless it still is x; in place saves a pass over the largest tensors.
-            y = leaky_relu(y, slope if act == "lrelu" else 0.0, in_place=y is not x)
+            below = slope if act == "lrelu" else 0.0
+            y = (
+                F.leaky_relu(y, below, inplace=y is not x and below > 0)
+                if below
+                else F.relu(y, inplace=y is not x)
+            )
     else:
         y = spec.function(x if b is None else x + b, slope)
         if scale != 1.0:

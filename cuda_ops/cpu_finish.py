@@ -7,26 +7,24 @@ convolutions.
 
 from __future__ import annotations
 
-import ctypes
+import functools
 from ctypes import c_float
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from cuda_ops import arguments
-from cuda_ops.arguments import DTYPES, address
+from cuda_ops.arguments import DTYPES, addresses
 from cuda_ops.cpu_library import (
     CPU_DTYPES,
     MOST_TAPS,
     Finish,
     call,
     cpu_ending,
-    cpu_library,
+    cpu_library_serves,
     openmp,
     refuse_unserved,
 )
-from cuda_ops.dispatch import requested
 from cuda_ops.fused_epilogue import Ending
 
 if TYPE_CHECKING:
@@ -52,9 +50,13 @@ def cpu_kernels_serve(x: Tensor, numel: int) -> bool:
         return False
     # Under autocast the convolution's result has another type than what goes into it.
     mixed = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") not in CPU_DTYPES
-    if mixed or x.dtype not in CPU_DTYPES or not arguments.channels_last(x):
+    if (
+        mixed
+        or x.dtype not in CPU_DTYPES
+        or not (x.stride(1) == 1 and x.shape[1] > 1 and x.shape[2] * x.shape[3] > 1)
+    ):
         return False
-    return requested() != "torch" and isinstance(cpu_library(), ctypes.CDLL)
+    return cpu_library_serves()
 
 
 def finish(
@@ -110,7 +112,7 @@ def finish(
         y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     argument_list = Finish(
         *(*shape, in_height, in_width, y0, x0),
-        *map(address, (x, odd, y, *epilogue[:3])),
+        *addresses(x, odd, y, *epilogue[:3]),
         epilogue.noise_batch,
         openmp(),
         *(torch.get_num_threads(), DTYPES[x.dtype], len(along_y), len(along_x)),
@@ -129,7 +131,11 @@ def separable(taps: Tensor) -> tuple[list[float], list[float]] | None:
     """
     if taps.ndim != 2 or max(taps.shape) > MOST_TAPS:
         return None
-    rows: list[list[float]] = taps.tolist()
+    return _factors(tuple(map(tuple, taps.tolist())))
+
+
+@functools.lru_cache(maxsize=16)
+def _factors(rows: tuple[tuple[float, ...], ...]) -> tuple[list[float], list[float]] | None:
     total = sum(map(sum, rows))
     if total == 0:
         return None

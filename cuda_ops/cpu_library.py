@@ -151,6 +151,11 @@ def cpu_library() -> ctypes.CDLL | str:
     return _loaded[0]
 
 
+def cpu_library_serves() -> bool:
+    """Whether there is a library, and STYLEGAN_SWAP_OPS does not ask for plain torch."""
+    return requested() != "torch" and isinstance(cpu_library(), ctypes.CDLL)
+
+
 def _load() -> ctypes.CDLL | str:
     try:
         recipe = cpu_recipe()

@@ -13,7 +13,7 @@ from ctypes import c_float
 import torch
 from torch import Tensor
 
-from cuda_ops.arguments import DTYPES, address
+from cuda_ops.arguments import DTYPES, addresses
 from cuda_ops.cpu_library import MOST_TAPS, ToRgb, call, openmp, refuse_unserved
 from cuda_ops.fused_to_rgb import check_to_rgb
 
@@ -60,7 +60,7 @@ def cpu_to_rgb(
     along_y, along_x = taps or ([], [])
     argument_list = ToRgb(
         *x.shape,
-        *map(address, (x, y, weight, bias, skip)),
+        *addresses(x, y, weight, bias, skip),
         openmp(),
         *(torch.get_num_threads(), DTYPES[x.dtype]),
         _centred(along_y),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops import arguments
-from cuda_ops.arguments import address, memory_format, wide
+from cuda_ops.arguments import addresses, memory_format, wide
 from cuda_ops.library import library_for, operation
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def ending_of(
         narrow.append(operand is not None and operand.dtype == x.dtype)
         operands.append(None if operand is None else operand.contiguous())
     batch = 1 if noise is None else noise.shape[0]
-    return arguments.Ending(*map(address, operands), batch, *narrow, 0, *constants), operands
+    return arguments.Ending(*addresses(*operands), batch, *narrow, 0, *constants), operands
 
 
 def dense(like: Tensor, *tensors: Tensor | None) -> list[Any]:
@@ -201,7 +201,7 @@ def _backward(
     gx = torch.empty_like(g)
     launch = arguments.dense_launch([g, x, y, gx])
     sums = PartialSums(g, launch, channel_sum, channel_product, pixel_sum)
-    pointers = map(address, (g, x, y, scale, gx))
+    pointers = addresses(g, x, y, scale, gx)
     library_for(g).call(
         arguments.EpilogueBackward(launch, *g.shape, *pointers, *sums.addresses(), *constants)
     )
@@ -223,7 +223,7 @@ class PartialSums:
 
     def addresses(self) -> list[int | None]:
         """Of the partial sums, None for those not requested."""
-        return list(map(address, self.parts))
+        return addresses(*self.parts)
 
     def totals(self) -> tuple[Tensor, Tensor, Tensor]:
         """Sums per channel `[batch, channels]`, products likewise, and sums per pixel `[batch, 1, h, w]`."""
@@ -287,7 +287,7 @@ def _double(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
     grad_x = torch.empty_like(g) if of_x else None
     launch = arguments.dense_launch([g, u, x, y, of_g, grad_x])
     sums = PartialSums(g, launch, False, of_scale, False)
-    pointers = map(address, (u, *small[:3], g, x, y, small[3], of_g, grad_x))
+    pointers = addresses(u, *small[:3], g, x, y, small[3], of_g, grad_x)
     library_for(g).call(arguments.EpilogueDouble(launch, *g.shape, *pointers, *sums.addresses(), *constants))
     return of_g, g.new_empty(0) if grad_x is None else grad_x, sums.totals()[1]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops import arguments
-from cuda_ops.arguments import address, memory_format, wide
+from cuda_ops.arguments import addresses, memory_format, wide
 from cuda_ops.dispatch import use_kernels
 from cuda_ops.fused_epilogue import PartialSums, dense
 from cuda_ops.library import library_for, operation
@@ -49,7 +49,7 @@ def _blend(x: Tensor, background: Tensor, mask: Tensor) -> Tensor:
     y = torch.empty_like(x)
     mask, batch, narrow = _mask_operand(mask, x)
     launch = arguments.dense_launch([x, background, y])
-    pointers = map(address, (x, background, mask, y))
+    pointers = addresses(x, background, mask, y)
     library_for(x).call(arguments.MaskBlend(launch, *x.shape, *pointers, batch, narrow, 0))
     return y
 
@@ -86,7 +86,7 @@ def _backward(
     mask, batch, narrow = _mask_operand(mask, g)
     launch = arguments.dense_launch([g, x, background, of_x, of_other])
     sums = PartialSums(g, launch, False, False, x is not None)
-    pointers = map(address, (g, x, background, mask, of_x, of_other))
+    pointers = addresses(g, x, background, mask, of_x, of_other)
     library_for(g).call(
         arguments.MaskBlendBackward(launch, *g.shape, *pointers, *sums.addresses(), batch, narrow, 0)
     )

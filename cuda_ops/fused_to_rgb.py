@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops import arguments
-from cuda_ops.arguments import address, channels_last, memory_format, wide
+from cuda_ops.arguments import addresses, channels_last, memory_format, wide
 from cuda_ops.fused_epilogue import NO_LIMIT
 from cuda_ops.fused_fir import MOST_TAPS, NO_ENDING
 from cuda_ops.library import library_for, operation
@@ -99,7 +99,7 @@ def _to_rgb(
         *(arguments.dense_launch([x]), *x.shape),
         *((0, 0, (0, 0, 0, 0)) if skip is None else (*skip.shape[2:], tuple(skip.stride()))),
         *pads,
-        *map(address, (x, weight, bias, skip, taps, y)),
+        *addresses(x, weight, bias, skip, taps, y),
         *((0, 0) if taps is None else (taps.shape[1], taps.shape[0])),
         limit,
     )

@@ -10,7 +10,7 @@ threads may share a module for inference.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -83,7 +83,7 @@ class EqualizedLinear(nn.Module):
         # passes through leaky ReLU.
         x = x * (gain * self.lr_mul / math.sqrt(self.in_features))
         y = F.linear(x, self.weight, None if self.bias is None else self.bias * (gain * self.lr_mul))
-        return leaky_relu(y, 0.2, in_place=True) if self.activation else y
+        return F.leaky_relu(y, 0.2, inplace=True) if self.activation else y
 
 
 class EqualizedConv2d(nn.Module):
@@ -139,6 +139,19 @@ class EqualizedConv2d(nn.Module):
             bias = bias * gain
         stride = self.stride if stride is None else stride
         return F.conv2d(x, self.weight * (self.scale * gain), bias, stride, self.padding)
+
+
+def activated(x: Tensor, *convs: nn.Module) -> Tensor:
+    """`EqualizedConv2d`s one after the other on `[batch, in, h, w]`, each with leaky ReLU 0.2 times √2."""
+    for conv in convs:
+        # The gain is positive and passes through leaky ReLU, so it is folded into the weight.
+        x = F.leaky_relu(conv(x, gain=math.sqrt(2)), 0.2, inplace=True)
+    return x
+
+
+def linear_rows(layers: Iterable[nn.Module], inputs: Iterable[Tensor]) -> Tensor:
+    """Apply each `EqualizedLinear` to its own input `[batch, in]`: `[batch, layers, out]`."""
+    return torch.stack([layer(x) for layer, x in zip(layers, inputs, strict=True)], 1)
 
 
 class BiasedLeakyReLU(nn.Module):

@@ -296,7 +296,10 @@ def _filter(
 def _numbers(value: Pair) -> tuple[int, ...]:
     """A whole number twice, or a sequence of them; empty for anything else."""
     parts = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
-    return parts if all(isinstance(v, int) and not isinstance(v, bool) for v in parts) else ()
+    for part in parts:
+        if not isinstance(part, int) or isinstance(part, bool):
+            return ()
+    return parts
 
 
 def _sum(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from cuda_ops.arguments import address, wants_gradient
+from cuda_ops.arguments import addresses, wants_gradient
 from cuda_ops.cpu_library import Winograd, call, cpu_ending, openmp
 from cuda_ops.fused_epilogue import Ending
 
@@ -98,7 +98,7 @@ def winograd_conv2d(
         RuntimeError: the kernels cannot be had.
         MemoryError: there is no memory for a block of tiles.
     """
-    served = all(t.dtype == torch.float32 and t.device.type == "cpu" for t in (x, weight))
+    served = x.dtype == weight.dtype == torch.float32 and x.device.type == weight.device.type == "cpu"
     operands = (ending.get("scale"), ending.get("noise"), ending.get("strength"), ending.get("bias"))
     if not served or wants_gradient(x, weight, style, *operands):
         raise ValueError(
@@ -124,7 +124,7 @@ def winograd_conv2d(
     styles = None if style is None else style.float().contiguous()
     argument_list = Winograd(
         *(batch, channels, *shape[1:]),
-        *map(address, (x, y, weight, styles, *epilogue[:3])),
+        *addresses(x, y, weight, styles, *epilogue[:3]),
         epilogue.noise_batch,
         openmp(),
         torch.get_num_threads(),

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuda_ops.bias_act import bias_act
-from cuda_ops.layers import EqualizedConv2d, EqualizedLinear
+from cuda_ops.layers import EqualizedConv2d, EqualizedLinear, activated, linear_rows
 from inversion.latents import Latents, as_latent_avg
 
 MIN_SIZE = 64
@@ -56,9 +55,7 @@ class GridVector(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the vector of a map of at least 4×4."""
-        for conv in self.convs:
-            x = bias_act(conv(x), act="lrelu")
-        x = F.adaptive_avg_pool2d(bias_act(self.narrow(x), act="lrelu"), GRID)
+        x = F.adaptive_avg_pool2d(activated(x, *self.convs, self.narrow), GRID)
         return self.linear(x.flatten(1))
 
 
@@ -116,6 +113,7 @@ class LightEncoder(nn.Module):
             EqualizedLinear(2 * style_dim, style_dim, activation="lrelu") for _ in levels
         )
         self.heads = nn.ModuleList(EqualizedLinear(style_dim, style_dim) for _ in range(n_latent))
+        self._levels = [_level(row) for row in range(n_latent)]
         self.register_buffer("latent_avg", as_latent_avg(latent_avg, n_latent, style_dim))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LightEncoder:
@@ -139,16 +137,13 @@ class LightEncoder(nn.Module):
             )
         features = self.trunk.features(x) if features is None else features
         pyramid = self._pyramid(features)
-        overview = x
-        for conv in self.branch:
-            overview = bias_act(conv(overview), act="lrelu")
-        overview = self.branch_vector(overview)
+        overview = self.branch_vector(activated(x, *self.branch))
         hidden = [
             merge(torch.cat([vector(pyramid[LEVEL_FEATURE[i]]), overview], 1))
             for i, (vector, merge) in enumerate(zip(self.level_vectors, self.merge, strict=True))
         ]
-        rows = [head(hidden[_level(row)]) for row, head in enumerate(self.heads)]
-        return Latents(torch.stack(rows, 1) + self.latent_avg)
+        rows = linear_rows(self.heads, [hidden[level] for level in self._levels])
+        return Latents(rows + self.latent_avg)
 
     def _pyramid(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Top-down sums of the features, largest first, ``[batch, width, ·, ·]`` each."""

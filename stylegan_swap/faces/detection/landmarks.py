@@ -98,7 +98,7 @@ class DlibLandmarks:
         total = np.zeros((68, 2))
         for shift_x, shift_y in _BOX_SHIFTS:
             corners = local + side * np.array([shift_x, shift_y])
-            rectangle = dlib.rectangle(*(round(float(value)) for value in corners.reshape(-1)))
+            rectangle = dlib.rectangle(*map(round, corners.reshape(-1).tolist()))
             shape = predictor(region, rectangle)
             total += [(part.x, part.y) for part in shape.parts()]
         return (total / len(_BOX_SHIFTS) / scale + offset).astype(np.float32)

@@ -63,8 +63,8 @@ class MaskOptions:
     def __post_init__(self) -> None:
         keep = self.keep.split(",") if isinstance(self.keep, str) else self.keep
         # A list, or the words "mouth,eyes", are what people write; kept as a tuple, so that it can be hashed.
-        object.__setattr__(self, "keep", tuple(dict.fromkeys(name.strip() for name in keep if name.strip())))
-        object.__setattr__(self, "padding", tuple(float(share) for share in self.padding))
+        object.__setattr__(self, "keep", tuple(dict.fromkeys(filter(None, map(str.strip, keep)))))
+        object.__setattr__(self, "padding", tuple(map(float, self.padding)))
         _check_names("mask", self.kinds, KINDS)
         _check_names("region to keep", self.keep, REGIONS)
         if self.blur is not None and not 0 <= self.blur <= WIDEST_BLUR:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -45,5 +44,10 @@ def octaves(image: np.ndarray, sigmas: Sequence[float]) -> list[np.ndarray]:
     Returns:
         One picture about 0 for each pair of neighbours.
     """
-    copies = [blurred(image, sigma) for sigma in sigmas]
-    return [fine - coarse for fine, coarse in itertools.pairwise(copies)]
+    bands: list[np.ndarray] = []
+    finer = blurred(image, sigmas[0])
+    for sigma in sigmas[1:]:
+        coarser = blurred(image, sigma)
+        bands.append(finer - coarser)
+        finer = coarser
+    return bands

@@ -49,6 +49,8 @@ class AlignedSwap(NamedTuple):
 
     def row(self, index: int) -> AlignedSwap:
         """The result of one face, still a batch."""
+        if len(self.image) == 1:
+            return self
         return AlignedSwap._make(None if part is None else part[index : index + 1] for part in self)
 
 

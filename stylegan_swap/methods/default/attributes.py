@@ -15,13 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuda_ops.bias_act import bias_act
 from cuda_ops.layers import EqualizedConv2d
 from stylegan_swap.methods.default.inside import RESOLUTIONS as INSIDE
 from stylegan_swap.methods.default.inside import SMALL, InsideFeatures
 from stylegan_swap.nn.blocks.landmark_maps import CHANNELS, landmark_maps
 from stylegan_swap.nn.blocks.modulation import InsideEntry, OutsideEntry
-from stylegan_swap.nn.blocks.photo_pyramid import downwards, pyramid_sides
+from stylegan_swap.nn.blocks.photo_pyramid import downwards, pyramid_sides, upwards
 from stylegan_swap.nn.resize import doubled
 
 ROOT_TWO = 2.0**0.5
@@ -137,11 +136,8 @@ class AttributeEncoder(nn.Module):
         inside, small = self.inside_features(x, landmarks)
         entries = {r: inside[r] for r in self.resolutions if r in INSIDE}
         skips = downwards(self, torch.cat([x, landmark_maps(landmarks, self.size, like=x)], 1))
-        x = bias_act(self.bottom(skips[self.resolutions[0]]), act="lrelu")
         logits: Tensor | None = None
-        for r in self.resolutions[1:]:
-            wide = doubled(self.up[str(r)](x))
-            x = bias_act((wide + self.lateral[str(r)](skips[r])) / ROOT_TWO, act="lrelu")
+        for r, x in upwards(self, skips).items():
             if r not in INSIDE:
                 entries[r] = x
             if r in self.sides:

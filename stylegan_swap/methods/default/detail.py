@@ -15,13 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuda_ops.bias_act import bias_act
 from cuda_ops.layers import EqualizedConv2d
 from stylegan_swap.faces.geometry.landmark_warp import carried, landmark_nodes
 from stylegan_swap.methods.default.inside import InsideFeatures
 from stylegan_swap.nn.blocks.landmark_maps import CHANNELS
-from stylegan_swap.nn.blocks.photo_pyramid import downwards, pyramid_sides
-from stylegan_swap.nn.resize import doubled
+from stylegan_swap.nn.blocks.photo_pyramid import downwards, pyramid_sides, upwards
 
 ROOT_TWO = 2.0**0.5
 # Side of the patches whose light is compared, and what is added so that dark ones do not decide.
@@ -127,12 +125,9 @@ class IdentityDetail(nn.Module):
         windows = F.interpolate(windows, (self.size, self.size), mode="bilinear", align_corners=False)
         x = torch.cat([lit, colours * usable, usable, visibility, wide, windows.float()], 1)
         skips = downwards(self, x)
-        x = bias_act(self.bottom(skips[BOTTOM]), act="lrelu")
         any_use = (usable.amax((1, 2, 3)) > 0).view(-1, 1, 1, 1)
         entries = {}
-        for r in self.resolutions[1:]:
-            higher = doubled(self.up[str(r)](x))
-            x = bias_act((higher + self.lateral[str(r)](skips[r])) / ROOT_TWO, act="lrelu")
+        for r, x in upwards(self, skips).items():
             if r >= FIRST:
                 entries[r] = self.project[str(r)](x) * any_use
         return entries

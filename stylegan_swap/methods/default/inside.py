@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuda_ops.bias_act import bias_act
-from cuda_ops.layers import EqualizedConv2d
+from cuda_ops.layers import EqualizedConv2d, activated
 from stylegan_swap.nn.blocks.landmark_maps import CHANNELS, landmark_maps
 
 RESOLUTIONS = (8, 16, 32)
@@ -55,12 +54,13 @@ class InsideFeatures(nn.Module):
         """
         small, windows = self.seen(x, landmarks)
         fine = torch.cat([small, F.pixel_unshuffle(windows, DETAIL // SMALL)], 1)
-        fine = bias_act(self.refine(bias_act(self.from_small(fine), act="lrelu")), act="lrelu")
-        middle = bias_act(self.down["16"](fine), act="lrelu")
-        entries = {8: bias_act(self.bottom(bias_act(self.down["8"](middle), act="lrelu")), act="lrelu")}
+        fine = activated(fine, self.from_small, self.refine)
+        middle = activated(fine, self.down["16"])
+        entries = {8: activated(middle, self.down["8"], self.bottom)}
         for resolution, skip in ((16, middle), (32, fine)):
             wide = F.interpolate(entries[resolution // 2], scale_factor=2.0, mode="nearest")
-            entries[resolution] = bias_act((self.up[str(resolution)](wide) + skip) / ROOT_TWO, act="lrelu")
+            # Two branches of unit variance, divided by √2 before the activation and multiplied after it.
+            entries[resolution] = F.leaky_relu(self.up[str(resolution)](wide) + skip, 0.2, inplace=True)
         return entries, small
 
     @staticmethod

@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.layers import EqualizedLinear
+from cuda_ops.layers import EqualizedLinear, linear_rows
 
 MAPPING_LAYERS = 4
 
@@ -141,7 +141,7 @@ class EmbeddingCells(nn.Module):
             codes: the identity photo's rows ``[batch, count, D]``; None leaves the residual out.
         """
         hidden = self.mapping(embedding)
-        rows = torch.stack([head(hidden) for head in self.heads], 1)
+        rows = linear_rows(self.heads, [hidden] * len(self.heads))
         if codes is None:
             return rows
         residual = self.residual * codes
@@ -170,7 +170,7 @@ class RowAffineEdit(nn.Module):
 
     def forward(self, wplus: Tensor) -> Tensor:
         """Return the edited codes, shaped as given: ``[batch, L, D]``."""
-        change = torch.stack([layer(wplus[:, i]) for i, layer in enumerate(self.dense)], 1)
+        change = linear_rows(self.dense, wplus.unbind(1))
         return wplus + self.coefficient * change
 
 

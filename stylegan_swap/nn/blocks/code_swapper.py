@@ -192,7 +192,13 @@ class CodeSwapper(nn.Module):
                 continue
             source = fused[row] if identity is None or letter == "F" else identity[:, row]
             dial = structure if row < APPEARANCE_ROW else appearance
-            mixed.append(_turn(dial, target, source))
+            # At the end points the row itself is taken: 0·∞ and rounding must not leak the other person.
+            if not isinstance(dial, Tensor) and dial in (0, 1):
+                mixed.append(source if dial else target)
+            elif isinstance(dial, Tensor):
+                mixed.append(torch.lerp(target, source, dial.to(target).reshape(-1, 1)))
+            else:
+                mixed.append(target + dial * (source - target))
         codes = torch.stack(mixed, 1)
         return self.edit(codes) if hasattr(self, "edit") else codes
 
@@ -243,12 +249,3 @@ class CodeSwapper(nn.Module):
                 f"direction must be [batch, n, {self.style_dim}] with n <= {self.direction_rows}, "
                 f"got {tuple(direction.shape)}."
             )
-
-
-def _turn(dial: float | Tensor, target: Tensor, source: Tensor) -> Tensor:
-    # At the end points the row itself is returned: 0·∞ and rounding must not leak the other person.
-    if not isinstance(dial, Tensor):
-        if dial in (0, 1):
-            return source if dial else target
-        return target + dial * (source - target)
-    return torch.lerp(target, source, dial.to(target).reshape(-1, 1))

@@ -7,14 +7,16 @@ finer side adds begins at zero. So a trained network computes exactly what it di
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuda_ops.bias_act import bias_act
+from cuda_ops.layers import EqualizedConv2d, activated
 
+ROOT_TWO = 2.0**0.5
 # The side from which on every side is read.
 FIRST_SIDE = 128
 
@@ -26,6 +28,9 @@ class PhotoReader(Protocol):
     resolutions: list[int]
     from_image: nn.ModuleDict
     down: nn.ModuleDict
+    bottom: EqualizedConv2d
+    lateral: nn.ModuleDict
+    up: nn.ModuleDict
 
 
 def pyramid_sides(size: int) -> list[int]:
@@ -51,9 +56,28 @@ def downwards(reader: PhotoReader, x: Tensor) -> dict[int, Tensor]:
         if str(r) in reader.from_image:
             view = x if r == x.shape[-1] else F.adaptive_avg_pool2d(x, r)
             parts.append(reader.from_image[str(r)](view.contiguous(memory_format=torch.channels_last)))
-        features = bias_act(sum(parts[1:], parts[0]), act="lrelu")
+        features = F.leaky_relu(sum(parts[1:], parts[0]) * ROOT_TWO, 0.2, inplace=True)
         skips[r] = features
     return skips
+
+
+def upwards(reader: PhotoReader, skips: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """The U-Net's way up.
+
+    Args:
+        reader: the network.
+        skips: what ``downwards`` gives.
+
+    Returns:
+        Resolution → features after the activation, for all of the reader's resolutions but the lowest.
+    """
+    x = activated(skips[reader.resolutions[0]], reader.bottom)
+    features = {}
+    for r in reader.resolutions[1:]:
+        wide = F.interpolate(reader.up[str(r)](x), scale_factor=2.0, mode="bilinear", align_corners=False)
+        # Two branches of unit variance, divided by √2 before the activation and multiplied after it.
+        x = features[r] = F.leaky_relu(wide + reader.lateral[str(r)](skips[r]), 0.2, inplace=True)
+    return features
 
 
 @torch.no_grad()

@@ -48,8 +48,10 @@ class DlibBlock(nn.Module):
         """Return relu(residual + shortcut)."""
         residual = self.conv2(F.relu(self.conv1(x), inplace=True))
         shortcut = F.avg_pool2d(x, 2) if self.down else x
-        size = [max(a, b) for a, b in zip(residual.shape[1:], shortcut.shape[1:], strict=True)]
-        return F.relu(_pad_end(residual, size) + _pad_end(shortcut, size), inplace=True)
+        if self.down:
+            size = [max(a, b) for a, b in zip(residual.shape[1:], shortcut.shape[1:], strict=True)]
+            residual, shortcut = _pad_end(residual, size), _pad_end(shortcut, size)
+        return F.relu(residual + shortcut, inplace=True)
 
 
 class DlibResNet(nn.Module):
@@ -190,9 +192,7 @@ def _group_ends() -> tuple[int, ...]:
 
 
 def _pad_end(x: Tensor, size: list[int]) -> Tensor:
-    channels, height, width = (want - have for want, have in zip(size, x.shape[1:], strict=True))
-    if channels == height == width == 0:
-        return x
+    channels, height, width = size[0] - x.shape[1], size[1] - x.shape[2], size[2] - x.shape[3]
     return F.pad(x, (0, width, 0, height, 0, channels))
 
 
