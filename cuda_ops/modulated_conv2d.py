@@ -77,7 +77,8 @@ def modulated_conv2d(
     s = style.to(exact)
     scale: float | Tensor = weight_gain * gain
     if demodulate:
-        scale = demodulation(s, weight, weight_square_sum, weight_gain, eps) * scale
+        with as_given(s):
+            scale = demodulation(s, weight, weight_square_sum, weight_gain, eps) * scale
     shift = None if bias is None else bias.to(exact) * gain
 
     if weight.shape[2] == 1 and not demodulate and up == down == 1 and weight.shape[0] <= 4:
@@ -99,7 +100,7 @@ def modulated_conv2d(
 def demodulation(
     style: Tensor, weight: Tensor, weight_square_sum: Tensor | None, weight_gain: float, eps: float
 ) -> Tensor:
-    """The factor `[batch, out]` that normalises each output channel: `1 / sqrt(Σ W'² + eps)`.
+    """The factor `[batch, out]` normalising the output channels: `1 / sqrt(Σ W'² + eps)`, not in autocast.
 
     Args:
         style: `[batch, in]`, at least float32.
@@ -109,8 +110,7 @@ def demodulation(
         eps: keeps it finite.
     """
     squares = square_sum(weight) if weight_square_sum is None else weight_square_sum
-    with as_given(style):
-        energy = style.square() @ squares.to(style.dtype).t()
+    energy = style.square() @ squares.to(style.dtype).t()
     return torch.rsqrt(energy * weight_gain**2 + eps)
 
 
