@@ -8,7 +8,7 @@ import typer
 
 from stylegan_swap.cli.options import method_options
 from stylegan_swap.errors import UnsupportedOptionError
-from stylegan_swap.methods.base.options import Choice, Option, Seed, checked_options
+from stylegan_swap.methods.base.options import NEUTRAL, Choice, Option, Seed, checked_options
 
 DECLARED = (Option("strength", 0, 2, 1.0), Choice("mode", ("soft", "hard"), "soft"), Seed())
 
