@@ -39,7 +39,7 @@ def test_results_have_the_contracts_shapes_and_ranges_and_repeat(name, method, p
     size = faces.shape[-1]
     assert isinstance(swapped, AlignedSwap)
     assert swapped.image.shape == (2, 3, size, size) and swapped.mask.shape == (2, 1, size, size)
-    for part in swapped:
+    for part in (swapped.image, swapped.mask, swapped.wplus):
         assert part is None or (part.dtype == torch.float32 and part.isfinite().all())
     assert swapped.image.abs().max() <= 1 and swapped.mask.min() >= 0 and swapped.mask.max() <= 1
     assert (swapped.mask.amax((1, 2, 3)) > 0.1).all() or name == "copy"
@@ -127,7 +127,8 @@ def test_weights_are_saved_and_loaded_and_precision_is_kept_inside(name, method,
     assert half.fingerprint == method.fingerprint
     faces, points = pair
     result = half.swap_aligned(half.prepare(faces, points), faces.flip(0), points.flip(0))
-    assert all(part is None or part.dtype == torch.float32 for part in result)
+    parts = (result.image, result.mask, result.wplus)
+    assert all(part is None or part.dtype == torch.float32 for part in parts)
     assert 0 < (result.image - swapped.image).abs().mean() < 0.1
 
 
