@@ -104,13 +104,13 @@ def test_memory_of_a_process_of_its_own():
 
 
 def test_stages_add_up_and_leave_no_trace(tiny_checkpoint, tmp_path):
-    from stylegan_swap import api
+    from stylegan_swap.swapping import swapper
 
-    before = api.read_photo, api.paste_back
+    before = swapper.read_photo, swapper.paste_back
     times = time_swaps(str(tiny_checkpoint), device="cpu", megapixels=0.3, rounds=1, cold_rounds=0)
-    assert (api.read_photo, api.paste_back) == before
-    wanted = {"decode", "detection", "landmarks", "align", "network", "paste", "encode", "other"}
-    assert wanted <= set(times.warm_stages)
+    assert (swapper.read_photo, swapper.paste_back) == before
+    expected = {"decode", "detection", "landmarks", "align", "network", "paste", "encode", "other"}
+    assert expected <= set(times.warm_stages)
     assert sum(times.warm_stages.values()) == pytest.approx(times.warm)
     assert all(value >= 0 for value in times.warm_stages.values())
     assert times.cold is None and times.machine["device"].startswith("cpu")
