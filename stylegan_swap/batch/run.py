@@ -209,9 +209,9 @@ def _sort_jobs(
         if row is None or row["status"] != "ok" or row["digest"] != _digest(job, settings):
             todo.append(job)
     if foreign_files and not overwrite:
-        others = f" and {len(foreign_files) - 1} more" if len(foreign_files) > 1 else ""
+        rest = f" and {len(foreign_files) - 1} more" if len(foreign_files) > 1 else ""
         raise BatchError(
-            f"{foreign_files[0]}{others}: exists already, and is not what this batch wrote; choose another "
+            f"{foreign_files[0]}{rest}: exists already, and is not what this batch wrote; choose another "
             "folder or allow overwriting (--overwrite)"
         )
     _settle(journal, rows, jobs, target)

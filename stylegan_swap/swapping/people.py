@@ -95,35 +95,38 @@ def prepare_people(
         raise UnsupportedOptionError(f"missing must be 'error' or 'skip', got {missing!r}")
     if not pairs:
         raise UnsupportedOptionError("nobody to replace was given: give at least one pair of old and new")
-    numbers = [int(who) for who, _ in pairs if isinstance(who, int | np.integer)]
+    numbers = [int(reference) for reference, _ in pairs if isinstance(reference, int | np.integer)]
     for number in numbers:
         if numbers.count(number) > 1:
             raise UnsupportedOptionError(f"face {number} is to become two people: give it once")
     # All are read before the work on any, so that a wrong path is told at once.
-    read = [int(who) if isinstance(who, int | np.integer) else read_photo(who) for who, _ in pairs]
+    read = [
+        int(reference) if isinstance(reference, int | np.integer) else read_photo(reference)
+        for reference, _ in pairs
+    ]
     identities = [_read(identity) for _, identity in pairs]
-    whom: list[int | Known] = []
-    for who in read:
-        if isinstance(who, Photo):
-            face = largest_face(detect_faces(who.pixels, name=who.name, landmarks=landmarks))
-            whom.append(Known(who.name, embed(who, face)))
+    references: list[int | Known] = []
+    for reference in read:
+        if isinstance(reference, Photo):
+            face = largest_face(detect_faces(reference.pixels, name=reference.name, landmarks=landmarks))
+            references.append(Known(reference.name, embed(reference, face)))
         else:
-            whom.append(who)
+            references.append(reference)
     persons = tuple(prepare(identity) for identity in identities)
     if len({person.method for person in persons}) > 1:
         raise UnsupportedOptionError("the identities were prepared by different methods: prepare them again")
-    return People(tuple(whom), persons, missing, persons[0].method)
+    return People(tuple(references), persons, missing, persons[0].method)
 
 
-def require_method(who: Person | People, fingerprint: str) -> None:
+def require_method(person: Person | People, fingerprint: str) -> None:
     """Refuse who was prepared by another method or with other weights.
 
     Raises:
         UnsupportedOptionError: naming both.
     """
-    if who.method != fingerprint:
+    if person.method != fingerprint:
         raise UnsupportedOptionError(
-            f"the person was prepared by {who.method!r}, this is {fingerprint!r}: "
+            f"the person was prepared by {person.method!r}, this is {fingerprint!r}: "
             "prepare it again with this swapper"
         )
 
@@ -161,37 +164,42 @@ def find_people(
     """
     faces = detect_faces(photo.pixels, name=photo.name, landmarks=landmarks, thorough=True)
     chosen: list[tuple[Face, Person]] = []
-    taken: set[int] = set()
-    known: list[tuple[Known, Person]] = []
-    for who, becomes in zip(people.whom, people.identities, strict=True):
-        if isinstance(who, Known):
-            known.append((who, becomes))
+    used: set[int] = set()
+    references: list[tuple[Known, Person]] = []
+    for reference, identity in zip(people.whom, people.identities, strict=True):
+        if isinstance(reference, Known):
+            references.append((reference, identity))
         else:
-            chosen.append((face_at(faces, who, photo.name), becomes))
-            taken.add(who)
-    free = [face for index, face in enumerate(faces) if index not in taken]
-    seen = [embed(photo, face) for face in free] if known else []
-    distances = np.array([[np.linalg.norm(who.descriptor - other) for other in seen] for who, _ in known])
-    distances = distances.reshape(len(known), len(seen))
+            chosen.append((face_at(faces, reference, photo.name), identity))
+            used.add(reference)
+    free = [face for index, face in enumerate(faces) if index not in used]
+    descriptors = [embed(photo, face) for face in free] if references else []
+    distances = np.array(
+        [
+            [np.linalg.norm(reference.descriptor - descriptor) for descriptor in descriptors]
+            for reference, _ in references
+        ]
+    )
+    distances = distances.reshape(len(references), len(descriptors))
     matches = assign(distances)
-    left = [index for index in range(len(free)) if index not in matches]
+    unmatched = [index for index in range(len(free)) if index not in matches]
     lines = []
-    for row, (match, (who, becomes)) in enumerate(zip(matches, known, strict=True)):
+    for row, (match, (reference, identity)) in enumerate(zip(matches, references, strict=True)):
         if match is not None:
-            chosen.append((free[match], becomes))
+            chosen.append((free[match], identity))
         else:
-            lines.append(f"{who.name} ({_nearest(distances[row, left])})")
+            lines.append(f"{reference.name} ({_nearest(distances[row, unmatched])})")
     if lines and (people.missing == "error" or not chosen):
         raise FaceSelectionError(
             f"{photo.name}: not found among {len(faces)} face{'s' if len(faces) != 1 else ''}: "
             f"{'; '.join(lines)}; the limit is {SAME_PERSON}: use another reference photo or a face number, "
             "or skip who is missing"
         )
-    others = [face for face in faces if all(face is not one for one, _ in chosen)]
+    bystanders = [face for face in faces if all(face is not one for one, _ in chosen)]
     for face, _ in chosen:
         require_size(face, photo.name)
     chosen.sort(key=lambda pair: float(pair[0].box[0] + pair[0].box[2]))
-    return chosen, others, [f"{photo.name}: not found and skipped: {line}" for line in lines]
+    return chosen, bystanders, [f"{photo.name}: not found and skipped: {line}" for line in lines]
 
 
 def assign(distances: np.ndarray, limit: float = SAME_PERSON) -> list[int | None]:

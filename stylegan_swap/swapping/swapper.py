@@ -158,13 +158,13 @@ class PhotoSwapper:
             notes += [f"{photo.name}: {note}" for note in photo.notes]
 
         # Make one person of them; the most typical photo gives what is finer than the method's crops.
-        whole = prepared[0] if len(prepared) == 1 else self.method.combine(prepared)
+        person = prepared[0] if len(prepared) == 1 else self.method.combine(prepared)
         if refine:
-            whole = refinable(self.method).refine(whole, refine, checked_seed(seed))
+            person = refinable(self.method).refine(person, refine, checked_seed(seed))
         descriptors = torch.cat(embeddings)
         embedding = descriptors.mean(0, keepdim=True)
         typical = fine_photos[int((descriptors - embedding).square().sum(1).argmin())]
-        return Person(whole, embedding, self.method.fingerprint, tuple(names), tuple(notes), typical)
+        return Person(person, embedding, self.method.fingerprint, tuple(names), tuple(notes), typical)
 
     def prepare_people(
         self,
@@ -252,9 +252,11 @@ class PhotoSwapper:
         # Paste them one after the other.
         pasted = PastedPhoto(photo.pixels, np.zeros(photo.pixels.shape[:2], np.float32), [])
         for (_, target, alignment, identity), swapped in zip(targets, swaps, strict=True):
-            others = [alignment.to_crop(other.landmarks) for other in bystanders]
+            bystander_points = [alignment.to_crop(other.landmarks) for other in bystanders]
             predicted = swapped.mask[0, 0].cpu().numpy()
-            weights = paste_mask(mask_options, predicted, alignment.to_crop(target.landmarks), others)
+            weights = paste_mask(
+                mask_options, predicted, alignment.to_crop(target.landmarks), bystander_points
+            )
             swapped = swapped._replace(mask=torch.from_numpy(weights)[None, None])
             pasted.pixels, changed = self.paste(
                 AlignedTarget(pasted.pixels, target, alignment, identity),
@@ -339,8 +341,8 @@ class PhotoSwapper:
             One result per face, in order.
         """
         for _, alike in itertools.groupby(targets, lambda target: target.alignment.size):
-            waiting = iter(alike)
-            while batch := list(itertools.islice(waiting, at_once)):
+            remaining = iter(alike)
+            while batch := list(itertools.islice(remaining, at_once)):
                 for people, members in _with_people(batch):
                     crops = [from_pixels(target.alignment.crop(target.pixels)) for target in members]
                     points = np.stack([target.alignment.to_crop(target.face.landmarks) for target in members])

@@ -13,7 +13,9 @@ import torch
 from stylegan_swap import Swapper
 from stylegan_swap.cli import main as cli
 from stylegan_swap.errors import FallbackWarning, NotEnoughMemoryError
+from stylegan_swap.methods.base.memory import MemoryLadder
 from stylegan_swap.methods.base.network_method import NetworkMethod
+from stylegan_swap.methods.base.protocol import AlignedSwap
 from stylegan_swap.nn.stylegan2.generator import Generator
 
 GPU_WORDS = "CUDA out of memory. Tried to allocate 2.00 GiB"
@@ -105,6 +107,30 @@ def test_fewer_faces_at_once_give_the_same_picture(tiny, faces, points, failing,
         warnings.simplefilter("error")
         tiny.method.swap_aligned(person, faces, points)
     assert seen[7:] == [1, 1, 1, 1]
+
+
+def test_parted_faces_of_which_some_stay_in_place():
+    """Features that moved in one group and not in the other keep places; other splines are 0."""
+
+    class TwoGroups:
+        name, device, dtype, on_accelerator = "two groups", torch.device("cpu"), torch.float32, False
+
+    points = torch.rand(2, 68, 2)
+
+    def swap(_, person, x_attr, landmarks, options):
+        if len(x_attr) > 1:
+            raise MemoryError
+        weights = torch.ones(1, 71, 2) if bool((x_attr > 0).any()) else None
+        moved = None if weights is None else landmarks + 1
+        return AlignedSwap(x_attr, x_attr[:, :1], landmarks=moved, spline_weights=weights)
+
+    x_attr = torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)])
+    with pytest.warns(FallbackWarning):
+        swapped = MemoryLadder(TwoGroups()).swap(swap, torch.zeros(1), x_attr, points, {})
+    assert torch.equal(swapped.image, x_attr)
+    assert torch.equal(swapped.landmarks, torch.stack([points[0], points[1] + 1]))
+    assert swapped.spline_weights.sum((1, 2)).tolist() == [0, 142]
+    assert swapped.spline_points is None
 
 
 def test_faces_with_a_seed_keep_their_noise_when_parted(tiny, faces, points, failing):

@@ -53,48 +53,48 @@ def shaped_landmarks(identity: np.ndarray, attribute: np.ndarray, share: float =
         landmarks are not finite.
     """
     upright = _turn(roll_of(attribute))
-    here = np.asarray(attribute, np.float64) @ upright
+    attribute_face = np.asarray(attribute, np.float64) @ upright
     try:
-        person = _in_the_pose_of(np.asarray(identity, np.float64), here) if share > 0 else None
-        wanted = here if person is None else _wanted(person, here)
+        person = _in_the_pose_of(np.asarray(identity, np.float64), attribute_face) if share > 0 else None
+        target = attribute_face if person is None else _target_of(person, attribute_face)
     except ValueError:
         # Points that span no face cannot say where features belong.
-        wanted = here
-    if wanted is here:
+        target = attribute_face
+    if target is attribute_face:
         return np.asarray(attribute, np.float32)
-    moved = share * (wanted - here)
-    limit = FURTHEST * np.linalg.norm(here[RIGHT_EYE].mean(0) - here[LEFT_EYE].mean(0))
-    length = np.linalg.norm(moved, axis=1, keepdims=True)
-    moved *= np.minimum(1, limit / np.maximum(length, 1e-6))
-    return ((here + moved) @ upright.T).astype(np.float32)
+    motion = share * (target - attribute_face)
+    limit = FURTHEST * np.linalg.norm(attribute_face[RIGHT_EYE].mean(0) - attribute_face[LEFT_EYE].mean(0))
+    length = np.linalg.norm(motion, axis=1, keepdims=True)
+    motion *= np.minimum(1, limit / np.maximum(length, 1e-6))
+    return ((attribute_face + motion) @ upright.T).astype(np.float32)
 
 
-def _wanted(person: np.ndarray, here: np.ndarray) -> np.ndarray:
-    """The features of the upright face ``here`` with the shapes and places of the person's."""
-    wanted = here.copy()
+def _target_of(person: np.ndarray, attribute_face: np.ndarray) -> np.ndarray:
+    """The features of the upright face ``attribute_face`` with the shapes and places of the person's."""
+    target = attribute_face.copy()
     for eye in (LEFT_EYE, RIGHT_EYE):
-        wanted[eye] = _eye(person[eye], here[eye])
+        target[eye] = _eye(person[eye], attribute_face[eye])
     for brow, eye in _BROWS:
-        with_the_eye = wanted[eye].mean(0) - here[eye].mean(0)
-        moved = person[brow] - here[brow]
-        raised = moved.mean(0) - with_the_eye
-        wanted[brow] += moved - (1 - BROW_HEIGHT) * raised * [0, 1]
-    wanted[NOSE] = person[NOSE]
-    wanted[_MOUTH] += _lip_line(person) - _lip_line(here)
-    thicker = (person[_OUTER] - person[_INNER]) - (here[_OUTER] - here[_INNER])
-    wanted[_OUTER] += LIP_THICKNESS * thicker * [0, 1]
+        with_the_eye = target[eye].mean(0) - attribute_face[eye].mean(0)
+        motion = person[brow] - attribute_face[brow]
+        raised = motion.mean(0) - with_the_eye
+        target[brow] += motion - (1 - BROW_HEIGHT) * raised * [0, 1]
+    target[NOSE] = person[NOSE]
+    target[_MOUTH] += _lip_line(person) - _lip_line(attribute_face)
+    thicker = (person[_OUTER] - person[_INNER]) - (attribute_face[_OUTER] - attribute_face[_INNER])
+    target[_OUTER] += LIP_THICKNESS * thicker * [0, 1]
     # Eyes and mouth end where an aligned crop of the attribute photo has them.
-    wanted[_FEATURES] = _in_the_crop_of(wanted, here)[_FEATURES]
-    return wanted
+    target[_FEATURES] = _in_the_crop_of(target, attribute_face)[_FEATURES]
+    return target
 
 
-def _eye(person: np.ndarray, here: np.ndarray) -> np.ndarray:
+def _eye(person: np.ndarray, attribute_face: np.ndarray) -> np.ndarray:
     """The eye in place, width and tilt of the person's, its lids as far open as they are: ``[6, 2]``."""
-    ours, theirs = (eye[3] - eye[0] for eye in (here, person))
+    attribute_width, person_width = (eye[3] - eye[0] for eye in (attribute_face, person))
     # In the plane a turn with a scale is a multiplication by one complex number.
-    turn = complex(*theirs) / complex(*ours) if ours.any() else 1 + 0j
+    turn = complex(*person_width) / complex(*attribute_width) if attribute_width.any() else 1 + 0j
     rotation = np.array([[turn.real, turn.imag], [-turn.imag, turn.real]])
-    return person.mean(0) + (here - here.mean(0)) @ rotation
+    return person.mean(0) + (attribute_face - attribute_face.mean(0)) @ rotation
 
 
 def _lip_line(face: np.ndarray) -> np.ndarray:
@@ -106,27 +106,27 @@ def _in_the_pose_of(identity: np.ndarray, attribute: np.ndarray) -> np.ndarray |
     """The identity's landmarks where the attribute's head is, in its pose; None where a pose is not found."""
     pose = head_pose(attribute)
     mirrored = identity[MIRRORED] * [-1, 1]
-    both = []
+    landmark_sets = []
     for face in (identity, mirrored):
-        own = head_pose(face)
-        if pose.flipped or own.flipped:
+        face_pose = head_pose(face)
+        if pose.flipped or face_pose.flipped:
             return None
-        before, after = _projected(_believed(own, pose)), _projected(pose.rotation)
-        turned = _laid_onto(face, before) + after - before
-        both.append(_in_the_crop_of(turned, attribute))
-    return (both[0] + both[1]) / 2
+        source, target = _projected(_believed(face_pose, pose)), _projected(pose.rotation)
+        turned = _laid_onto(face, source) + target - source
+        landmark_sets.append(_in_the_crop_of(turned, attribute))
+    return (landmark_sets[0] + landmark_sets[1]) / 2
 
 
 def _in_the_crop_of(face: np.ndarray, attribute: np.ndarray) -> np.ndarray:
     """A face ``[68, 2]`` under the similarity that lays its FFHQ crop onto that of another."""
-    own, other = ffhq_alignment(face, _SIDE), ffhq_alignment(attribute, _SIDE)
-    return other.to_photo(own.to_crop(face))
+    face_crop, attribute_crop = ffhq_alignment(face, _SIDE), ffhq_alignment(attribute, _SIDE)
+    return attribute_crop.to_photo(face_crop.to_crop(face))
 
 
-def _believed(own: Pose, other: Pose) -> np.ndarray:
+def _believed(measured: Pose, reference: Pose) -> np.ndarray:
     """A pose, ``[3, 3]``; half of what its nod differs from the other's is taken for the shape."""
-    pitch = other.pitch + NOD * (own.pitch - other.pitch)
-    return Rotation.from_euler("ZYX", [own.roll, -own.yaw, -pitch], degrees=True).as_matrix()
+    pitch = reference.pitch + NOD * (measured.pitch - reference.pitch)
+    return Rotation.from_euler("ZYX", [measured.roll, -measured.yaw, -pitch], degrees=True).as_matrix()
 
 
 def _projected(rotation: np.ndarray) -> np.ndarray:
@@ -135,9 +135,9 @@ def _projected(rotation: np.ndarray) -> np.ndarray:
     return points[:, :2] * CAMERA_DISTANCE / (CAMERA_DISTANCE + points[:, 2:])
 
 
-def _laid_onto(face: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _laid_onto(face: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """The face under the least-squares similarity onto the other (Umeyama, 1991), ``[68, 2]``."""
-    return laid_onto(face, face[_COMPARED], other[_COMPARED])
+    return laid_onto(face, face[_COMPARED], reference[_COMPARED])
 
 
 def _turn(degrees: float) -> np.ndarray:

@@ -12,7 +12,7 @@ import functools
 import gc
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -217,19 +217,37 @@ def _in_groups(
     x_attr: Tensor,
     landmarks: Tensor | None,
 ) -> AlignedSwap:
-    """A swap of ``most`` faces at a time."""
+    """A swap of ``group_size`` faces at a time."""
 
     def picked(part: Any, rows: slice) -> Any:
         return part[rows] if isinstance(part, Tensor) else part
 
-    results = []
+    results, moves = [], []
     for start in range(0, len(x_attr), group_size):
         rows = slice(start, start + group_size)
         person = prepared if len(prepared) == 1 else mapped(prepared, functools.partial(picked, rows=rows))
         points = None if landmarks is None else landmarks[rows]
-        results.append(swap(person, x_attr[rows], points, options))
-    columns = zip(*results, strict=True)
-    return AlignedSwap._make(None if column[0] is None else torch.cat(column) for column in columns)
+        swapped = swap(person, x_attr[rows], points, options)
+        # Where nothing moved in this group, features lie where they were.
+        moves.append(swapped.landmarks is not None)
+        results.append(swapped if swapped.landmarks is not None else swapped._replace(landmarks=points))
+    if not any(moves):
+        results = [swapped._replace(landmarks=None) for swapped in results]
+    counts = [len(swapped.image) for swapped in results]
+    return AlignedSwap._make(_joined(column, counts) for column in zip(*results, strict=True))
+
+
+def _joined(parts: Sequence[Tensor | None], counts: Sequence[int]) -> Tensor | None:
+    """One field of all groups; zeros for groups that lack it, None where all do."""
+    template = next((part for part in parts if part is not None), None)
+    if template is None:
+        return None
+    return torch.cat(
+        [
+            template.new_zeros(count, *template.shape[1:]) if part is None else part
+            for part, count in zip(parts, counts, strict=True)
+        ]
+    )
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:

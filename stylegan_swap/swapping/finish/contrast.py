@@ -39,22 +39,26 @@ def match_contrast(image: np.ndarray, photo: np.ndarray, resolved: int) -> np.nd
     unit = image.shape[0] / resolved
     sigmas = [scale * unit for scale in SCALES]
     added = np.zeros(image.shape[:2], np.float32)
-    for drawn, shown in zip(octaves(luma(image), sigmas), octaves(luma(photo), sigmas), strict=True):
-        added += _growth(drawn, shown, WINDOW * unit)
+    for image_band, photo_band in zip(
+        octaves(luma(image), sigmas), octaves(luma(photo), sigmas), strict=True
+    ):
+        added += _growth(image_band, photo_band, WINDOW * unit)
     return image + added[..., None]
 
 
 def match_finest(image: np.ndarray, photo: np.ndarray, side: int, resolved: int) -> np.ndarray:
     """The same for the one band that copies of that side do not hold; arguments as there."""
-    drawn, shown = (grey - enlarged(enlarged(grey, side), len(grey)) for grey in (luma(image), luma(photo)))
-    return image + _growth(drawn, shown, WINDOW * len(image) / resolved)[..., None]
+    image_band, photo_band = (
+        grey - enlarged(enlarged(grey, side), len(grey)) for grey in (luma(image), luma(photo))
+    )
+    return image + _growth(image_band, photo_band, WINDOW * len(image) / resolved)[..., None]
 
 
-def _growth(drawn: np.ndarray, shown: np.ndarray, radius: float) -> np.ndarray:
+def _growth(image_band: np.ndarray, photo_band: np.ndarray, radius: float) -> np.ndarray:
     """What a band lacks to be as strong as the photo's, at most ``MOST`` times what it is."""
-    size, side = len(drawn), min(len(drawn), math.ceil(len(drawn) * _MAP_PIXELS / radius))
-    bands = np.dstack([drawn, shown])
+    size, side = len(image_band), min(len(image_band), math.ceil(len(image_band) * _MAP_PIXELS / radius))
+    bands = np.dstack([image_band, photo_band])
     energies = cv2.resize(bands * bands, (side, side), interpolation=cv2.INTER_AREA)
     energies = np.maximum(cv2.GaussianBlur(energies, (0, 0), radius * side / size), 0) + _FLOOR
     gain = np.clip(np.sqrt(energies[..., 1] / energies[..., 0]), 1, MOST)
-    return (cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR) - 1) * drawn
+    return (cv2.resize(gain, (size, size), interpolation=cv2.INTER_LINEAR) - 1) * image_band

@@ -194,40 +194,44 @@ def _missing_detail(
     """What to add to the enlarged crop ``image``; ``small`` is the photo as the network draws it."""
     side, size = image.shape[0], small.shape[0]
     # Where detail may go is a smooth map: half of the network's pixels across are enough to draw it.
-    drawn = min(2 * size, side)
-    unit = drawn / size
-    features = _features(points * (drawn / side), drawn)
-    face = enlarged(swapped, drawn)
+    map_side = min(2 * size, side)
+    unit = map_side / size
+    features = _features(points * (map_side / side), map_side)
+    face = enlarged(swapped, map_side)
     face_structure = structure_band(luma(face), unit)
 
     # On bare skin nothing contradicts; where the attribute's face has an edge the result must have it too.
-    agrees, structured = _agreement(face_structure, enlarged(small, drawn), unit)
+    agrees, structured = _agreement(face_structure, enlarged(small, map_side), unit)
     own_share = (1 - structured * (1 - agrees)) * (1 - features) + agrees * features
-    taken = own_share
+    total_share = own_share
     detail = np.zeros_like(image)
 
     # Where the carried identity photo shows what was drawn, its detail goes first.
     if identity is not None:
         solved = len(swapped)
         if nodes is None or not nodes.isfinite().all():
-            solved, pictured = drawn, enlarged_points(points, side, drawn)
-            nodes, _ = landmark_nodes(_batch(identity.points(drawn)), _batch(pictured), drawn)
-        moved, kept = carried(identity.with_closed_mouth(size, drawn), nodes, torch.ones(1), solved)
-        seen = moved[0].permute(1, 2, 0).numpy()
-        known = seen[..., 3] * np.clip(2 * kept[0, 0].numpy(), 0, 1)
-        agrees, structured = _agreement(face_structure, seen[..., :3], unit)
-        share = agrees * structured * known * np.maximum(features, 0.5)
-        face_light, own_light = (blurred(one.mean(2), LIGHT_RADIUS * unit) for one in (face, seen[..., :3]))
+            solved, pictured = map_side, enlarged_points(points, side, map_side)
+            nodes, _ = landmark_nodes(_batch(identity.points(map_side)), _batch(pictured), map_side)
+        carried_face, coverage = carried(
+            identity.with_closed_mouth(size, map_side), nodes, torch.ones(1), solved
+        )
+        face_pixels = carried_face[0].permute(1, 2, 0).numpy()
+        visible = face_pixels[..., 3] * np.clip(2 * coverage[0, 0].numpy(), 0, 1)
+        agrees, structured = _agreement(face_structure, face_pixels[..., :3], unit)
+        share = agrees * structured * visible * np.maximum(features, 0.5)
+        face_light, own_light = (
+            blurred(one.mean(2), LIGHT_RADIUS * unit) for one in (face, face_pixels[..., :3])
+        )
         light = np.clip(face_light / np.maximum(own_light, DARKEST), *LIGHT)
         # Positions of the map are shares; pixel centres of the solved picture lie at i / solved.
         x, y = (spread(nodes, side, solved)[0] * side + (side / solved - 1) / 2).numpy()
         fine = cv2.remap(identity.missed(size, side), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         detail = fine * _map(share * light, side)
         own_share = own_share * (1 - share)
-        taken = own_share + share
+        total_share = own_share + share
 
     # What the photos give replaces what the network drew that fine.
-    detail -= _map(taken, side) * (image - enlarged(enlarged(swapped, size), side))
+    detail -= _map(total_share, side) * (image - enlarged(enlarged(swapped, size), side))
     detail += _map(own_share, side) * (photo - enlarged(small, side))
     return detail
 
@@ -236,12 +240,12 @@ def _batch(points: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(points, np.float32))[None]
 
 
-def _agreement(drawn: np.ndarray, photo: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
+def _agreement(result: np.ndarray, photo: np.ndarray, unit: float) -> tuple[np.ndarray, np.ndarray]:
     """How far a photo shows the structure that was drawn, and where it shows any; pictures of one side."""
-    shown = structure_band(luma(photo), unit)
-    products = np.dstack([drawn * shown, shown * shown, drawn * drawn])
-    together, energy, drawn_energy = np.moveaxis(blurred(products, WINDOW * unit), 2, 0)
-    correlation = together / np.sqrt(drawn_energy * energy + 1.0)
+    reference = structure_band(luma(photo), unit)
+    products = np.dstack([result * reference, reference * reference, result * result])
+    covariance, energy, drawn_energy = np.moveaxis(blurred(products, WINDOW * unit), 2, 0)
+    correlation = covariance / np.sqrt(drawn_energy * energy + 1.0)
     low, high = AGREES
     agrees = np.clip((correlation - low) / (high - low), 0, 1)
     structured = np.clip(np.sqrt(np.maximum(energy, 0)) / STRUCTURE - 0.5, 0, 1)

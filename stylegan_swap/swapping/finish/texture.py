@@ -56,15 +56,15 @@ def with_texture_of(
     Returns:
         float32 ``[P, P, 3]``, not clipped.
     """
-    size, few = image.shape[0], (resolved, resolved)
+    size, resolved_size = image.shape[0], (resolved, resolved)
     unit = size / resolved
     sigmas = [scale * unit for scale in SCALES]
 
     # Carry the identity photo onto the attribute face; where it shows anything it may take part.
-    carried, known = warp_swap(identity, AlignedFace(photo, points), bare=True)
-    share = blurred(known, FACE_EDGE * unit) * known
+    carried, visible = warp_swap(identity, AlignedFace(photo, points), bare=True)
+    share = blurred(visible, FACE_EDGE * unit) * visible
     eyes = blurred(eye_masks(points, size, LIDS_MARGIN), LIDS_EDGE * unit)
-    small_share = cv2.resize(share, few, interpolation=cv2.INTER_AREA)
+    small_share = cv2.resize(share, resolved_size, interpolation=cv2.INTER_AREA)
 
     # Split the three pictures: colours and luma of the drawing and the identity, luma of the photo.
     bands = zip(
@@ -80,12 +80,12 @@ def with_texture_of(
 
         # Fit the identity's octave to the light and to what else shows there, on the network's pixels.
         greys = np.dstack([drawn_luma, given_luma, shown])
-        energies = cv2.resize(greys * greys, few, interpolation=cv2.INTER_AREA)
+        energies = cv2.resize(greys * greys, resolved_size, interpolation=cv2.INTER_AREA)
         light, gain = _fitting(energies, small_share, sigma)
         available = float((energies[..., 1] * light * light * small_share).sum())
         needed = float((energies[..., 0] * small_share).sum())
         # A photo that is much softer than what was drawn has nothing to give.
-        fits = min(1.0, available / max(SOFT * needed, 1e-6))
+        fit_share = min(1.0, available / max(SOFT * needed, 1e-6))
 
         # Amplified like lightness, differences of colour would be stains.
         factor = cv2.resize(gain * light, (size, size), interpolation=cv2.INTER_LINEAR)
@@ -97,7 +97,7 @@ def with_texture_of(
             lightness *= 1 - eyes
         if sigma > CHROMA_TO_SIGMA:
             colours *= eyes[..., None]
-        change += fits * (lightness[..., None] + colours)
+        change += fit_share * (lightness[..., None] + colours)
     return image + share[..., None] * change
 
 
