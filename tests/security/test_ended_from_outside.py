@@ -59,13 +59,13 @@ def test_a_picture(tmp_path, astronaut_path, hopper_path):
 
 CLIP = """
 import sys, time
-from stylegan_swap.cli import main as cli, video as cli_video
+from stylegan_swap.cli import main as cli, options
 def show(self, done, total):
     if done == 3:
         print("half", flush=True)
         for _ in range(600):
             time.sleep(0.1)
-cli_video._Bar.__call__ = show
+options.ProgressBar.__call__ = show
 sys.argv[0] = "stylegan-swap"
 cli.main()
 """
