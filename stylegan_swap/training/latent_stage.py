@@ -82,8 +82,14 @@ class LatentStage(PairStage[SwappedType]):
         """The network; what the paper takes ready-made is frozen unless it learns along.
 
         Raises:
-            ConfigError: there is no generator to begin with, and none is to be trained.
+            ConfigError: there is no generator to begin with, and none is to be trained; or a batch of one
+                photograph, of which batch normalisation learns nothing.
         """
+        if config.run.batch < 2:
+            raise ConfigError(
+                f"{config.source}: run.batch: is {config.run.batch}; batch normalisation needs 2 photographs "
+                "or more: give --set run.batch=2"
+            )
         network = self.network_class(config.network_config())
         start = read_start(config.start) if config.start else None
         along = self.options.train_generator
