@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import threading
 from ctypes import c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from cuda_ops.arguments import wants_gradient
 from cuda_ops.build import cpu_recipe
-from cuda_ops.dispatch import build_state, refuse_known_failure, requested, warn_of_plain_torch
+from cuda_ops.dispatch import ENVIRONMENT, build_state, refuse_known_failure, requested, warn_of_plain_torch
 from cuda_ops.fused_epilogue import Ending, checked_ending
 from cuda_ops.library import load_with, open_library
 from cuda_ops.toolchain import BuildError
@@ -106,7 +107,7 @@ def cpu_ending(x: Tensor, shape: tuple[int, int, int, int], **ending: Unpack[End
 
 def refuse_unserved(x: Tensor, *operands: Tensor | None) -> None:
     """Raise ValueError for a number type without kernels, or where autograd would differentiate."""
-    if x.dtype not in CPU_DTYPES or wants_gradient(x, *operands):
+    if x.dtype not in CPU_DTYPES or (torch.is_grad_enabled() and wants_gradient(x, *operands)):
         raise ValueError(
             f"cuda_ops: the CPU kernels take float32 and bfloat16 and give no gradients, got {x.dtype}; "
             "plain torch serves the rest, ask `cpu_kernels_serve` first."
@@ -120,7 +121,7 @@ def call(name: str, argument_list: ctypes.Structure) -> None:
         RuntimeError: the kernels cannot be had.
         MemoryError: there is no memory for its scratch space.
     """
-    library = cpu_library()
+    library = _loaded[0] if _loaded else cpu_library()
     if not isinstance(library, ctypes.CDLL):
         raise RuntimeError(f"cuda_ops: the CPU kernels cannot be had: {library}.")
     if getattr(library, name)(ctypes.byref(argument_list)):
@@ -153,7 +154,10 @@ def cpu_library() -> ctypes.CDLL | str:
 
 def cpu_library_serves() -> bool:
     """Whether there is a library, and STYLEGAN_SWAP_OPS does not ask for plain torch."""
-    return requested() != "torch" and isinstance(cpu_library(), ctypes.CDLL)
+    # Unset it is "auto": asked for by every layer, so without a call.
+    if os.environ.get(ENVIRONMENT) and requested() == "torch":
+        return False
+    return isinstance(_loaded[0] if _loaded else cpu_library(), ctypes.CDLL)
 
 
 def _load() -> ctypes.CDLL | str:

@@ -95,7 +95,7 @@ def checked_ending(
         raise ValueError(f"epilogue: gain must be above 0, got {gain}.")
     if clamp is not None and clamp < 0:
         raise ValueError(f"epilogue: clamp must not be negative, got {clamp}; pass None for no limit.")
-    scale = None if scale is None else scale.to(wide(dtype))
+    scale = None if scale is None else scale.to(torch.promote_types(dtype, torch.float32))
     limit = NO_LIMIT if clamp is None else float(clamp)
     return scale, noise, strength, bias, float(slope), float(gain), limit
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from cuda_ops.bias_act import bias_act, leaky_relu
 from cuda_ops.dispatch import use_kernels
 from cuda_ops.fused_epilogue import fused_epilogue
-from cuda_ops.modulated_conv2d import as_given, modulated_conv2d, square_sum
+from cuda_ops.modulated_conv2d import modulated_conv2d, square_sum
 from cuda_ops.split_up_conv import SplitWeight, split_weight
 from cuda_ops.upfirdn2d import setup_filter, upfirdn2d
 from cuda_ops.winograd import winograd_weight
@@ -322,6 +322,15 @@ class ModulatedConv2d(nn.Module):
         self._forget()
         return super()._apply(fn, recurse)
 
+    def style_of(self, w: Tensor) -> Tensor:
+        """The style `[batch, in]` of a W+ row, also under autocast in the precision of the parameters."""
+        # In mixed precision too: the products are few, and their errors would go into every pixel.
+        kind = w.device.type
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            with torch.autocast(kind, enabled=False):
+                return self.modulation(w.to(self.modulation.weight.dtype))
+        return self.modulation(w.to(self.modulation.weight.dtype))
+
     def forward(self, x: Tensor, w: Tensor, bias: Tensor | None = None, gain: float = 1.0) -> Tensor:
         """Convolve `x` under the style of `w`.
 
@@ -334,13 +343,10 @@ class ModulatedConv2d(nn.Module):
         Returns:
             `[batch, out, h', w']`, h' = h, 2h ("up") or h/2 ("down").
         """
-        with as_given(w):
-            # In mixed precision too: the products are few, and their errors would go into every pixel.
-            style = self.modulation(w.to(self.modulation.weight.dtype))
         return modulated_conv2d(
             x,
             self.weight[0],
-            style,
+            self.style_of(w),
             demodulate=self.demodulate,
             up=2 if self.resample == "up" else 1,
             down=2 if self.resample == "down" else 1,

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuda_ops.arguments import wide
 from cuda_ops.conv2d_resample import transpose_weight
 from cuda_ops.upfirdn2d import down_padding, fir, up_padding
 
@@ -73,7 +72,7 @@ def modulated_conv2d(
     """
     _check(x, weight, style, up, down, bias, weight_square_sum, fold)
     # bf16 keeps 8 bits: the coefficients are worked out in float32 and rounded once.
-    exact = wide(x.dtype)
+    exact = torch.promote_types(x.dtype, torch.float32)
     s = style.to(exact)
     scale: float | Tensor = weight_gain * gain
     if demodulate:
@@ -129,7 +128,7 @@ def square_sum(weight: Tensor) -> Tensor:
     Returns:
         `[out, in]`, at least float32.
     """
-    exact = wide(weight.dtype)
+    exact = torch.promote_types(weight.dtype, torch.float32)
     if torch.is_grad_enabled() and weight.requires_grad:
         return weight.to(exact).square().sum((2, 3))
     # One pass without a temporary; its derivative would be singular where a kernel is all zero.

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cuda_ops.arguments import wide
 from cuda_ops.conv2d_resample import transpose_weight
 from cuda_ops.cpu_finish import finish, separable
 from cuda_ops.dispatch import use_kernels
@@ -71,7 +70,7 @@ def fused_styled_conv2d(
     """
     if (up == 2) != (resample_filter is not None) or up not in (1, 2):
         raise ValueError(f"fused_styled_conv2d: up must be 1, or 2 with a resample_filter, got {up}.")
-    exact = wide(x.dtype)
+    exact = torch.promote_types(x.dtype, torch.float32)
     with torch.autocast(x.device.type, enabled=False):
         s = style.to(exact)
         # The demodulation: a factor per sample and output channel.

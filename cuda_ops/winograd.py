@@ -100,7 +100,7 @@ def winograd_conv2d(
     """
     served = x.dtype == weight.dtype == torch.float32 and x.device.type == weight.device.type == "cpu"
     operands = (ending.get("scale"), ending.get("noise"), ending.get("strength"), ending.get("bias"))
-    if not served or wants_gradient(x, weight, style, *operands):
+    if not served or (torch.is_grad_enabled() and wants_gradient(x, weight, style, *operands)):
         raise ValueError(
             f"winograd_conv2d takes float32 on a CPU and gives no gradients, got {x.dtype} on {x.device} and "
             f"a weight of {weight.dtype}; plain torch serves the rest, ask `cpu_kernels_serve` and "

@@ -83,7 +83,7 @@ def export_onnx(
     entry = registered_weights().get(str(weights))
     metadata = {
         "stylegan_swap.version": __version__,
-        "stylegan_swap.weights.store": entry.name if entry else file.parent.name or file.name,
+        "stylegan_swap.weights": entry.name if entry else file.parent.name or file.name,
         "stylegan_swap.weights_sha256": sha256_of(file),
         "stylegan_swap.licence": licence or (entry.licence if entry else "not stated"),
         "stylegan_swap.recogniser_licence": "CC0-1.0 (dlib_face_recognition_resnet_model_v1)",

@@ -58,11 +58,11 @@ def network(tiny_checkpoint) -> Swapper:
 
 
 def values(findings) -> dict[str, float]:
-    return {finding.what: finding.value for finding in findings}
+    return {finding.quantity: finding.value for finding in findings}
 
 
-def verdict(findings, what) -> bool | None:
-    return next(finding.passed for finding in findings if finding.what == what)
+def verdict(findings, quantity) -> bool | None:
+    return next(finding.passed for finding in findings if finding.quantity == quantity)
 
 
 class KnowsTheAnswer(CopyMethod):
@@ -73,7 +73,7 @@ class KnowsTheAnswer(CopyMethod):
     def __init__(self, triplets) -> None:
         self.answers = {triplet.attribute.pixels.tobytes(): triplet.target for triplet in triplets}
 
-    def _swapped(self, prepared, x_attr, landmarks):
+    def _swap(self, person, x_attr, landmarks, options):
         pixels = np.rint((x_attr[0].permute(1, 2, 0).numpy() + 1) * 127.5).astype(np.uint8)
         image = from_pixels(self.answers[pixels.tobytes()].pixels)
         return AlignedSwap(image, torch.ones_like(x_attr[:, :1]))
@@ -185,7 +185,7 @@ def test_a_copy_follows_the_mouth(astronaut, hopper):
 def test_a_mouth_that_never_moves_fails():
     still, moving = np.full(4, 0.1), np.array([0.0, 0.2, 0.0, 0.3])
     assert np.isnan(correlation(moving, still))
-    assert not Finding("", "", correlation(moving, still), asked=(">=", 0.8)).passed
+    assert not Finding("", "", correlation(moving, still), requirement=(">=", 0.8)).passed
     assert correlation(moving, 0.5 * moving + 0.1) == pytest.approx(1)
     assert slope(moving, 0.5 * moving + 0.1) == pytest.approx(0.5)
 
@@ -242,7 +242,7 @@ def test_a_table_says_what_failed():
     lines = as_table(
         [
             Finding("first", "good", 4.0, "dB", (">=", 3.0), (3.5, 4.5)),
-            Finding("first", "bad", float("nan"), asked=("<", 1.0)),
+            Finding("first", "bad", float("nan"), requirement=("<", 1.0)),
             Finding("second", "told", 1.0),
         ]
     ).splitlines()

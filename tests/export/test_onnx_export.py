@@ -93,7 +93,7 @@ def test_onnx_paints_what_torch_paints(session, swapper, faces, who, where, dial
     (x_id, id_points), (x_attr, attr_points) = faces[who], faces[where]
     image, mask = session.run(["image", "mask"], feed_of(x_id, x_attr, id_points, attr_points, **dials))
     method = swapper.method
-    expected = method.swap_aligned(method.prepare(x_id, id_points), x_attr, attr_points, **dials)
+    expected = method.swap_aligned(method.prepare(x_id, id_points), x_attr, attr_points, dials)
     assert np.abs(image - expected.image.numpy()).max() < CLOSE
     # The method limits the predicted mask to the hull, so there the file's is the larger.
     assert (mask >= expected.mask.numpy() - CLOSE).all() and 0 <= mask.min() < 0.1 and mask.max() <= 1

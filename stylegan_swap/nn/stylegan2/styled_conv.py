@@ -90,7 +90,7 @@ class StyledConv(nn.Module):
         return fused_styled_conv2d(
             x,
             conv.weight[0],
-            exact_style(conv, w),
+            conv.style_of(w),
             bias=self.activate.bias,
             noise=None if noise is None else noise.to(x.device),
             strength=None if noise is None else self.noise.weight,
@@ -161,11 +161,5 @@ class ToRGB(nn.Module):
 
     def _weight(self, x: Tensor, w: Tensor) -> Tensor:
         """The weight `[batch, 3, in]` with style and gain, at least float32."""
-        style = exact_style(self.conv, w).to(torch.promote_types(x.dtype, torch.float32))
+        style = self.conv.style_of(w).to(torch.promote_types(x.dtype, torch.float32))
         return self.conv.weight[0, None, :, :, 0, 0] * (style * self.conv.scale)[:, None]
-
-
-def exact_style(conv: ModulatedConv2d, w: Tensor) -> Tensor:
-    """The style `[batch, in]` of a layer, also under autocast in the precision of its parameters."""
-    with as_given(w):
-        return conv.modulation(w.to(conv.modulation.weight.dtype))
