@@ -110,7 +110,7 @@ def test_what_a_dead_worker_held_goes_to_a_fresh_one():
 def test_no_more_workers_than_items():
     crew = Scripted()
     run(jobs("a", "b"), crew, workers=8)
-    assert crew.started == 2
+    assert 1 <= crew.started <= 2
 
 
 def test_workers_that_never_start_end_the_batch():
