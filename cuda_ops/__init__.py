@@ -6,7 +6,7 @@ The lowest package: it imports only torch. `ops_backend` says what is in use.
 from cuda_ops.bias_act import ACTIVATIONS, bias_act
 from cuda_ops.captured_call import CapturedCall
 from cuda_ops.conv2d_resample import conv2d_resample
-from cuda_ops.cpu_library import cpu_kernels
+from cuda_ops.cpu_passes import cpu_kernels
 from cuda_ops.dispatch import OpsBackend, ops_backend
 from cuda_ops.layers import (
     BiasedLeakyReLU,

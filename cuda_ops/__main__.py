@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from cuda_ops.build import Recipe, build, cpu_recipe, cuda_recipe, find_built, host_recipe, recorded_failure
-from cuda_ops.cpu_library import checked_cpu_library, cpu_kernels
+from cuda_ops.cpu_library import checked_cpu_library
+from cuda_ops.cpu_passes import cpu_kernels
 from cuda_ops.dispatch import ops_backend
 from cuda_ops.library import Library
 from cuda_ops.toolchain import ARCHITECTURES, BuildError

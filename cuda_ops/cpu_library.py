@@ -1,35 +1,26 @@
-"""The CPU kernels as Python calls them: compiled once where there is a compiler, loaded, tried, trusted.
+"""The library of the CPU kernels: compiled once where there is a compiler, loaded, tried, trusted.
 
-`cpu_finish`, `cpu_to_rgb` and `winograd` call them through `call`; `library` is the counterpart for CUDA.
+`cpu_passes` calls it; `library` is the counterpart for CUDA.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import threading
 from ctypes import c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from cuda_ops.arguments import wants_gradient
 from cuda_ops.build import cpu_recipe
-from cuda_ops.dispatch import ENVIRONMENT, build_state, refuse_known_failure, requested, warn_of_plain_torch
-from cuda_ops.fused_epilogue import Ending, checked_ending
+from cuda_ops.dispatch import refuse_known_failure, warn_of_plain_torch
 from cuda_ops.library import load_with, open_library
 from cuda_ops.toolchain import BuildError
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
 MOST_TAPS = 4
 CPU_DTYPES = (torch.float32, torch.bfloat16)
-_lock = threading.Lock()
 
 
 class Finish(ctypes.Structure):
@@ -73,94 +64,8 @@ class ToRgb(ctypes.Structure):
     )
 
 
-class CpuEnding(NamedTuple):
-    """What follows a convolution as the kernels read it: the gain is in scale, bias and strength."""
-
-    scale: Tensor
-    bias: Tensor
-    noise: Tensor | None
-    noise_batch: int
-    strength: float
-    slope: float
-    limit: float
-
-
-def cpu_ending(x: Tensor, shape: tuple[int, int, int, int], **ending: Unpack[Ending]) -> CpuEnding:
-    """The operands of an epilogue for a result `[batch, channels, h, w]`; they live as long as this does.
-
-    Raises:
-        ValueError: operands that do not fit.
-    """
-    scale, noise, strength, bias, slope, gain, limit = checked_ending(shape, x.dtype, **ending)
-    # Whatever the program's default type and device are.
-    like: dict[str, Any] = {"dtype": torch.float32, "device": x.device}
-    return CpuEnding(
-        torch.full(shape[:2], gain, **like) if scale is None else (scale.float() * gain).contiguous(),
-        torch.zeros(shape[1], **like) if bias is None else (bias.float() * gain).contiguous(),
-        None if noise is None else noise.to(x.dtype).contiguous(),
-        1 if noise is None else noise.shape[0],
-        0.0 if strength is None else float(strength) * gain,
-        slope,
-        limit,
-    )
-
-
-def refuse_unserved(x: Tensor, *operands: Tensor | None) -> None:
-    """Raise ValueError for a number type without kernels, or where autograd would differentiate."""
-    if x.dtype not in CPU_DTYPES or (torch.is_grad_enabled() and wants_gradient(x, *operands)):
-        raise ValueError(
-            f"cuda_ops: the CPU kernels take float32 and bfloat16 and give no gradients, got {x.dtype}; "
-            "plain torch serves the rest, ask `cpu_kernels_serve` first."
-        )
-
-
-def call(name: str, argument_list: ctypes.Structure) -> None:
-    """Run a kernel.
-
-    Raises:
-        RuntimeError: the kernels cannot be had.
-        MemoryError: there is no memory for its scratch space.
-    """
-    library = _loaded[0] if _loaded else cpu_library()
-    if not isinstance(library, ctypes.CDLL):
-        raise RuntimeError(f"cuda_ops: the CPU kernels cannot be had: {library}.")
-    if getattr(library, name)(ctypes.byref(argument_list)):
-        raise MemoryError(f"{name}: no memory for its scratch space")
-
-
-def cpu_kernels() -> str:
-    """One sentence on the state of the CPU kernels; nothing is compiled."""
-    if requested() == "torch":
-        return "off: chosen by the user"
-    if _loaded and isinstance(_loaded[0], str):
-        return f"off: {_loaded[0]}"
-    try:
-        return build_state(cpu_recipe(), "first large image")
-    except BuildError as error:
-        return f"off: {error}"
-
-
-_loaded: list[ctypes.CDLL | str] = []
-
-
-def cpu_library() -> ctypes.CDLL | str:
-    """The library, compiled and loaded at the first call, or why there is none."""
-    if not _loaded:
-        with _lock:
-            if not _loaded:
-                _loaded.append(_load())
-    return _loaded[0]
-
-
-def cpu_library_serves() -> bool:
-    """Whether there is a library, and STYLEGAN_SWAP_OPS does not ask for plain torch."""
-    # Unset it is "auto": asked for by every layer, so without a call.
-    if os.environ.get(ENVIRONMENT) and requested() == "torch":
-        return False
-    return isinstance(_loaded[0] if _loaded else cpu_library(), ctypes.CDLL)
-
-
-def _load() -> ctypes.CDLL | str:
+def load_cpu_library() -> ctypes.CDLL | str:
+    """The library, compiled where it must be and tried; or why there is none, told as a warning."""
     try:
         recipe = cpu_recipe()
     except BuildError as error:

@@ -9,6 +9,7 @@ threads may share a module for inference.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
@@ -18,15 +19,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.bias_act import bias_act, leaky_relu
+from cuda_ops.cpu_passes import cpu_kernels_serve, cpu_to_rgb, separable, winograd_serves, winograd_weight
 from cuda_ops.dispatch import use_kernels
+from cuda_ops.finish import add_noise_and_activate
 from cuda_ops.fused_epilogue import fused_epilogue
-from cuda_ops.modulated_conv2d import modulated_conv2d, square_sum
-from cuda_ops.split_up_conv import SplitWeight, split_weight
+from cuda_ops.fused_to_rgb import fused_to_rgb
+from cuda_ops.modulated_conv2d import as_given, modulated_conv2d, square_sum
+from cuda_ops.split_up_conv import SplitWeight, split_serves, split_weight
+from cuda_ops.styled_conv2d import fused_styled_conv2d
 from cuda_ops.upfirdn2d import setup_filter, upfirdn2d
-from cuda_ops.winograd import winograd_weight
 
-# What a weight was, its memory, and the sums of its squares.
-_Remembered = tuple[object, Tensor, Tensor]
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
 """Low-pass taps of StyleGAN2."""
 
@@ -210,6 +212,30 @@ class Upsample(nn.Module):
         return upfirdn2d(x, self.kernel, up=self.factor, padding=(start, end, start, end))
 
 
+class RememberedWeight:
+    """What inference works out once of a `ModulatedConv2d`'s weight; it holds while the weight is the same.
+
+    Attributes:
+        weight: the memory it was worked out from; held on to, it cannot become that of another weight.
+        square_sum: `[out, in]`, see `modulated_conv2d.square_sum`.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        self.version, self.address = weight._version, weight.data_ptr()
+        self.weight = weight.detach()
+        self.square_sum = square_sum(self.weight[0])
+
+    @functools.cached_property
+    def winograd(self) -> Tensor:
+        """The weight as `winograd_conv2d` reads it."""
+        return winograd_weight(self.weight[0])
+
+    @functools.cached_property
+    def split(self) -> SplitWeight:
+        """The weight as `split_conv_transpose2d` reads it."""
+        return split_weight(self.weight[0])
+
+
 class ModulatedConv2d(nn.Module):
     """Modulated convolution; keys `weight` `[1, O, I, k, k]`, `modulation.{weight,bias}`, `blur.kernel`.
 
@@ -252,9 +278,7 @@ class ModulatedConv2d(nn.Module):
         self.modulation = EqualizedLinear(style_dim, in_channels, bias_init=1.0)
         if resample is not None:
             self.blur = Blur(taps, factor=2 if resample == "up" else 1)
-        self._squares: _Remembered | None = None
-        self._winograd: Tensor | None = None
-        self._split: SplitWeight | None = None
+        self._remembered: RememberedWeight | None = None
 
     def for_inference(self) -> None:
         """Lay the weight out as the convolution reads it, and remember the sums of its squares.
@@ -269,57 +293,33 @@ class ModulatedConv2d(nn.Module):
             turned = kernels.transpose(0, 1) if self.resample == "up" else kernels
             turned = turned.contiguous(memory_format=torch.channels_last)
             self.weight.data = (turned.transpose(0, 1) if self.resample == "up" else turned)[None]
-            self._forget()
+            self._remembered = None
             if self.demodulate and not self.weight.is_inference():
-                # Held on to, the memory cannot become that of another weight.
-                weight = self.weight.detach()
-                self._squares = (self._stamp(), weight, square_sum(self.weight[0]))
-
-    def _stamp(self) -> object:
-        """Changes with whatever may change the weight's values, as long as its memory is held."""
-        weight = self.weight
-        return weight._version, weight.data_ptr(), weight.dtype, weight.device
+                self._remembered = RememberedWeight(self.weight)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and files do without what is remembered: it would not hold there."""
-        return {**self.__dict__, "_squares": None, "_winograd": None, "_split": None}
+        return {**self.__dict__, "_remembered": None}
 
-    def remembered_square_sum(self) -> Tensor | None:
-        """What `for_inference` remembered, if it still holds."""
+    def remembered(self) -> RememberedWeight | None:
+        """What `for_inference` remembered, if it still holds and nothing is trained."""
         # Read once: another thread may drop it meanwhile.
-        remembered, trained = self._squares, torch.is_grad_enabled() and self.weight.requires_grad
-        if remembered is None or trained or torch.compiler.is_compiling():
+        remembered, weight = self._remembered, self.weight
+        if remembered is None or (weight.requires_grad and torch.is_grad_enabled()):
             return None
-        stamp, _, squares = remembered
-        if self.weight.is_inference() or stamp != self._stamp():
-            self._forget()
+        if torch.compiler.is_compiling():
             return None
-        return squares
-
-    def remembered_winograd_weight(self) -> Tensor | None:
-        """The weight as `winograd_conv2d` reads it, worked out once; None where no sum is remembered."""
-        if self.remembered_square_sum() is None:
+        # An inference tensor counts no versions.
+        stale = weight.is_inference() or remembered.version != weight._version
+        known = remembered.weight
+        if stale or remembered.address != weight.data_ptr() or known.dtype != weight.dtype:
+            self._remembered = None
             return None
-        weight = self._winograd
-        if weight is None:
-            weight = self._winograd = winograd_weight(self.weight.detach()[0])
-        return weight
-
-    def remembered_split_weight(self) -> SplitWeight | None:
-        """The weight as `split_conv_transpose2d` reads it, worked out once; None without a remembered sum."""
-        if self.remembered_square_sum() is None:
-            return None
-        weight = self._split
-        if weight is None:
-            weight = self._split = split_weight(self.weight.detach()[0])
-        return weight
-
-    def _forget(self) -> None:
-        self._squares = self._winograd = self._split = None
+        return remembered
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ModulatedConv2d:
         """`to`, `half`, `cuda` and their like: the values may change."""
-        self._forget()
+        self._remembered = None
         return super()._apply(fn, recurse)
 
     def style_of(self, w: Tensor) -> Tensor:
@@ -354,7 +354,7 @@ class ModulatedConv2d(nn.Module):
             bias=bias,
             weight_gain=self.scale,
             gain=gain,
-            weight_square_sum=self.remembered_square_sum(),
+            weight_square_sum=None if (remembered := self.remembered()) is None else remembered.square_sum,
         )
 
 
@@ -362,6 +362,152 @@ def _check_positive(layer: str, **sizes: float) -> None:
     for name, value in sizes.items():
         if value <= 0:
             raise ValueError(f"{layer}: {name} must be above 0, got {value}.")
+
+
+class NoiseWeight(nn.Module):
+    """The one number by which a layer's noise is multiplied; key `weight` `[1]`, 0 at the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, noise: Tensor, gain: float = 1.0) -> Tensor:
+        """Scale `noise` `[batch or 1, 1, h, w]` by the weight and `gain`."""
+        return noise * (self.weight * gain)
+
+
+class StyledConv(nn.Module):
+    """Modulated 3×3 convolution, noise, bias, leaky ReLU 0.2 times √2.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        style_dim: width of a W+ row.
+        up: double the size.
+        conv_clamp: limit of the absolute value of the result; None for none. Networks that
+            NVIDIA trained in mixed precision use 256.
+
+    Source: StyleGAN2 (Karras et al. 2020), figure 2c.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        style_dim: int,
+        up: bool = False,
+        conv_clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(in_channels, out_channels, 3, style_dim, resample="up" if up else None)
+        self.noise = NoiseWeight()
+        self.activate = BiasedLeakyReLU(out_channels)
+        self.conv_clamp = conv_clamp
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            x: `[batch, in, h, w]`.
+            w: `[batch, style_dim]`.
+            noise: `[batch or 1, 1, h', w']`, or None for none.
+
+        Returns:
+            `[batch, out, h', w']`, h' = 2h with `up`.
+        """
+        grown = 1 if self.conv.resample is None else 4
+        on_kernels = use_kernels(x)
+        if on_kernels or cpu_kernels_serve(x, x[:, 0].numel() * self.activate.bias.numel() * grown):
+            return self._fused(x, w, noise, on_kernels)
+        # √2 is positive and passes through leaky ReLU, so every term carries it beforehand.
+        gain = math.sqrt(2)
+        y = self.conv(x, w, bias=self.activate.bias, gain=gain)
+        scaled = None if noise is None else self.noise(noise.to(y), gain)
+        return add_noise_and_activate(y, scaled, 0.2, self.conv_clamp)
+
+    def _fused(self, x: Tensor, w: Tensor, noise: Tensor | None, on_kernels: bool) -> Tensor:
+        conv = self.conv
+        up, remembered = conv.resample == "up", conv.remembered()
+        split = winograd = None
+        if remembered is not None and not on_kernels:
+            split = remembered.split if up and split_serves(x, conv.weight) else None
+            winograd = remembered.winograd if not up and winograd_serves(x, conv.weight) else None
+        return fused_styled_conv2d(
+            x,
+            conv.weight[0],
+            conv.style_of(w),
+            bias=self.activate.bias,
+            noise=None if noise is None else noise.to(x.device),
+            strength=None if noise is None else self.noise.weight,
+            up=2 if up else 1,
+            resample_filter=conv.blur.kernel if up else None,
+            weight_gain=conv.scale,
+            slope=0.2,
+            gain=math.sqrt(2),
+            clamp=self.conv_clamp,
+            weight_square_sum=None if remembered is None else remembered.square_sum,
+            winograd_weight=winograd,
+            split_weight=split,
+        )
+
+
+class ToRGB(nn.Module):
+    """1×1 modulated convolution to RGB, added to the enlarged image of the block before.
+
+    The sum over the blocks is kept in float32 where the network runs in 16 bits.
+
+    Args:
+        in_channels: channels of the hidden tensor.
+        style_dim: width of a W+ row.
+        upsample: whether there is a block before (buffer `upsample.kernel`).
+        conv_clamp: as in `StyledConv`.
+
+    Source: StyleGAN2 (Karras et al. 2020), figure 7b, output skips.
+    """
+
+    def __init__(
+        self, in_channels: int, style_dim: int, upsample: bool = True, conv_clamp: float | None = None
+    ) -> None:
+        super().__init__()
+        if upsample:
+            self.upsample = Upsample()
+        self.conv = ModulatedConv2d(in_channels, 3, 1, style_dim, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
+        self.conv_clamp = conv_clamp
+
+    def forward(self, x: Tensor, w: Tensor, skip: Tensor | None = None) -> Tensor:
+        """Give the RGB image so far.
+
+        Args:
+            x: `[batch, in, h, w]`.
+            w: `[batch, style_dim]`.
+            skip: `[batch, 3, h/2, w/2]`, the image of the block before, or None in the first.
+
+        Returns:
+            `[batch, 3, h, w]`, at least float32.
+        """
+        if use_kernels(x):
+            taps = None if skip is None else self.upsample.kernel
+            bias = self.bias.flatten()
+            return fused_to_rgb(x, self._weight(x, w), bias, skip=skip, taps=taps, clamp=self.conv_clamp)
+        if cpu_kernels_serve(x, x.numel()) and (skip is None or skip.dtype == torch.float32):
+            factors = None if skip is None else separable(self.upsample.kernel)
+            if skip is None or factors is not None:
+                bias = self.bias.flatten()
+                return cpu_to_rgb(x, self._weight(x, w), bias, skip=skip, taps=factors, clamp=self.conv_clamp)
+        rgb = self.conv(x, w, bias=self.bias.flatten())
+        rgb = rgb.to(torch.promote_types(rgb.dtype, torch.float32))
+        if self.conv_clamp is not None:
+            rgb = rgb.clamp(-self.conv_clamp, self.conv_clamp)
+        if skip is None:
+            return rgb
+        with as_given(skip):
+            return rgb + self.upsample(skip)
+
+    def _weight(self, x: Tensor, w: Tensor) -> Tensor:
+        """The weight `[batch, 3, in]` with style and gain, at least float32."""
+        style = self.conv.style_of(w).to(torch.promote_types(x.dtype, torch.float32))
+        return self.conv.weight[0, None, :, :, 0, 0] * (style * self.conv.scale)[:, None]
 
 
 class ConvLayer(nn.Sequential):

@@ -13,14 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cuda_ops.conv2d_resample import transpose_weight
-from cuda_ops.cpu_finish import finish, separable
+from cuda_ops.cpu_passes import finish, separable, winograd_conv2d
 from cuda_ops.dispatch import use_kernels
 from cuda_ops.fused_epilogue import Ending, fused_epilogue
 from cuda_ops.fused_fir import fir_serves, fused_fir
 from cuda_ops.modulated_conv2d import demodulation, folds
 from cuda_ops.split_up_conv import SplitWeight, split_conv_transpose2d
 from cuda_ops.upfirdn2d import fir, up_padding
-from cuda_ops.winograd import winograd_conv2d
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cuda_ops import ModulatedConv2d
+from cuda_ops.layers import StyledConv, ToRGB
 from stylegan_swap.nn.stylegan2.generator import Generator
-from stylegan_swap.nn.stylegan2.styled_conv import StyledConv, ToRGB
 
 
 class TextbookGenerator:

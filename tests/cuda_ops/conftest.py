@@ -7,7 +7,7 @@ import ctypes
 import pytest
 import torch
 
-from cuda_ops import cpu_library, dispatch
+from cuda_ops import cpu_passes, dispatch
 from cuda_ops.build import cpu_recipe, host_recipe
 from cuda_ops.library import load_built
 from cuda_ops.toolchain import BuildError
@@ -49,8 +49,8 @@ def compiled(pytestconfig, monkeypatch):
         pytest.skip(f"the CPU kernels need a compiler: {error}")
     monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(pytestconfig.cache.mkdir("cpu_kernels")))
     monkeypatch.delenv("STYLEGAN_SWAP_OPS", raising=False)
-    monkeypatch.setattr(cpu_library, "_loaded", [])
-    assert isinstance(cpu_library.cpu_library(), ctypes.CDLL)
+    monkeypatch.setattr(cpu_passes, "_loaded", [])
+    assert isinstance(cpu_passes.cpu_library(), ctypes.CDLL)
 
 
 @pytest.fixture

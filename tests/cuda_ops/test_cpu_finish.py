@@ -13,16 +13,21 @@ import torch
 import torch.nn.functional as F
 from covering import pairwise
 
-from cuda_ops import cpu_finish, cpu_kernels, cpu_library
+from cuda_ops import cpu_kernels, cpu_library, cpu_passes
 from cuda_ops.build import Recipe, build, cpu_recipe
-from cuda_ops.cpu_finish import cpu_kernels_serve, finish, separable
-from cuda_ops.cpu_to_rgb import cpu_to_rgb
+from cuda_ops.cpu_passes import (
+    cpu_kernels_serve,
+    cpu_to_rgb,
+    finish,
+    separable,
+    winograd_conv2d,
+    winograd_weight,
+)
 from cuda_ops.toolchain import BuildError
-from cuda_ops.winograd import winograd_conv2d, winograd_weight
 from stylegan_swap.nn.stylegan2.generator import Generator
 
 LAST = torch.channels_last
-WORTH = cpu_finish.SMALLEST_RESULT
+WORTH = cpu_passes.SMALLEST_RESULT
 
 
 @pytest.fixture
@@ -30,7 +35,7 @@ def unloaded(monkeypatch, tmp_path):
     """Nothing is known yet of kernels."""
     monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
     monkeypatch.delenv("STYLEGAN_SWAP_OPS", raising=False)
-    monkeypatch.setattr(cpu_library, "_loaded", [])
+    monkeypatch.setattr(cpu_passes, "_loaded", [])
     return tmp_path / "ops"
 
 
@@ -250,7 +255,7 @@ def test_a_compiler_that_fails_is_told_once_and_never_tried_again(unloaded, monk
             assert not cpu_kernels_serve(x, WORTH)
         assert "fatal error" in cpu_kernels()
         # Another process finds the record.
-        monkeypatch.setattr(cpu_library, "_loaded", [])
+        monkeypatch.setattr(cpu_passes, "_loaded", [])
         with pytest.warns(RuntimeWarning, match="failed before"):
             assert not cpu_kernels_serve(x, WORTH)
     assert (tmp_path / "runs").read_text() == "once\n"
@@ -258,7 +263,7 @@ def test_a_compiler_that_fails_is_told_once_and_never_tried_again(unloaded, monk
 
 def test_a_library_that_does_not_load_is_built_anew(unloaded, compiled, monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
-    monkeypatch.setattr(cpu_library, "_loaded", [])
+    monkeypatch.setattr(cpu_passes, "_loaded", [])
     tried = []
 
     def check(path, key, original=cpu_library.checked_cpu_library):
@@ -271,7 +276,7 @@ def test_a_library_that_does_not_load_is_built_anew(unloaded, compiled, monkeypa
     assert "not compiled yet" in cpu_kernels()
     with caplog.at_level(logging.INFO):
         build(cpu_recipe())
-        assert isinstance(cpu_library.cpu_library(), ctypes.CDLL)
+        assert isinstance(cpu_passes.cpu_library(), ctypes.CDLL)
     assert len(tried) == 2
     assert caplog.text.count("compiling the CPU kernels") == 2
     assert "compiled, in" in cpu_kernels()
@@ -280,7 +285,7 @@ def test_a_library_that_does_not_load_is_built_anew(unloaded, compiled, monkeypa
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_first_call_may_come_from_autocast(compiled, dtype):
     with torch.autocast("cpu", dtype):
-        assert isinstance(cpu_library._load(), ctypes.CDLL)
+        assert isinstance(cpu_library.load_cpu_library(), ctypes.CDLL)
 
 
 def test_wrong_libraries_are_refused(compiled, tmp_path):
@@ -311,7 +316,7 @@ def test_every_instruction_set_gives_the_same_numbers(compiled, monkeypatch, tmp
     monkeypatch.setenv("STYLEGAN_SWAP_CACHE", str(tmp_path))
     for name in ("AVX512", "AVX2", "DEFAULT"):
         monkeypatch.setattr("cuda_ops.build._capability", lambda name=name: name)
-        monkeypatch.setattr(cpu_library, "_loaded", [])
+        monkeypatch.setattr(cpu_passes, "_loaded", [])
         results.append(finish(x, taps=(TAPS, TAPS), padding=(1, 1, 1, 1), slope=0.2).float())
         assert (winograd_conv2d(image, winograd_weight(weight)) - exact).abs().max() < 5e-4
         assert torch.allclose(

@@ -7,12 +7,10 @@ import references
 import torch
 from covering import pairwise
 
-from cuda_ops import cpu_library, setup_filter
-from cuda_ops.cpu_finish import separable
-from cuda_ops.cpu_to_rgb import cpu_to_rgb
+from cuda_ops import cpu_library, cpu_passes, layers, setup_filter
+from cuda_ops.cpu_passes import cpu_to_rgb, separable
+from cuda_ops.layers import ToRGB
 from cuda_ops.toolchain import BuildError
-from stylegan_swap.nn.stylegan2 import styled_conv
-from stylegan_swap.nn.stylegan2.styled_conv import ToRGB
 
 LAST = torch.channels_last
 FILTER = setup_filter([1, 3, 3, 1], gain=4, separable=False)
@@ -130,7 +128,7 @@ def layer(channels=32, upsample=True, clamp=None):
 def calls(monkeypatch):
     """How often the layer took the kernel."""
     count = []
-    monkeypatch.setattr(styled_conv, "cpu_to_rgb", lambda *a, **k: count.append(1) or cpu_to_rgb(*a, **k))
+    monkeypatch.setattr(layers, "cpu_to_rgb", lambda *a, **k: count.append(1) or cpu_to_rgb(*a, **k))
     return count
 
 
@@ -169,7 +167,7 @@ def test_when_the_layer_leaves_it_to_torch(compiled, calls, monkeypatch):
         def missing():
             raise BuildError("no C++ compiler was found; install g++")
 
-        monkeypatch.setattr(cpu_library, "_loaded", [])
+        monkeypatch.setattr(cpu_passes, "_loaded", [])
         monkeypatch.setattr(cpu_library, "cpu_recipe", missing)
         others.append(to_rgb(x, w, skip))
     assert not calls

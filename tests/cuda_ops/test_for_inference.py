@@ -48,14 +48,14 @@ def test_the_layout_is_the_one_the_convolution_reads():
 
 def test_the_sums_are_remembered_and_used(monkeypatch):
     conv = layer()
-    assert conv.remembered_square_sum() is None
+    assert conv.remembered() is None
     conv.for_inference()
-    assert torch.allclose(conv.remembered_square_sum(), square_sum(conv.weight[0]))
-    kept = conv._squares
-    conv._squares = (*kept[:2], kept[2] * 4)
+    assert torch.allclose(conv.remembered().square_sum, square_sum(conv.weight[0]))
+    sums = conv.remembered().square_sum
+    conv.remembered().square_sum = sums * 4
     # A sum four times as large halves what the layer puts out: it is what the layer reads.
     doubled = conv(*inputs())
-    conv._squares = kept
+    conv.remembered().square_sum = sums
     assert torch.allclose(doubled * 2, conv(*inputs()), atol=1e-5)
 
 
@@ -75,10 +75,10 @@ def test_a_changed_weight_forgets_them(change):
     conv = layer()
     conv.for_inference()
     change(conv)
-    assert conv.remembered_square_sum() is None
+    assert conv.remembered() is None
     x, w = (tensor.to(conv.weight.dtype) for tensor in inputs())
     fresh = copy.deepcopy(conv)
-    fresh._squares = None
+    assert fresh.remembered() is None
     assert torch.equal(conv(x, w), fresh(x, w))
 
 
@@ -87,7 +87,7 @@ def test_a_weight_at_the_address_of_another_is_not_taken_for_it(way):
     """Freed memory is given out again: the old weight's must not be, as long as it is remembered."""
     conv = ModulatedConv2d(32, 32, 3, 8).requires_grad_(False)
     conv.for_inference()
-    conv.remembered_winograd_weight()
+    assert conv.remembered().winograd is not None
     for _ in range(6):
         fresh = torch.randn_like(conv.weight)
         if way == "data":
@@ -95,39 +95,38 @@ def test_a_weight_at_the_address_of_another_is_not_taken_for_it(way):
         else:
             conv.load_state_dict({**conv.state_dict(), "weight": fresh}, assign=True)
         del fresh
-        assert conv.remembered_square_sum() is None
-        assert conv.remembered_winograd_weight() is None
+        assert conv.remembered() is None
         conv.for_inference()
-        conv.remembered_winograd_weight()
+        assert conv.remembered().winograd is not None
 
 
 def test_copies_and_files_do_not_carry_them():
     conv = ModulatedConv2d(32, 32, 3, 8).requires_grad_(False)
     plain = len(pickle.dumps(conv))
     conv.for_inference()
-    assert conv.remembered_winograd_weight() is not None
-    assert copy.deepcopy(conv)._winograd is None
+    assert conv.remembered().winograd is not None
+    assert copy.deepcopy(conv).remembered() is None
     assert len(pickle.dumps(conv)) < 1.05 * plain
-    assert conv.remembered_winograd_weight() is not None
+    assert conv.remembered().winograd is not None
 
 
 def test_training_and_copies_ignore_them():
     conv = layer()
     conv.for_inference()
-    assert copy.deepcopy(conv).remembered_square_sum() is None
+    assert copy.deepcopy(conv).remembered() is None
     conv.weight.requires_grad_()
-    assert conv.remembered_square_sum() is None
+    assert conv.remembered() is None
     conv(*inputs()).square().sum().backward()
     plain = layer().requires_grad_()
     plain(*inputs()).square().sum().backward()
     assert torch.allclose(conv.weight.grad, plain.weight.grad, atol=1e-5)
     with torch.no_grad():
-        assert conv.remembered_square_sum() is not None
+        assert conv.remembered() is not None
 
 
 def test_weights_made_in_inference_mode():
     with torch.inference_mode():
         conv = layer()
         conv.for_inference()
-        assert conv.remembered_square_sum() is None
+        assert conv.remembered() is None
         assert conv(*inputs()).isfinite().all()

@@ -8,13 +8,13 @@ from covering import pairwise
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cuda_ops import BiasedLeakyReLU, ConvLayer, bias_act, dispatch, modulated_conv2d, setup_filter
+from cuda_ops.layers import StyledConv, ToRGB
 from cuda_ops.styled_conv2d import fused_styled_conv2d
 from stylegan_swap.losses.gradient_penalty import r1_penalty
 from stylegan_swap.losses.path_length import path_lengths
 from stylegan_swap.nn.blocks.modulation import OutsideEntry
 from stylegan_swap.nn.stylegan2.discriminator import Discriminator
 from stylegan_swap.nn.stylegan2.generator import Generator
-from stylegan_swap.nn.stylegan2.styled_conv import StyledConv, ToRGB
 
 CHANNELS = {4: 16, 8: 16, 16: 8}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from cuda_ops import ModulatedConv2d
+from cuda_ops.layers import ToRGB
 from cuda_ops.modulated_conv2d import as_given
-from stylegan_swap.nn.stylegan2.styled_conv import ToRGB
 
 
 def test_operations_keep_their_dtypes():

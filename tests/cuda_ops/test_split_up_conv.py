@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from cuda_ops import ModulatedConv2d, split_up_conv
-from cuda_ops.cpu_finish import finish
+from cuda_ops.cpu_passes import finish
 from cuda_ops.split_up_conv import split_conv_transpose2d, split_serves, split_weight
 from cuda_ops.styled_conv2d import fused_styled_conv2d
 from cuda_ops.upfirdn2d import setup_filter
@@ -113,16 +113,16 @@ def test_when_they_serve(monkeypatch):
 
 def test_the_weight_is_remembered_and_forgotten():
     conv = ModulatedConv2d(8, 6, 3, 8, resample="up").requires_grad_(False)
-    assert conv.remembered_split_weight() is None
+    assert conv.remembered() is None
     conv.for_inference()
-    kept = conv.remembered_split_weight()
-    assert conv.remembered_split_weight() is kept
+    kept = conv.remembered().split
+    assert conv.remembered().split is kept
     conv.weight.mul_(2.0)
-    assert conv.remembered_split_weight() is None
+    assert conv.remembered() is None
     conv.for_inference()
-    assert torch.equal(conv.remembered_split_weight().even, kept.even * 2)
+    assert torch.equal(conv.remembered().split.even, kept.even * 2)
     conv.double()
-    assert conv.remembered_split_weight() is None
+    assert conv.remembered() is None
 
 
 @pytest.mark.parametrize("mixed", [False, True])

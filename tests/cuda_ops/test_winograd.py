@@ -6,10 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cuda_ops import ModulatedConv2d, cpu_library
-from cuda_ops.cpu_finish import finish
-from cuda_ops.winograd import winograd_conv2d, winograd_serves, winograd_weight
-from stylegan_swap.nn.stylegan2 import styled_conv
+from cuda_ops import ModulatedConv2d, cpu_passes, layers
+from cuda_ops.cpu_passes import finish, winograd_conv2d, winograd_serves, winograd_weight
 from stylegan_swap.nn.stylegan2.generator import Generator
 
 LAST = torch.channels_last
@@ -138,7 +136,7 @@ def test_the_program_s_default_type_does_not_matter(compiled, monkeypatch, defau
     turned, before = winograd_weight(weight), torch.get_default_dtype()
     expected = winograd_conv2d(x, turned), finish(x.clone(memory_format=torch.preserve_format))
     # The library's trial run as well.
-    monkeypatch.setattr(cpu_library, "_loaded", [])
+    monkeypatch.setattr(cpu_passes, "_loaded", [])
     try:
         torch.set_default_dtype(default)
         with torch.device("meta"):
@@ -169,17 +167,17 @@ def test_when_it_serves(monkeypatch):
 def test_the_transformed_weight_is_remembered_and_forgotten():
     torch.manual_seed(0)
     conv = ModulatedConv2d(16, 32, 3, 8).requires_grad_(False)
-    assert conv.remembered_winograd_weight() is None
+    assert conv.remembered() is None
     conv.for_inference()
-    kept = conv.remembered_winograd_weight()
+    kept = conv.remembered().winograd
     assert torch.equal(kept, winograd_weight(conv.weight[0]))
-    assert conv.remembered_winograd_weight() is kept
+    assert conv.remembered().winograd is kept
     conv.weight.mul_(2.0)
-    assert conv.remembered_winograd_weight() is None
+    assert conv.remembered() is None
     conv.for_inference()
-    assert torch.allclose(conv.remembered_winograd_weight(), 2 * kept)
+    assert torch.allclose(conv.remembered().winograd, 2 * kept)
     conv.weight.data = conv.weight.data * 3.0
-    assert conv.remembered_winograd_weight() is None
+    assert conv.remembered() is None
 
 
 def test_the_generator_takes_it_and_its_images_stay(compiled, monkeypatch):
@@ -195,10 +193,10 @@ def test_the_generator_takes_it_and_its_images_stay(compiled, monkeypatch):
         return served[-1][1]
 
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    monkeypatch.setattr(styled_conv, "winograd_serves", serves)
+    monkeypatch.setattr(layers, "winograd_serves", serves)
     with torch.inference_mode():
         image = network(wplus).image
         assert (64, True) in served
-        monkeypatch.setattr(styled_conv, "winograd_serves", lambda x, weight: False)
+        monkeypatch.setattr(layers, "winograd_serves", lambda x, weight: False)
         ordinary = network(wplus).image
     assert 0 < (image - ordinary).abs().max() < 5e-5 * ordinary.abs().max()

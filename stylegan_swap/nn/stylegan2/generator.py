@@ -13,8 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cuda_ops.layers import EqualizedLinear, ModulatedConv2d, PixelNorm
-from stylegan_swap.nn.stylegan2.styled_conv import StyledConv, ToRGB
+from cuda_ops.layers import EqualizedLinear, ModulatedConv2d, PixelNorm, StyledConv, ToRGB
 
 Blend = Callable[[int, Tensor], Tensor]
 Noise = Literal["buffer", "random", "none"] | Sequence[Tensor | None]
