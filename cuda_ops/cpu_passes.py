@@ -19,7 +19,7 @@ import functools
 import os
 import threading
 from ctypes import c_float
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from torch import Tensor
 from cuda_ops.arguments import DTYPES, wants_gradient
 from cuda_ops.build import cpu_recipe
 from cuda_ops.cpu_library import CPU_DTYPES, MOST_TAPS, Finish, ToRgb, Winograd, load_cpu_library, openmp
-from cuda_ops.dispatch import ENVIRONMENT, build_state, requested
+from cuda_ops.dispatch import ENVIRONMENT, ON_CPU, build_state, requested, use_kernels
 from cuda_ops.fused_epilogue import Ending, checked_ending
 from cuda_ops.fused_to_rgb import check_to_rgb
 from cuda_ops.toolchain import BuildError
@@ -76,6 +76,25 @@ def cpu_library() -> ctypes.CDLL | str:
             if not _loaded:
                 _loaded.append(load_cpu_library())
     return _loaded[0]
+
+
+def kernels_for(x: Tensor, numel: int) -> Literal["library", "cpu"] | None:
+    """Which compiled kernels finish a layer on `x`: those of `library`, the passes here, or none.
+
+    Args:
+        x: what goes into the layer.
+        numel: numbers that come out of it.
+
+    Raises:
+        ValueError: STYLEGAN_SWAP_OPS has a value that it must not have.
+        RuntimeError: it asks for CUDA kernels that cannot be had.
+    """
+    # Every layer asks: on a CPU without a call.
+    if (x.device.type != "cpu" or ON_CPU[0]) and use_kernels(x):
+        return "library"
+    if x.device.type != "cpu" or numel < SMALLEST_RESULT or torch.is_grad_enabled():
+        return None
+    return "cpu" if cpu_kernels_serve(x, numel) else None
 
 
 def cpu_kernels_serve(x: Tensor, numel: int) -> bool:
@@ -292,17 +311,20 @@ def cpu_to_rgb(
         None if skip is None else skip.data_ptr(),
         openmp(),
         *(torch.get_num_threads(), DTYPES[x.dtype]),
-        _centred(along_y),
-        _centred(along_x),
+        *_centred(along_y, along_x),
         -1.0 if clamp is None else clamp,
     )
     call("cpu_ops_to_rgb", argument_list)
     return y
 
 
-def _centred(taps: list[float]) -> ctypes.Array[c_float]:
-    """Up to four taps as four with two zeros of padding before them; doubling pads `(t + 1) // 2`."""
-    return (c_float * MOST_TAPS)(*[0.0] * (MOST_TAPS // 2 - (len(taps) + 1) // 2), *taps)
+def _centred(*axes: list[float]) -> list[ctypes.Array[c_float]]:
+    """Up to four taps of an axis as four, zeros of padding before them; doubling pads `(t + 1) // 2`."""
+    zeros = [0.0] * (MOST_TAPS // 2)
+    padded = []
+    for taps in axes:
+        padded.append((c_float * MOST_TAPS)(*zeros[(len(taps) + 1) // 2 :], *taps))
+    return padded
 
 
 def winograd_serves(x: Tensor, weight: Tensor) -> bool:

@@ -28,7 +28,8 @@ _CUDA_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _lock = threading.RLock()
 _checked: set[int] = set()
 _failure: list[str] = []
-_on_cpu: list[bool] = [False]
+ON_CPU: list[bool] = [False]
+"""Whether `host_kernels` runs the kernels' host build on CPU tensors."""
 
 
 def requested(environ: Mapping[str, str] | None = None) -> str:
@@ -55,7 +56,7 @@ def use_kernels(x: Tensor) -> bool:
         RuntimeError: it is "cuda", `x` lies on a GPU, and the kernels cannot be had.
     """
     if x.device.type == "cpu":
-        return _on_cpu[0]
+        return ON_CPU[0]
     if x.device.type != "cuda" or x.dtype not in _CUDA_DTYPES:
         return False
     return kernels_ready(x.device.index)
@@ -158,12 +159,12 @@ def host_kernels(library: Library) -> Iterator[None]:
     if library.device_type != "cpu":
         raise ValueError("host_kernels: this library is built for GPUs; pass load_built(host_recipe()).")
     use_library(library)
-    previous = _on_cpu[0]
-    _on_cpu[0] = True
+    previous = ON_CPU[0]
+    ON_CPU[0] = True
     try:
         yield
     finally:
-        _on_cpu[0] = previous
+        ON_CPU[0] = previous
 
 
 @dataclass(frozen=True)

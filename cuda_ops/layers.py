@@ -19,14 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cuda_ops.bias_act import bias_act, leaky_relu
-from cuda_ops.cpu_passes import cpu_kernels_serve, cpu_to_rgb, separable, winograd_serves, winograd_weight
+from cuda_ops.cpu_passes import cpu_to_rgb, kernels_for, separable, winograd_serves, winograd_weight
 from cuda_ops.dispatch import use_kernels
 from cuda_ops.finish import add_noise_and_activate
 from cuda_ops.fused_epilogue import fused_epilogue
 from cuda_ops.fused_to_rgb import fused_to_rgb
-from cuda_ops.modulated_conv2d import as_given, modulated_conv2d, square_sum
+from cuda_ops.modulated_conv2d import as_given, fused_styled_conv2d, modulated_conv2d, square_sum
 from cuda_ops.split_up_conv import SplitWeight, split_serves, split_weight
-from cuda_ops.styled_conv2d import fused_styled_conv2d
 from cuda_ops.upfirdn2d import setup_filter, upfirdn2d
 
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
@@ -416,20 +415,20 @@ class StyledConv(nn.Module):
             `[batch, out, h', w']`, h' = 2h with `up`.
         """
         grown = 1 if self.conv.resample is None else 4
-        on_kernels = use_kernels(x)
-        if on_kernels or cpu_kernels_serve(x, x[:, 0].numel() * self.activate.bias.numel() * grown):
-            return self._fused(x, w, noise, on_kernels)
+        kernels = kernels_for(x, x[:, 0].numel() * self.activate.bias.numel() * grown)
+        if kernels is not None:
+            return self._fused(x, w, noise, kernels == "cpu")
         # √2 is positive and passes through leaky ReLU, so every term carries it beforehand.
         gain = math.sqrt(2)
         y = self.conv(x, w, bias=self.activate.bias, gain=gain)
         scaled = None if noise is None else self.noise(noise.to(y), gain)
         return add_noise_and_activate(y, scaled, 0.2, self.conv_clamp)
 
-    def _fused(self, x: Tensor, w: Tensor, noise: Tensor | None, on_kernels: bool) -> Tensor:
+    def _fused(self, x: Tensor, w: Tensor, noise: Tensor | None, on_cpu: bool) -> Tensor:
         conv = self.conv
         up, remembered = conv.resample == "up", conv.remembered()
         split = winograd = None
-        if remembered is not None and not on_kernels:
+        if remembered is not None and on_cpu:
             split = remembered.split if up and split_serves(x, conv.weight) else None
             winograd = remembered.winograd if not up and winograd_serves(x, conv.weight) else None
         return fused_styled_conv2d(
@@ -486,11 +485,12 @@ class ToRGB(nn.Module):
         Returns:
             `[batch, 3, h, w]`, at least float32.
         """
-        if use_kernels(x):
+        kernels = kernels_for(x, x.numel())
+        if kernels == "library":
             taps = None if skip is None else self.upsample.kernel
             bias = self.bias.flatten()
             return fused_to_rgb(x, self._weight(x, w), bias, skip=skip, taps=taps, clamp=self.conv_clamp)
-        if cpu_kernels_serve(x, x.numel()) and (skip is None or skip.dtype == torch.float32):
+        if kernels == "cpu" and (skip is None or skip.dtype == torch.float32):
             factors = None if skip is None else separable(self.upsample.kernel)
             if skip is None or factors is not None:
                 bias = self.bias.flatten()

@@ -114,9 +114,9 @@ def test_upfirdn2d_gives_the_same_with_and_without_kernels(taps, dtype, kernels)
         f = setup_filter(taps, separable=separable)
         for up, down, gain in ((1, 1, 1.0), (2, 1, 4.0), (1, 2, 0.5), (2, 2, 1.0), ((2, 1), 1, 1.0)):
             result = upfirdn2d(x, f, up, down, (2, 1, 1, 2), gain=gain)
-            dispatch._on_cpu[0] = False
+            dispatch.ON_CPU[0] = False
             expected = upfirdn2d(x.double(), f.double(), up, down, (2, 1, 1, 2), gain=gain)
-            dispatch._on_cpu[0] = True
+            dispatch.ON_CPU[0] = True
             close(result, expected, dtype, 4)
 
 

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cuda_ops import BiasedLeakyReLU, ConvLayer, bias_act, dispatch, modulated_conv2d, setup_filter
 from cuda_ops.layers import StyledConv, ToRGB
-from cuda_ops.styled_conv2d import fused_styled_conv2d
+from cuda_ops.modulated_conv2d import fused_styled_conv2d
 from stylegan_swap.losses.gradient_penalty import r1_penalty
 from stylegan_swap.losses.path_length import path_lengths
 from stylegan_swap.nn.blocks.modulation import OutsideEntry

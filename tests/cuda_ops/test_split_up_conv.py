@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from cuda_ops import ModulatedConv2d, split_up_conv
 from cuda_ops.cpu_passes import finish
+from cuda_ops.modulated_conv2d import fused_styled_conv2d
 from cuda_ops.split_up_conv import split_conv_transpose2d, split_serves, split_weight
-from cuda_ops.styled_conv2d import fused_styled_conv2d
 from cuda_ops.upfirdn2d import setup_filter
 from stylegan_swap.nn.stylegan2.generator import Generator
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from stylegan_swap.faces.detection.landmarks import LEFT_EYE, MIRRORED, NOSE, RIGHT_EYE, roll_of
-from stylegan_swap.faces.geometry.align import ffhq_alignment, laid_onto
+from stylegan_swap.faces.geometry.align import Alignment, ffhq_alignment, laid_onto
 from stylegan_swap.faces.geometry.head_pose import CAMERA_DISTANCE, MEAN_FACE, Pose, head_pose
 
 # Jaw and eyes: by these a face is laid onto the mean one.
@@ -84,13 +84,13 @@ def _target_of(person: np.ndarray, attribute_face: np.ndarray) -> np.ndarray:
     thicker = (person[_OUTER] - person[_INNER]) - (attribute_face[_OUTER] - attribute_face[_INNER])
     target[_OUTER] += LIP_THICKNESS * thicker * [0, 1]
     # Eyes and mouth end where an aligned crop of the attribute photo has them.
-    target[_FEATURES] = _in_the_crop_of(target, attribute_face)[_FEATURES]
+    target[_FEATURES] = _in_the_crop(target, ffhq_alignment(attribute_face, _SIDE))[_FEATURES]
     return target
 
 
 def _eye(person: np.ndarray, attribute_face: np.ndarray) -> np.ndarray:
     """The eye in place, width and tilt of the person's, its lids as far open as they are: ``[6, 2]``."""
-    attribute_width, person_width = (eye[3] - eye[0] for eye in (attribute_face, person))
+    attribute_width, person_width = attribute_face[3] - attribute_face[0], person[3] - person[0]
     # In the plane a turn with a scale is a multiplication by one complex number.
     turn = complex(*person_width) / complex(*attribute_width) if attribute_width.any() else 1 + 0j
     rotation = np.array([[turn.real, turn.imag], [-turn.imag, turn.real]])
@@ -106,21 +106,20 @@ def _in_the_pose_of(identity: np.ndarray, attribute: np.ndarray) -> np.ndarray |
     """The identity's landmarks where the attribute's head is, in its pose; None where a pose is not found."""
     pose = head_pose(attribute)
     mirrored = identity[MIRRORED] * [-1, 1]
-    landmark_sets = []
+    landmark_sets, crop = [], ffhq_alignment(attribute, _SIDE)
     for face in (identity, mirrored):
         face_pose = head_pose(face)
         if pose.flipped or face_pose.flipped:
             return None
         source, target = _projected(_believed(face_pose, pose)), _projected(pose.rotation)
         turned = _laid_onto(face, source) + target - source
-        landmark_sets.append(_in_the_crop_of(turned, attribute))
+        landmark_sets.append(_in_the_crop(turned, crop))
     return (landmark_sets[0] + landmark_sets[1]) / 2
 
 
-def _in_the_crop_of(face: np.ndarray, attribute: np.ndarray) -> np.ndarray:
-    """A face ``[68, 2]`` under the similarity that lays its FFHQ crop onto that of another."""
-    face_crop, attribute_crop = ffhq_alignment(face, _SIDE), ffhq_alignment(attribute, _SIDE)
-    return attribute_crop.to_photo(face_crop.to_crop(face))
+def _in_the_crop(face: np.ndarray, crop: Alignment) -> np.ndarray:
+    """A face ``[68, 2]`` under the similarity that lays its FFHQ crop onto that of another face."""
+    return crop.to_photo(ffhq_alignment(face, _SIDE).to_crop(face))
 
 
 def _believed(measured: Pose, reference: Pose) -> np.ndarray:

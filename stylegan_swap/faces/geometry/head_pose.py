@@ -140,7 +140,8 @@ def head_pose(landmarks: np.ndarray, *, initial_guess: bool = True) -> Pose:
     focal = CAMERA_DISTANCE * radius / _RADIUS
     camera = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
     # A frontal face, its eyes where they are: from an upright one the solver is lost upside down.
-    start_turn = np.array([[0.0], [0.0], [math.radians(roll_of(points))]])
+    eye_line = roll_of(points)
+    start_turn = np.array([[0.0], [0.0], [math.radians(eye_line)]])
     start_place = np.array([[0.0], [0.0], [CAMERA_DISTANCE]])
     _, turn, place = cv2.solvePnP(
         MEAN_FACE[FITTED],
@@ -156,7 +157,7 @@ def head_pose(landmarks: np.ndarray, *, initial_guess: bool = True) -> Pose:
     roll, about_y, about_x = rotation.as_euler("ZYX", degrees=True)
     # Facing away, behind the camera, or upside down against the line between the eyes.
     away = rotation.as_matrix()[2, 2] <= 0 or float(place[2, 0]) <= 0
-    upside_down = abs(turned(float(roll) - roll_of(points))) > 90
+    upside_down = abs(turned(float(roll) - eye_line)) > 90
     return Pose(
         rotation.as_matrix(), -float(about_y), -float(about_x), float(roll), bool(away or upside_down)
     )

@@ -84,16 +84,16 @@ def inner_mouth_mask(landmarks: np.ndarray, size: int, grow: float = 0.0) -> np.
 def eye_masks(landmarks: np.ndarray, size: int, grow: float = 0.0) -> np.ndarray:
     """Both eye openings, grown by ``grow`` × side, edges soft, ``[size, size]``."""
     points = np.asarray(landmarks, np.float32)
-    mask = np.maximum(fill_polygon(points[LEFT_EYE], size), fill_polygon(points[RIGHT_EYE], size))
-    return _grown(mask, grow * size)
+    return _grown(fill_polygon(np.stack([points[LEFT_EYE], points[RIGHT_EYE]]), size), grow * size)
 
 
 def fill_polygon(points: np.ndarray, size: int) -> np.ndarray:
-    """Fill a polygon ``[n, 2]`` with sub-pixel corners and anti-aliased edges, ``[size, size]``."""
+    """Fill a polygon ``[n, 2]`` or several ``[k, n, 2]``, sub-pixel, edges anti-aliased: ``[size, size]``."""
     canvas = np.zeros((size, size), np.uint8)
     shift = 4
     fixed = np.round(np.asarray(points, np.float64) * (1 << shift)).astype(np.int32)
-    cv2.fillPoly(canvas, [fixed.reshape(-1, 1, 2)], 255, lineType=cv2.LINE_AA, shift=shift)
+    for polygon in fixed.reshape(-1, *fixed.shape[-2:]):
+        cv2.fillPoly(canvas, [polygon], 255, lineType=cv2.LINE_AA, shift=shift)
     return canvas.astype(np.float32) / 255
 
 

@@ -70,7 +70,7 @@ class MaskOptions:
         if self.blur is not None and not 0 <= self.blur <= WIDEST_BLUR:
             raise UnsupportedOptionError(f"mask blur is a share from 0 to {WIDEST_BLUR}, got {self.blur}")
         padding = self.padding
-        if len(padding) != 4 or not all(0 <= share <= 1 for share in padding):
+        if len(padding) != 4 or not np.logical_and(np.array(padding) >= 0, np.array(padding) <= 1).all():
             raise UnsupportedOptionError(
                 f"mask padding is four shares from 0 to 1 (top, right, bottom, left), got {list(padding)}"
             )

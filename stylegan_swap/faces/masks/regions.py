@@ -40,7 +40,7 @@ def region_masks(landmarks: np.ndarray, size: int, side: int = 64) -> np.ndarray
     brows = np.maximum(
         _stroke(points[RIGHT_BROW], BROW * eye_distance), _stroke(points[LEFT_BROW], BROW * eye_distance)
     )
-    lids = np.maximum(fill_polygon(points[LEFT_EYE], DRAWN), fill_polygon(points[RIGHT_EYE], DRAWN))
+    lids = fill_polygon(np.stack([points[LEFT_EYE], points[RIGHT_EYE]]), DRAWN)
     masks = (np.stack([lips, nose, brows, lids]) > 0.5).astype(np.float32)
     # Like the published label maps: samples, not means, so that masks stay 0 and 1.
     picks = (np.arange(side) * DRAWN) // side

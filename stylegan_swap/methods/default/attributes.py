@@ -8,7 +8,7 @@ but not the person; from 64 pixels on it enters only where the predicted mask sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -197,11 +197,13 @@ class Blender:
             return hidden
         return self._encoder.outside[key](hidden, entry, self.masks[resolution])
 
-    def image(self, resolution: int, image: Tensor) -> Tensor:
-        """Blend the small photo into the RGB sum at 32 pixels; other resolutions pass unchanged."""
-        if resolution != SMALL:
-            return image
-        return self._encoder.colour(image, self._features.entries[SMALL], self._features.small)
+    @property
+    def image(self) -> dict[int, Callable[[int, Tensor], Tensor]]:
+        """The generator's hooks for the RGB sum: the small photo enters it at 32 pixels."""
+        return {SMALL: self._with_small_photo} if SMALL in self._features.entries else {}
+
+    def _with_small_photo(self, resolution: int, image: Tensor) -> Tensor:
+        return self._encoder.colour(image, self._features.entries[resolution], self._features.small)
 
 
 def mask_pyramid(mask: Tensor, resolutions: list[int]) -> dict[int, Tensor]:

@@ -49,8 +49,7 @@ def with_features_of(people: Tensor | None, x_attr: Tensor, landmarks: Tensor, s
     if people is None or share == 0:
         return ShapedFaces(x_attr, landmarks)
     points = landmarks.cpu().numpy()
-    pairs = zip(people.cpu().numpy(), points, strict=True)
-    target = np.stack([shaped_landmarks(person, face, share) for person, face in pairs])
+    target = np.stack([*map(shaped_landmarks, people.cpu().numpy(), points, [share] * len(points))])
     if np.array_equal(target, points, equal_nan=True):
         return ShapedFaces(x_attr, landmarks)
     faces, splines = to_pixels(x_attr), []
@@ -58,16 +57,12 @@ def with_features_of(people: Tensor | None, x_attr: Tensor, landmarks: Tensor, s
         move = reshaping(source, destination, x_attr.shape[-1])
         splines.append(None if move is None else (move.points, move.weights))
         faces[row] = faces[row] if move is None else move.apply(faces[row], source)
-    image, new_landmarks = (
-        torch.cat([from_pixels(face) for face in faces]).to(x_attr),
-        torch.from_numpy(target),
-    )
-    solved = next((spline for spline in splines if spline is not None), None)
+    image, new_landmarks = torch.cat([*map(from_pixels, faces)]).to(x_attr), torch.from_numpy(target)
+    new_landmarks = new_landmarks.to(landmarks.device)
+    solved = next(filter(None, splines), None)
     if solved is None:
-        return ShapedFaces(image, new_landmarks.to(landmarks.device))
+        return ShapedFaces(image, new_landmarks)
     # Faces that stay have a spline of no weight.
     identity_spline = (solved[0], np.zeros_like(solved[1]))
-    stacked = (
-        np.stack(parts) for parts in zip(*(spline or identity_spline for spline in splines), strict=True)
-    )
-    return ShapedFaces(image, new_landmarks.to(landmarks.device), *map(torch.from_numpy, stacked))
+    points, weights = map(np.stack, zip(*[spline or identity_spline for spline in splines], strict=True))
+    return ShapedFaces(image, new_landmarks, torch.from_numpy(points), torch.from_numpy(weights))

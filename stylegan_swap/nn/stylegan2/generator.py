@@ -234,7 +234,7 @@ class Generator(nn.Module):
         noise: Noise = "buffer",
         structure: Tensor | None = None,
         blend: Blend | None = None,
-        blend_image: Blend | None = None,
+        blend_image: Mapping[int, Blend] | None = None,
         generator: torch.Generator | None = None,
         return_features: bool = True,
         resolution: int | None = None,
@@ -249,7 +249,8 @@ class Generator(nn.Module):
             blend: called as `blend(r, hidden)` in every up-sampling block (r = 8, 16, ... S), between
                 its two convolutions, with hidden `[batch, C_r, r, r]`; returns the tensor of the same
                 shape to go on with.
-            blend_image: called alike with the RGB image so far, `[batch, 3, r, r]`, after every block.
+            blend_image: resolution → what is called alike after that block, with the RGB image so far,
+                `[batch, 3, r, r]`.
             generator: random stream for `noise="random"`.
             return_features: False lets go of each block's hidden tensor at once, which at 1024 px
                 spares hundreds of megabytes.
@@ -279,8 +280,8 @@ class Generator(nn.Module):
                 hidden = _blended(blend, r, hidden)
             hidden = self.convs[2 * j + 1](hidden, rows[2 * j + 2], maps[2 * j + 2])
             image = self.to_rgbs[j](hidden, rows[2 * j + 3], image)
-            if blend_image is not None:
-                image = _blended(blend_image, r, image)
+            if blend_image is not None and r in blend_image:
+                image = _blended(blend_image[r], r, image)
             if return_features:
                 features[r] = hidden
             if r == resolution:
