@@ -150,6 +150,13 @@ def activated(x: Tensor, *convs: nn.Module) -> Tensor:
     return x
 
 
+def joined_upwards(x: Tensor, skip: Tensor, up: nn.Module, lateral: nn.Module) -> Tensor:
+    """One step up of a U-Net: `x` `[batch, c, h, w]` doubled, joined with `skip` `[batch, d, 2h, 2w]`."""
+    wide = F.interpolate(up(x), scale_factor=2.0, mode="bilinear", align_corners=False)
+    # Two branches of unit variance, divided by √2 before the activation and multiplied after it.
+    return F.leaky_relu(wide + lateral(skip), 0.2, inplace=True)
+
+
 def linear_rows(layers: Iterable[nn.Module], inputs: Iterable[Tensor]) -> Tensor:
     """Apply each `EqualizedLinear` to its own input `[batch, in]`: `[batch, layers, out]`."""
     return torch.stack([layer(x) for layer, x in zip(layers, inputs, strict=True)], 1)

@@ -15,6 +15,7 @@ import numpy as np
 from stylegan_swap.faces.detection.landmarks import LEFT_EYE, RIGHT_EYE
 
 FREE_SIDES = (256, 512, 1024)
+ALIASED_BELOW = 0.8  # output pixels per input pixel; a picture shrunk further is low-passed first
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +158,8 @@ def resample(
     scale = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
     source, local = _needed_region(pixels, matrix, size)
     source = source.astype(np.float32)
-    source = _low_passed(source, scale)
+    if scale < ALIASED_BELOW:
+        source = _low_passed(source, scale)
     flags = cv2.INTER_CUBIC if scale > 1.0 else cv2.INTER_LINEAR
     result = cv2.warpAffine(source, local, size, flags=flags, borderMode=border)
     return np.clip(result, float(source.min()), float(source.max())) if source.size else result
@@ -170,7 +172,9 @@ def enlarged(image: np.ndarray, side: int) -> np.ndarray:
         return source
     low, high = float(source.min()), float(source.max())
     way = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_LINEAR
-    result = cv2.resize(_low_passed(source, factor), (side, side), interpolation=way)
+    if factor < ALIASED_BELOW:
+        source = _low_passed(source, factor)
+    result = cv2.resize(source, (side, side), interpolation=way)
     return np.clip(result, low, high, out=result)
 
 
@@ -181,8 +185,6 @@ def enlarged_points(points: np.ndarray, side: int, new_side: int) -> np.ndarray:
 
 def _low_passed(source: np.ndarray, scale: float) -> np.ndarray:
     """What is about to be scaled, without what it would alias."""
-    if scale >= 0.8:
-        return source
     # A Gaussian whose cut-off is the output's Nyquist frequency.
     sigma = 0.42 * math.sqrt(1 / scale**2 - 1)
     return cv2.GaussianBlur(source, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)

@@ -35,12 +35,14 @@ class AttributeFeatures:
     Attributes:
         entries: resolution r → features ``[batch, C, r, r]``, for r = 8..S.
         small: the photo at 32 pixels, ``[batch, 3, 32, 32]``.
+        windows: the photo at eyes and mouth alone, see ``InsideFeatures.seen``.
         mask_logits: ``[batch, 1, S, S]``, before the sigmoid, for binary cross-entropy.
         mask: ``[batch, 1, S, S]`` in 0..1, 1 = face to be replaced.
     """
 
     entries: Mapping[int, Tensor]
     small: Tensor
+    windows: Tensor
     mask_logits: Tensor
     mask: Tensor
 
@@ -133,7 +135,8 @@ class AttributeEncoder(nn.Module):
             raise ValueError(
                 f"AttributeEncoder reads [batch, 3, {self.size}, {self.size}], got {tuple(x.shape)}."
             )
-        inside, small = self.inside_features(x, landmarks)
+        small, windows = InsideFeatures.seen(x, landmarks)
+        inside = self.inside_features(small, windows)
         entries = {r: inside[r] for r in self.resolutions if r in INSIDE}
         skips = downwards(self, torch.cat([x, landmark_maps(landmarks, self.size, like=x)], 1))
         logits: Tensor | None = None
@@ -144,7 +147,7 @@ class AttributeEncoder(nn.Module):
                 finer = self.mask_head[str(r)](x)
                 logits = finer if logits is None else finer + doubled(logits)
         assert logits is not None
-        return AttributeFeatures(entries, small, logits, logits.sigmoid())
+        return AttributeFeatures(entries, small, windows, logits, logits.sigmoid())
 
     def blender(
         self,
@@ -198,7 +201,7 @@ class Blender:
         return self._encoder.outside[key](hidden, entry, self.masks[resolution])
 
     @property
-    def image(self) -> dict[int, Callable[[int, Tensor], Tensor]]:
+    def image_hooks(self) -> dict[int, Callable[[int, Tensor], Tensor]]:
         """The generator's hooks for the RGB sum: the small photo enters it at 32 pixels."""
         return {SMALL: self._with_small_photo} if SMALL in self._features.entries else {}
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from cuda_ops.layers import EqualizedConv2d
 from stylegan_swap.faces.geometry.landmark_warp import carried, landmark_nodes
-from stylegan_swap.methods.default.inside import InsideFeatures
 from stylegan_swap.nn.blocks.landmark_maps import CHANNELS
 from stylegan_swap.nn.blocks.photo_pyramid import downwards, pyramid_sides, upwards
 
@@ -100,7 +99,7 @@ class IdentityDetail(nn.Module):
     def forward(
         self,
         photo: DetailPhoto,
-        x_attr: Tensor,
+        seen: tuple[Tensor, Tensor],
         landmarks: Tensor,
         carry: tuple[Tensor, Tensor] | None = None,
     ) -> dict[int, Tensor]:
@@ -108,8 +107,8 @@ class IdentityDetail(nn.Module):
 
         Args:
             photo: of the identity, one per attribute photo.
-            x_attr: ``[batch, 3, S, S]``, RGB in [-1, 1]; seen as in ``inside``: small, and in full only at
-                eyes and mouth.
+            seen: of the attribute photos, what ``InsideFeatures.seen`` gives: small, and in full only at eyes
+                and mouth.
             landmarks: of the attribute photos, ``[batch, 68, 2]`` in their pixels.
             carry: the map onto them that ``landmark_nodes`` gives; None solves it.
 
@@ -117,7 +116,7 @@ class IdentityDetail(nn.Module):
             Resolution → what is to be added to the generator's hidden tensor, ``[batch, C_r, r, r]``, for
             32..S; zeros where nothing of the photo may be used.
         """
-        small, windows = InsideFeatures.seen(x_attr, landmarks)
+        small, windows = seen
         warped, visibility = self.moved(photo, landmarks, carry)
         colours, usable = warped[:, :3], warped[:, 3:]
         wide = F.interpolate(small.float(), (self.size, self.size), mode="bilinear", align_corners=False)

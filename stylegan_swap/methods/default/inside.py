@@ -42,17 +42,8 @@ class InsideFeatures(nn.Module):
         self.bottom = EqualizedConv2d(width, width, 3, 1, 1)
         self.up = nn.ModuleDict({str(r): EqualizedConv2d(width, width, 3, 1, 1) for r in (16, 32)})
 
-    def forward(self, x: Tensor, landmarks: Tensor | None) -> tuple[dict[int, Tensor], Tensor]:
-        """Look at photos.
-
-        Args:
-            x: ``[batch, 3, S, S]``, RGB in [-1, 1].
-            landmarks: ``[batch, 68, 2]`` in pixels of ``x``; None closes the windows on eyes and mouth.
-
-        Returns:
-            Resolution → features ``[batch, width, r, r]`` for 8, 16 and 32; and the small photo.
-        """
-        small, windows = self.seen(x, landmarks)
+    def forward(self, small: Tensor, windows: Tensor) -> dict[int, Tensor]:
+        """Look at what ``seen`` gives: resolution → features ``[batch, width, r, r]`` for 8, 16 and 32."""
         fine = torch.cat([small, F.pixel_unshuffle(windows, DETAIL // SMALL)], 1)
         fine = activated(fine, self.from_small, self.refine)
         middle = activated(fine, self.down["16"])
@@ -61,14 +52,15 @@ class InsideFeatures(nn.Module):
             wide = F.interpolate(entries[resolution // 2], scale_factor=2.0, mode="nearest")
             # Two branches of unit variance, divided by √2 before the activation and multiplied after it.
             entries[resolution] = F.leaky_relu(self.up[str(resolution)](wide) + skip, 0.2, inplace=True)
-        return entries, small
+        return entries
 
     @staticmethod
     def seen(x: Tensor, landmarks: Tensor | None) -> tuple[Tensor, Tensor]:
         """All that passes: the small photo ``[batch, 3, 32, 32]``, and the windows ``[batch, 7, 128, 128]``.
 
         The windows are the heat maps of eyes and lips, and the photo where it is within some pixels of
-        their landmarks, black elsewhere.
+        their landmarks, black elsewhere. ``x`` is ``[batch, 3, S, S]``, RGB in [-1, 1], and ``landmarks``
+        ``[batch, 68, 2]`` in its pixels; None closes the windows.
         """
         small, detail = _resized(x, SMALL), _resized(x, DETAIL)
         if landmarks is not None:

@@ -236,7 +236,8 @@ class SwapNetwork(nn.Module):
             dial = torch.as_tensor(structure, device=x_attr.device).reshape(-1, 1, 1, 1)
             nodes, usable = landmark_nodes(person.photo.landmarks, landmarks, size, x_attr.device)
             identity_nodes = nodes.masked_fill(~usable.view(-1, 1, 1, 1), float("nan"))
-            entries = self.detail(person.photo, x_attr, landmarks, (nodes, usable))
+            seen = features.small, features.windows
+            entries = self.detail(person.photo, seen, landmarks, (nodes, usable))
             detail = {r: entry * dial.to(entry.dtype) for r, entry in entries.items()}
         blend = self.attributes.blender(features, mask, detail)
         image = self.generator(
@@ -244,7 +245,7 @@ class SwapNetwork(nn.Module):
             noise=noise,
             structure=latents.structure,
             blend=blend,
-            blend_image=blend.image,
+            blend_image=blend.image_hooks,
             return_features=False,
             resolution=resolution,
         ).image

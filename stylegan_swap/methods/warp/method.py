@@ -129,7 +129,7 @@ def warp_swap(
     hull = hull_mask(attribute.landmarks, size)
     lit = _relight(matched, attribute.image, hull, skin)
     mask = feathered(hull * (warped_mask > 0.99), FEATHER * size)
-    mask *= _uncovered(attribute, size) * _uncovered(AlignedFace(warped, attribute.landmarks), size)
+    mask *= _uncovered(attribute.landmarks, attribute.image, warped)
     mask *= 1 - _kept_mouth(identity.landmarks, attribute.landmarks, size)
     mask *= 1 - _kept_glasses(identity, attribute)
     if bare:
@@ -237,27 +237,34 @@ def _relight(face: np.ndarray, attribute: np.ndarray, mask: np.ndarray, skin: np
     return from_lab(lab + change)
 
 
-def _uncovered(face: AlignedFace, size: int) -> np.ndarray:
-    """Lower towards the face's edge where a crop shows no skin: hair, a hand, a hat, the background."""
-    if size > COARSE_SIDE:
-        landmarks = enlarged_points(face.landmarks, size, COARSE_SIDE)
-        small = AlignedFace(_shrunk(face.image, COARSE_SIDE), landmarks)
-        coarse = _uncovered(small, COARSE_SIDE)
-        return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR)
-    lab = cv2.GaussianBlur(to_lab(face.image), (0, 0), 0.006 * size)
-    sample = feathered(hull_mask(face.landmarks, size, forehead=0.0), 0.12 * size) > 0.5
-    sample &= eye_masks(face.landmarks, size, 0.03) < 0.1
-    sample &= inner_mouth_mask(face.landmarks, size, 0.06) < 0.1
+def _uncovered(landmarks: np.ndarray, *images: np.ndarray) -> np.ndarray:
+    """Lower towards the face's edge where a crop shows no skin: hair, a hand, a hat, the background.
+
+    Args:
+        landmarks: ``[68, 2]`` in pixels of the crops.
+        images: crops of faces that lie pixel on pixel, float32 ``[S, S, 3]``; each must show skin.
+    """
+    size = len(images[0])
+    side = min(size, COARSE_SIDE)
+    points = enlarged_points(landmarks, size, side)
+    sample = feathered(hull_mask(points, side, forehead=0.0), 0.12 * side) > 0.5
+    sample &= eye_masks(points, side, 0.03) < 0.1
+    sample &= inner_mouth_mask(points, side, 0.06) < 0.1
+    shares = np.ones((size, size), np.float32)
     if sample.sum() < 50:
-        return np.ones((size, size), np.float32)
-    median = np.median(lab[sample], axis=0)
-    deviation = 1.4826 * np.median(np.abs(lab[sample] - median), axis=0) + np.array([6.0, 3.0, 3.0])
-    distance = np.sqrt((np.square((lab - median) / deviation) * np.array([0.6, 1.0, 1.0])).sum(-1))
-    skin = np.clip((5.5 - distance) / 2.0, 0, 1).astype(np.float32)
-    skin = cv2.morphologyEx(skin, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+        return shares
     # Only towards the edge: eyes, brows, lips and nostrils are no skin either, and must be swapped.
-    inner = feathered(hull_mask(face.landmarks, size, forehead=0.05), 0.10 * size)
-    return cv2.GaussianBlur(np.maximum(skin, inner), (0, 0), 0.008 * size)
+    inner = feathered(hull_mask(points, side, forehead=0.05), 0.10 * side)
+    for image in images:
+        lab = cv2.GaussianBlur(to_lab(image if side == size else _shrunk(image, side)), (0, 0), 0.006 * side)
+        median = np.median(lab[sample], axis=0)
+        deviation = 1.4826 * np.median(np.abs(lab[sample] - median), axis=0) + np.array([6.0, 3.0, 3.0])
+        distance = np.sqrt((np.square((lab - median) / deviation) * np.array([0.6, 1.0, 1.0])).sum(-1))
+        skin = np.clip((5.5 - distance) / 2.0, 0, 1).astype(np.float32)
+        skin = cv2.morphologyEx(skin, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+        share = cv2.GaussianBlur(np.maximum(skin, inner), (0, 0), 0.008 * side)
+        shares *= cv2.resize(share, (size, size), interpolation=cv2.INTER_LINEAR)
+    return shares
 
 
 def _shrunk(image: np.ndarray, side: int) -> np.ndarray:

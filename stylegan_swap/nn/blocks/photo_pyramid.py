@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cuda_ops.layers import EqualizedConv2d, activated
+from cuda_ops.layers import EqualizedConv2d, activated, joined_upwards
 
 ROOT_TWO = 2.0**0.5
 # The side from which on every side is read.
@@ -74,9 +74,7 @@ def upwards(reader: PhotoReader, skips: Mapping[int, Tensor]) -> dict[int, Tenso
     x = activated(skips[reader.resolutions[0]], reader.bottom)
     features = {}
     for r in reader.resolutions[1:]:
-        wide = F.interpolate(reader.up[str(r)](x), scale_factor=2.0, mode="bilinear", align_corners=False)
-        # Two branches of unit variance, divided by √2 before the activation and multiplied after it.
-        x = features[r] = F.leaky_relu(wide + reader.lateral[str(r)](skips[r]), 0.2, inplace=True)
+        x = features[r] = joined_upwards(x, skips[r], reader.up[str(r)], reader.lateral[str(r)])
     return features
 
 
