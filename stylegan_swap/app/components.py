@@ -94,10 +94,8 @@ def hint(text: str) -> None:
 def photo_result(prefix: str, label: str, placeholder: str) -> list[Any]:
     """The column of a result: slider over photo and result, sentences, download button.
 
-    Args:
-        prefix: of the names in the page.
-        label: of the download button.
-        placeholder: sentence before there is a result.
+    ``prefix``: of the names in the page; ``label``: of the download button; ``placeholder``: sentence before
+    there is a result.
     """
     with gr.Column(scale=6, min_width=320):
         slider = gr.ImageSlider(
@@ -168,10 +166,7 @@ def page_errors(folder: PageFolder) -> Iterator[None]:
 def sentences(first: Sequence[str], notes: Sequence[str] = (), aside: Sequence[str] = ()) -> str:
     """Sentences as HTML; whatever they hold is text.
 
-    Args:
-        first: the main statement.
-        notes: warnings, as a list.
-        aside: further information.
+    ``first``: the main statement; ``notes``: warnings, as a list; ``aside``: further information.
     """
     parts = [f'<p class="first">{html.escape(line)}</p>' for line in first]
     if notes:

@@ -196,10 +196,8 @@ def likenesses(distances: Sequence[float], person: str = "the identity") -> list
 def remaining(count: int, total: int | None, seconds: float) -> str:
     """Progress of a clip and the time it will still take.
 
-    Args:
-        count: frames finished.
-        total: frames in all, or None where that is not known.
-        seconds: since the first frame.
+    ``count``: frames finished; ``total``: frames in all, or None where that is not known; ``seconds``: since
+    the first frame.
     """
     if total is None or total < count:
         return f"{count} frames done"

@@ -111,12 +111,8 @@ class PageFolder:
     def sweep(self, age: float, timestamp: float) -> int:
         """Delete files that are older than an age, and folders left empty.
 
-        Args:
-            age: seconds since a file was last changed.
-            timestamp: the time, in seconds since 1970.
-
-        Returns:
-            How many files were deleted.
+        ``age``: seconds since a file was last changed; ``timestamp``: the time, in seconds since 1970.
+        Returns how many files were deleted.
         """
         deleted = 0
         for parent, _, names in os.walk(self.root, topdown=False):

@@ -82,9 +82,8 @@ class ProcessWorker:
 def serve(pipe: Connection, build: Callable[[], Work]) -> None:
     """The life of a worker process.
 
-    Args:
-        pipe: items come in, answers go out: first None or why nothing could be built, then rows.
-        build: makes what does the work.
+    ``pipe``: items come in, answers go out: first None or why nothing could be built, then rows; ``build``:
+    makes what does the work.
     """
     # Ctrl-C reaches the whole group; the one who conducts ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

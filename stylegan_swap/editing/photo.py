@@ -82,10 +82,8 @@ def edit_faces(method: Method, edit: CodeEdit, pixels: np.ndarray, faces: Sequen
 def code_edit(method: Method, edits: Edits, find: Callable[[str], Direction]) -> CodeEdit:
     """One function from codes to codes for edits.
 
-    Args:
-        method: whose codes they are.
-        edits: strength by name or by direction, or such a function.
-        find: the direction of a name.
+    ``method``: whose codes they are; ``edits``: strength by name or by direction, or such a function;
+    ``find``: the direction of a name.
 
     Raises:
         UnsupportedOptionError: the method has no latent space.

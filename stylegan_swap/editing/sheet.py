@@ -70,13 +70,8 @@ def draw_sheet(
 ) -> np.ndarray:
     """Put faces on a sheet with headings.
 
-    Args:
-        cells: uint8 RGB ``[s, s, 3]``, one list per row.
-        names: one per row.
-        columns: one per column.
-
-    Returns:
-        uint8 RGB.
+    ``cells``: uint8 RGB ``[s, s, 3]``, one list per row; ``names``: one per row; ``columns``: one per column.
+    Returns uint8 RGB.
     """
     side = cells[0][0].shape[0]
     sheet = Image.new("RGB", (_MARGIN + side * len(columns), _HEAD + side * len(names)), _PAPER)

@@ -15,10 +15,8 @@ from stylegan_swap.errors import ImageReadError
 def contained(folder: Path, name: str, where: Path) -> Path:
     """The path of a file that a list names. Links in the folder are followed: they are its owner's.
 
-    Args:
-        folder: that the list belongs to.
-        name: with ``/`` or the system's separator between folders.
-        where: the list, for the message.
+    ``folder``: that the list belongs to; ``name``: with ``/`` or the system's separator between folders;
+    ``where``: the list, for the message.
 
     Raises:
         ImageReadError: the name is empty, absolute, climbs out by ``..``, or has control characters in it.

@@ -93,10 +93,7 @@ def check_size(width: int, height: int, name: str, limit: int) -> None:
 def open_picture(file: BinaryIO, name: str, limit: int) -> Iterator[Image.Image]:
     """Reads the header of a picture and checks format and size; no pixel is decoded yet.
 
-    Args:
-        file: open for reading, at its start.
-        name: for messages.
-        limit: most pixels allowed.
+    ``file``: open for reading, at its start; ``name``: for messages; ``limit``: most pixels allowed.
 
     Yields:
         The Pillow image, still to be decoded; closed afterwards.

@@ -33,12 +33,8 @@ def show_once(command: str | None, *, quiet: bool = False) -> bool:
 
     Where the cache cannot be written to, it is shown again next time.
 
-    Args:
-        command: the verb that was called.
-        quiet: whether the user wants none.
-
-    Returns:
-        Whether it was printed.
+    ``command``: the verb that was called; ``quiet``: whether the user wants none. Returns whether it was
+    printed.
     """
     if quiet or command not in _COMMANDS or os.environ.get(QUIET_VARIABLE, "0") not in ("", "0"):
         return False

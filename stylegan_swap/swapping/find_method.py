@@ -22,10 +22,8 @@ from stylegan_swap.weights.store import default_weights_available, published_wei
 def find_method(name: str | os.PathLike[str], device: str, dtype: str) -> tuple[Method, list[str]]:
     """Build a method, and say what the user should know about it.
 
-    Args:
-        name: of a method or of registered weights, or a folder or file with weights.
-        device: see ``choose_device``.
-        dtype: see ``choose_dtype``.
+    ``name``: of a method or of registered weights, or a folder or file with weights; ``device``: see
+    ``choose_device``; ``dtype``: see ``choose_dtype``.
 
     Raises:
         CheckpointError: the weights are missing, damaged or do not fit, or make no faces.

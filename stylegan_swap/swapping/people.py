@@ -205,12 +205,8 @@ def find_people(
 def assign(distances: np.ndarray, limit: float = SAME_PERSON) -> list[int | None]:
     """Match people and faces: as many as lie within the limit, then the smallest sum of distances.
 
-    Args:
-        distances: ``[people, faces]``.
-        limit: what lies above is no match.
-
-    Returns:
-        The face of each person, each face at most once, or None.
+    ``distances``: ``[people, faces]``; ``limit``: what lies above is no match. Returns the face of each
+    person, each face at most once, or None.
     """
     # A third of a second, for photos with several people alone.
     from scipy.optimize import linear_sum_assignment

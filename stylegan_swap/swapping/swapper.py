@@ -332,10 +332,8 @@ class PhotoSwapper:
     ) -> Iterator[AlignedSwap]:
         """Swap faces of photos or frames; those of one crop size go through the method together.
 
-        Args:
-            targets: the faces.
-            options: of the method, see ``checked_options``.
-            at_once: at most so many together.
+        ``targets``: the faces; ``options``: of the method, see ``checked_options``; ``at_once``: at most so
+        many together.
 
         Yields:
             One result per face, in order.

@@ -91,10 +91,8 @@ def work_folder(output: Path) -> Path:
 def open_journal(output: Path, run: dict[str, object], *, fresh: bool = False) -> Iterator[Journal]:
     """Take up the work on an output, or begin it; nobody else may work on it meanwhile.
 
-    Args:
-        output: the clip or folder that is to be written.
-        run: everything the result depends on, as JSON.
-        fresh: forget unfinished work.
+    ``output``: the clip or folder that is to be written; ``run``: everything the result depends on, as JSON;
+    ``fresh``: forget unfinished work.
 
     Raises:
         VideoWriteError: the folder cannot be written, another process works there, or the unfinished work

@@ -26,9 +26,7 @@ _LONGEST = 1000
 def container_tags(source: Mapping[str, str], *, mark: bool) -> dict[str, str]:
     """Tags of the new file.
 
-    Args:
-        source: tags of the clip.
-        mark: whether to say that AI was used.
+    ``source``: tags of the clip; ``mark``: whether to say that AI was used.
     """
     lowered = {key.lower(): value for key, value in source.items()}
     tags = {key: lowered[key][:_LONGEST] for key in _CREDIT if lowered.get(key)}

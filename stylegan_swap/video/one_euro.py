@@ -74,9 +74,7 @@ class OneEuroFilter:
 def smoothing_factor(step: float, cutoff: np.ndarray | float) -> np.ndarray | float:
     """The share of the new value in exponential smoothing with a cut-off frequency (equations 3 and 4).
 
-    Args:
-        step: seconds between the samples.
-        cutoff: Hz.
+    ``step``: seconds between the samples; ``cutoff``: Hz.
     """
     turns = 2 * math.pi * cutoff * step
     return turns / (turns + 1)

@@ -36,12 +36,8 @@ class LandmarkSmoother:
     def __call__(self, landmarks: np.ndarray, time: float) -> np.ndarray:
         """Smoothed landmarks.
 
-        Args:
-            landmarks: ``[68, 2]`` in frame pixels, as they were predicted.
-            time: seconds, later than before.
-
-        Returns:
-            float32 ``[68, 2]``.
+        ``landmarks``: ``[68, 2]`` in frame pixels, as they were predicted; ``time``: seconds, later than
+        before. Returns float32 ``[68, 2]``.
         """
         z = _complex(np.asarray(landmarks, np.float64))
         centre = z.mean()

@@ -26,9 +26,7 @@ def is_clip(path: Path) -> bool:
 def spread_frames(path: Path, count: int) -> Iterator[np.ndarray]:
     """About ``count`` frames at equal distances, from the first on; fewer of a short clip.
 
-    Args:
-        path: the clip.
-        count: from 1.
+    ``path``: the clip; ``count``: from 1.
 
     Yields:
         uint8 RGB ``[H, W, 3]``.

@@ -32,8 +32,7 @@ def measure_face(landmarks: np.ndarray) -> dict[str, float]:
     faces of different people, halved; the others are those of ``metrics.pose`` and ``metrics.expression``,
     of two eyes or brows their mean.
 
-    Args:
-        landmarks: ``[68, 2]`` in pixels.
+    ``landmarks``: ``[68, 2]`` in pixels.
 
     Raises:
         ValueError: the landmarks show no face.

@@ -55,11 +55,7 @@ class Alignment:
     def crop(self, pixels: np.ndarray) -> np.ndarray:
         """Cut the aligned face out of a photo; what lies outside is reflected.
 
-        Args:
-            pixels: uint8 ``[H, W, 3]``.
-
-        Returns:
-            float32 ``[size, size, 3]`` in 0..255.
+        ``pixels``: uint8 ``[H, W, 3]``. Returns float32 ``[size, size, 3]`` in 0..255.
         """
         return resample(pixels, self.matrix, (self.size, self.size), border=cv2.BORDER_REFLECT_101)
 
@@ -80,9 +76,7 @@ def ffhq_side(landmarks: np.ndarray) -> float:
 def ffhq_alignment(landmarks: np.ndarray, size: int) -> Alignment:
     """The FFHQ crop of a face.
 
-    Args:
-        landmarks: ``[68, 2]`` in photo pixels.
-        size: side of the crop in pixels.
+    ``landmarks``: ``[68, 2]`` in photo pixels; ``size``: side of the crop in pixels.
 
     Raises:
         ValueError: eyes and mouth fall into one point.
@@ -103,13 +97,8 @@ def ffhq_alignment(landmarks: np.ndarray, size: int) -> Alignment:
 def laid_onto(points: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Carry points by the least-squares similarity that lays other points onto a target (Umeyama, 1991).
 
-    Args:
-        points: ``[n, 2]``.
-        source: ``[m, 2]`` in the same picture.
-        target: ``[m, 2]``, where they are to lie.
-
-    Returns:
-        float64 ``[n, 2]``.
+    ``points``: ``[n, 2]``; ``source``: ``[m, 2]`` in the same picture; ``target``: ``[m, 2]``, where they are
+    to lie. Returns float64 ``[n, 2]``.
 
     Raises:
         ValueError: the source's points lie in one place, or are not finite.

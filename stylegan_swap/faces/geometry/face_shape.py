@@ -43,10 +43,8 @@ def shaped_landmarks(identity: np.ndarray, attribute: np.ndarray, share: float =
     height; the nose is theirs; the mouth takes its place, and half the thickness of its lips, and keeps its
     opening, its width and its corners.
 
-    Args:
-        identity: ``[68, 2]`` in pixels of any picture.
-        attribute: ``[68, 2]`` in pixels of the other.
-        share: 0..1, how far to go there.
+    ``identity``: ``[68, 2]`` in pixels of any picture; ``attribute``: ``[68, 2]`` in pixels of the other;
+    ``share``: 0..1, how far to go there.
 
     Returns:
         float32 ``[68, 2]`` in pixels of the attribute's picture; what was given where a pose is not found or

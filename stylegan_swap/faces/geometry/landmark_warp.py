@@ -25,13 +25,8 @@ BORDER = 4
 def warp_to_landmarks(photo: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Move a face so that its landmarks come to lie on others.
 
-    Args:
-        photo: ``[batch, C, S, S]``.
-        source: its landmarks, ``[batch, 68, 2]`` in pixels, pixel centres at integers.
-        target: where they are to lie, likewise.
-
-    Returns:
-        As of ``carried``.
+    ``photo``: ``[batch, C, S, S]``; ``source``: its landmarks, ``[batch, 68, 2]`` in pixels, pixel centres at
+    integers; ``target``: where they are to lie, likewise. Returns as of ``carried``.
 
     Raises:
         ValueError: landmarks of another shape.
@@ -102,10 +97,8 @@ def landmark_nodes(
 def spread(nodes: Tensor, size: int, solved: int) -> Tensor:
     """Positions between the nodes of a map that was solved for one size, at the pixels of another.
 
-    Args:
-        nodes: ``[batch, 2, 33, 33]`` in shares, pixel centres of the solved size at i / size.
-        size: of the picture to fill.
-        solved: the size the map was solved for.
+    ``nodes``: ``[batch, 2, 33, 33]`` in shares, pixel centres of the solved size at i / size; ``size``: of
+    the picture to fill; ``solved``: the size the map was solved for.
 
     Returns:
         ``[batch, 2, size, size]`` in the same shares.

@@ -34,9 +34,7 @@ class CropTemplate(ABC):
     def align(self, landmarks: np.ndarray, size: int) -> Alignment:
         """The crop of a face.
 
-        Args:
-            landmarks: ``[68, 2]`` in photo pixels.
-            size: side of the crop in pixels.
+        ``landmarks``: ``[68, 2]`` in photo pixels; ``size``: side of the crop in pixels.
 
         Raises:
             ValueError: the landmarks span no face.

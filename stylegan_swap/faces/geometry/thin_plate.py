@@ -79,11 +79,7 @@ class ThinPlate:
     def displacements(self, values: np.ndarray) -> np.ndarray:
         """Spread displacements of the control points over the picture.
 
-        Args:
-            values: ``[maps, n, 2]`` pixels.
-
-        Returns:
-            float32 ``[maps, size, size, 2]`` pixels.
+        ``values``: ``[maps, n, 2]`` pixels. Returns float32 ``[maps, size, size, 2]`` pixels.
         """
         maps, count = values.shape[:2]
         moves = np.moveaxis(np.asarray(values, np.float64), 0, 1).reshape(1, count, maps * 2)

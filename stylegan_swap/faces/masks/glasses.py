@@ -27,12 +27,8 @@ _WORKING_SIDE = 256
 def bridge_edge(image: np.ndarray, landmarks: np.ndarray) -> float:
     """Strength of the strongest horizontal edge across the nose bridge.
 
-    Args:
-        image: aligned crop, float32 ``[S, S, 3]`` in 0..255.
-        landmarks: ``[68, 2]`` in crop pixels.
-
-    Returns:
-        Change of Lab lightness per pixel at a crop of 256 px, averaged along the bridge.
+    ``image``: aligned crop, float32 ``[S, S, 3]`` in 0..255; ``landmarks``: ``[68, 2]`` in crop pixels.
+    Returns change of Lab lightness per pixel at a crop of 256 px, averaged along the bridge.
     """
     lightness, points = _working_copy(image, landmarks)
     steepness = np.abs(cv2.Sobel(cv2.GaussianBlur(lightness, (0, 0), 1.0), cv2.CV_32F, 0, 1, ksize=3)) / 8

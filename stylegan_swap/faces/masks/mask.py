@@ -17,12 +17,8 @@ FOREHEAD = 0.9
 def hull_points(landmarks: np.ndarray, forehead: float = FOREHEAD) -> np.ndarray:
     """The outline of the face: the jaw, and the brows raised towards the hair line.
 
-    Args:
-        landmarks: ``[68, 2]`` in crop pixels.
-        forehead: how far the brows are raised, in units of the distance from brow to eye.
-
-    Returns:
-        float32 ``[27, 2]``: 17 points of the jaw, 10 of the raised brows.
+    ``landmarks``: ``[68, 2]`` in crop pixels; ``forehead``: how far the brows are raised, in units of the
+    distance from brow to eye. Returns float32 ``[27, 2]``: 17 points of the jaw, 10 of the raised brows.
     """
     points = np.asarray(landmarks, np.float32)
     return np.concatenate([points[JAW], raised_brows(points, forehead)])

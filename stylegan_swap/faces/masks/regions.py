@@ -19,13 +19,9 @@ DRAWN = 256
 def region_masks(landmarks: np.ndarray, size: int, side: int = 64) -> np.ndarray:
     """Draw the regions.
 
-    Args:
-        landmarks: ``[68, 2]`` in pixels of a crop.
-        size: side of the crop.
-        side: side of the masks, at most 256.
-
-    Returns:
-        float32 ``[4, side, side]``, 0 and 1: lips (without the open mouth), nose, brows, eyes.
+    ``landmarks``: ``[68, 2]`` in pixels of a crop; ``size``: side of the crop; ``side``: side of the masks,
+    at most 256. Returns float32 ``[4, side, side]``, 0 and 1: lips (without the open mouth), nose, brows,
+    eyes.
     """
     points = (np.asarray(landmarks, np.float32) + 0.5) * (DRAWN / size) - 0.5
     eyes = [points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)]

@@ -37,12 +37,8 @@ def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
 def octaves(image: np.ndarray, sigmas: Sequence[float]) -> list[np.ndarray]:
     """Split a picture into the bands between Gaussians; their sum is what the last one takes away.
 
-    Args:
-        image: float32 ``[H, W]`` or ``[H, W, C]``.
-        sigmas: standard deviations in pixels, ascending.
-
-    Returns:
-        One picture about 0 for each pair of neighbours.
+    ``image``: float32 ``[H, W]`` or ``[H, W, C]``; ``sigmas``: standard deviations in pixels, ascending.
+    Returns one picture about 0 for each pair of neighbours.
     """
     bands: list[np.ndarray] = []
     finer = blurred(image, sigmas[0])

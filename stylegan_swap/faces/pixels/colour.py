@@ -33,12 +33,8 @@ def with_luma(image: np.ndarray) -> np.ndarray:
 def structure_band(grey: np.ndarray, unit: float) -> np.ndarray:
     """The finest structure that a network draws: what a picture shows between two scales.
 
-    Args:
-        grey: ``[H, W]``.
-        unit: pixels for each that the network resolves.
-
-    Returns:
-        float32 ``[H, W]`` about 0.
+    ``grey``: ``[H, W]``; ``unit``: pixels for each that the network resolves. Returns float32 ``[H, W]``
+    about 0.
     """
     return octaves(grey, (_FINE * unit, _COARSE * unit))[0]
 
@@ -87,12 +83,8 @@ def match_colour(
 def colourfulness(lab: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Saturation of each pixel relative to the skin's: 0.35 (neutral: teeth, white of the eye) to 1.
 
-    Args:
-        lab: float32 ``[H, W, 3]``.
-        mask: float32 ``[H, W]``, weights of the skin.
-
-    Returns:
-        float32 ``[H, W, 1]``; 1 everywhere on a black-and-white image.
+    ``lab``: float32 ``[H, W, 3]``; ``mask``: float32 ``[H, W]``, weights of the skin. Returns float32 ``[H,
+    W, 1]``; 1 everywhere on a black-and-white image.
     """
     saturation = np.hypot(lab[..., 1], lab[..., 2])
     typical = float((saturation * mask).sum() / max(float(mask.sum()), 1.0))

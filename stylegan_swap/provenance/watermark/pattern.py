@@ -58,8 +58,7 @@ class Layout:
     def soft(self, spectrum: npt.NDArray[np.complex64]) -> npt.NDArray[np.float64]:
         """Soft values of the code word, ``[128]``, in standard deviations of their sum.
 
-        Args:
-            spectrum: complex ``[n]``, from :func:`features`, turned to the tile's origin.
+        ``spectrum``: complex ``[n]``, from :func:`features`, turned to the tile's origin.
         """
         parts = np.concatenate([spectrum.real, spectrum.imag]) * self.sign
         of_message = self.owner >= 0
@@ -110,11 +109,8 @@ def layout() -> Layout:
 def reduced_luminance(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], int]:
     """Luminance of a picture, averaged over squares so that it is cheap to look at often.
 
-    Args:
-        pixels: uint8 ``[H, W, 3]``, RGB, or luminance ``[H, W]``.
-
-    Returns:
-        float32 ``[H // f, W // f]`` in 0..255, and f.
+    ``pixels``: uint8 ``[H, W, 3]``, RGB, or luminance ``[H, W]``. Returns float32 ``[H // f, W // f]`` in
+    0..255, and f.
     """
     height, width = pixels.shape[:2]
     factor = max(1, int(np.sqrt(height * width) / _REDUCED_SIDE))
@@ -141,9 +137,7 @@ def _luminance(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 def at_scale(luminance: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float32]:
     """A picture at an exact scale; the corner of its first pixel stays in place.
 
-    Args:
-        luminance: float32 ``[h, w]``.
-        scale: new pixels per old pixel.
+    ``luminance``: float32 ``[h, w]``; ``scale``: new pixels per old pixel.
     """
     height, width = luminance.shape
     size = (max(1, int(width * scale + 1e-6)), max(1, int(height * scale + 1e-6)))
@@ -164,11 +158,7 @@ def features(luminance: npt.NDArray[np.float32]) -> npt.NDArray[np.complex64]:
     picture is busy), all tiles are averaged into one, and every ring of frequencies is brought to the same
     size.
 
-    Args:
-        luminance: float32 ``[h, w]``, 0..255.
-
-    Returns:
-        complex64 ``[n]``.
+    ``luminance``: float32 ``[h, w]``, 0..255. Returns complex64 ``[n]``.
     """
     marks = layout()
     detail = cv2.GaussianBlur(luminance - cv2.GaussianBlur(luminance, (0, 0), 5.0), (0, 0), 1.0)

@@ -63,8 +63,7 @@ def read_watermark(pixels: npt.NDArray[np.uint8]) -> Watermark | None:
     alarms: about one in ten million pictures, see :mod:`stylegan_swap.provenance.watermark`. About
     0.3 s on one core where nothing is found, whatever the size.
 
-    Args:
-        pixels: uint8 ``[H, W, 3]``, RGB.
+    ``pixels``: uint8 ``[H, W, 3]``, RGB.
 
     Raises:
         ImageReadError: pixels of another kind.
@@ -170,8 +169,7 @@ def verify_frames(frames: Iterable[npt.NDArray[np.uint8]]) -> FramesMark:
 
     Reading an unmarked frame takes about half a second: give some of a long video, spread over its length.
 
-    Args:
-        frames: uint8 ``[H, W, 3]``, RGB, each.
+    ``frames``: uint8 ``[H, W, 3]``, RGB, each.
 
     Raises:
         ImageReadError: a frame of another kind.

@@ -28,13 +28,8 @@ _MAP_PIXELS = 2.0  # pixels of the map on which energies are compared, per radiu
 def match_contrast(image: np.ndarray, photo: np.ndarray, resolved: int) -> np.ndarray:
     """Amplify the octaves of a crop's luma where the photo has more energy in them.
 
-    Args:
-        image: float32 ``[P, P, 3]`` in 0..255.
-        photo: the attribute photo's crop, likewise.
-        resolved: pixels across the crop that the network really draws.
-
-    Returns:
-        float32 ``[P, P, 3]``, not clipped.
+    ``image``: float32 ``[P, P, 3]`` in 0..255; ``photo``: the attribute photo's crop, likewise; ``resolved``:
+    pixels across the crop that the network really draws. Returns float32 ``[P, P, 3]``, not clipped.
     """
     unit = image.shape[0] / resolved
     sigmas = [scale * unit for scale in SCALES]

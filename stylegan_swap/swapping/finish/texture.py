@@ -104,10 +104,8 @@ def with_texture_of(
 def _fitting(energies: np.ndarray, share: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Factors for an octave of the carried photo: for the light, and for what nobody else shows there.
 
-    Args:
-        energies: of drawing, identity and attribute photo, ``[s, s, 3]``.
-        share: how much takes part, ``[s, s]``.
-        sigma: width of the octave.
+    ``energies``: of drawing, identity and attribute photo, ``[s, s, 3]``; ``share``: how much takes part,
+    ``[s, s]``; ``sigma``: width of the octave.
     """
     grain = sigma <= GRAIN_TO_SIGMA
     most, strongest = (GRAIN_LIGHT_MOST, GRAIN_STRONGEST) if grain else (LIGHT_MOST, STRONGEST)
