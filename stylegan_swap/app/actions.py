@@ -60,15 +60,10 @@ def swap_photo(
     folder: Path,
     report: Report = silent,
 ) -> Outcome:
-    """Swap, save, and describe the result.
+    """Swap, save into an empty folder, and describe the result.
 
-    Args:
-        swapper: shared by all users.
-        identity: uploaded file: who.
-        attribute: uploaded file: where.
-        choices: everything else.
-        folder: an empty folder for the files.
-        report: called with the share done and the next step.
+    ``identity`` and ``attribute`` are uploaded files; ``report`` is called with the share done and the next
+    step.
 
     Raises:
         AppError: a photo is missing, or a choice is out of range.
@@ -114,17 +109,9 @@ def which_faces(numbers: Sequence[int], of: int) -> str | tuple[int, ...]:
 def mask_choices(
     kind: str, keep: Sequence[str], own_edge: bool, blur: float, padding: Sequence[float]
 ) -> MaskOptions:
-    """The options of the mask.
+    """The options of the mask, as ``MaskOptions`` takes and refuses them.
 
-    Args:
-        kind: see ``MaskOptions``.
-        keep: regions that stay the photo's.
-        own_edge: whether ``blur`` counts; otherwise the mask keeps its own edge.
-        blur: see ``MaskOptions``.
-        padding: top, right, bottom, left.
-
-    Raises:
-        UnsupportedOptionError: see ``MaskOptions``.
+    ``blur`` counts only with ``own_edge``; ``padding``: top, right, bottom, left.
     """
     top, right, bottom, left = padding
     return MaskOptions(kind, tuple(keep), blur if own_edge else None, (top, right, bottom, left))
@@ -175,16 +162,10 @@ def edit_photo(
     folder: Path,
     report: Report = silent,
 ) -> Outcome:
-    """Edit, save, and describe the result.
+    """Edit, save, and describe the result; files and ``report`` as in :func:`swap_photo`.
 
-    Args:
-        swapper: shared by all users.
-        photo: uploaded file.
-        strengths: by name of the direction; those at 0 are left out.
-        face: its number from the left from 0, ``ALL_FACES``, or None for the largest.
-        file_type: one of ``FILE_TYPES``.
-        folder: an empty folder for the files.
-        report: called with the share done and the next step.
+    ``strengths`` are by name of the direction, those at 0 are left out; ``face`` is a number from the left
+    from 0, ``ALL_FACES``, or None for the largest; ``file_type`` is one of ``FILE_TYPES``.
 
     Raises:
         AppError: the photo is missing, or no slider was moved.
@@ -219,18 +200,10 @@ def generate_faces(
     folder: Path,
     report: Report = silent,
 ) -> list[tuple[Path, str]]:
-    """Draw faces, one per seed, the same as ``stylegan-swap generate`` draws.
+    """Draw 1 to ``MOST_FACES`` faces as ``stylegan-swap generate`` does; returns a file and a caption each.
 
-    Args:
-        swapper: shared by all users.
-        number: how many, 1 to ``MOST_FACES``.
-        seed: of the first; the next have the next seeds.
-        truncation_psi: 0 gives the average face, 1 the full variety.
-        folder: an empty folder for the files.
-        report: called with the share done and the next step.
-
-    Returns:
-        A file and a caption each.
+    The first has ``seed``, the next have the next seeds. ``truncation_psi`` of 0 gives the average face, 1
+    the full variety. Files and ``report`` as in :func:`swap_photo`.
 
     Raises:
         AppError: a number is out of range.

@@ -70,13 +70,8 @@ class ClipJob:
     ) -> None:
         """Checks what can be checked before the work.
 
-        Args:
-            swapper: shared by all users.
-            identity: uploaded photo: who.
-            clip: uploaded file: where.
-            choices: everything else.
-            folder: an empty folder for the files; deleted if the clip is not finished.
-            most_seconds: the longest clip that is swapped.
+        ``identity`` and ``clip`` are uploaded files; ``folder`` is empty, and deleted if the clip is not
+        finished; ``most_seconds`` is the longest clip that is swapped.
 
         Raises:
             AppError: something is missing, out of range, too long or too large.
@@ -196,11 +191,7 @@ class ClipJobs:
 def check_clip(path: Path, start: float, end: float | None, most_seconds: float) -> int:
     """Refuse a clip that would take too long; returns the most frames that may be swapped.
 
-    Args:
-        path: the clip.
-        start: seconds at which to begin.
-        end: seconds at which to stop, or None.
-        most_seconds: the longest part that is swapped.
+    Of the clip, the part from ``start`` to ``end`` counts, in seconds, and may have ``most_seconds``.
 
     Raises:
         AppError: it is too long, its frames are too large, or ``end`` does not follow ``start``.

@@ -213,14 +213,8 @@ def theme() -> gr.themes.Base:
 def face_picker(workshop: Workshop, photo: gr.Image, *, name: str, several: bool) -> tuple[Any, gr.State]:
     """Numbered thumbnails of a photo's faces; they appear when a photo is chosen.
 
-    Args:
-        workshop: of the page.
-        photo: input with the faces.
-        name: of the group in the page.
-        several: whether several can be ticked; otherwise one is chosen, or all.
-
-    Returns:
-        The group, whose value is a list of numbers or one number, and the state with the number of faces.
+    With ``several``, several can be ticked; otherwise one is chosen, or all. Returns the group ``name``,
+    whose value is a list of numbers or one number, and the state with the number of faces.
     """
     pictures = gr.HTML(visible="hidden", elem_id=f"{name}-pictures")
     options: dict[str, Any] = {"choices": [], "visible": False, "interactive": True}

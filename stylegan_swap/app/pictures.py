@@ -106,12 +106,7 @@ def find_faces(photo: Photo | Path) -> FaceThumbnails:
 def save_outcome(photo: Photo, result: SwapResult, folder: Path, stem: str, file_type: str) -> Outcome:
     """Write the result as ``SwapResult.save`` does, and both pictures for the screen.
 
-    Args:
-        photo: what was swapped into or edited.
-        result: of that.
-        folder: where the files go.
-        stem: name of the result's file, without suffix.
-        file_type: one of ``FILE_TYPES``.
+    ``photo`` is what was swapped into or edited; ``file_type`` is one of ``FILE_TYPES``.
 
     Raises:
         AppError: there is no such file type.

@@ -15,9 +15,7 @@ from typing import Any
 
 from stylegan_swap.errors import BatchError, StyleganSwapError
 from stylegan_swap.faces.masks.mask_options import MaskOptions
-from stylegan_swap.provenance.photo_file import (
-    WRITABLE,
-)
+from stylegan_swap.provenance.photo_file import WRITABLE
 
 # The folder of a running batch, and its table, lie beside the results.
 WORKING_FOLDER, RESULTS = ".batch", "results.csv"

@@ -116,15 +116,7 @@ def swapper_with_weights(weights: str, device: str) -> Swapper:
 def check_new_file(
     path: Path, suffix: str, overwrite: bool, content: str, error: type[Exception] = ImageWriteError
 ) -> None:
-    """Say before the work that a result could not be written.
-
-    Args:
-        path: of the result.
-        suffix: that it must have.
-        overwrite: whether it may exist.
-        content: of the file, for the message.
-        error: what is raised.
-    """
+    """Raise ``error`` before the work if a result could not be written; ``content`` names it there."""
     if path.suffix.lower() != suffix:
         raise error(f"{path}: {content} are written as {suffix}: change the suffix")
     if path.exists() and not overwrite:

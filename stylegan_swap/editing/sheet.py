@@ -33,13 +33,9 @@ def edited_faces(
 ) -> list[list[np.ndarray]]:
     """Faces for a sheet, uint8 RGB ``[CELL, CELL, 3]``, one list per direction.
 
-    Args:
-        swapper: whose network it is.
-        source: a photo, which is edited as ``Swapper.edit`` does and cropped to its face, or codes
-            (.safetensors), whose first face is drawn.
-        directions: each with a factor for all strengths, and rows or None.
-        strengths: one per column.
-        face: of the photo, see ``Swapper.edit``; one only.
+    ``source`` is a photo, which is edited as ``Swapper.edit`` does and cropped to its one ``face``, or codes
+    (.safetensors), whose first face is drawn. Each direction has a factor for all strengths, and rows or
+    None; each strength is a column.
 
     Raises:
         StyleganSwapError: the source cannot be read, shows no face, or belongs to another network.

@@ -124,8 +124,7 @@ def open_picture(file: BinaryIO, name: str, limit: int) -> Iterator[Image.Image]
 def decode(image: Image.Image, name: str, limit: int) -> list[str]:
     """Decodes the pixels of `image`, or of its first frame.
 
-    Returns:
-        Notes on what the file holds and is left out: further frames, the lower 8 of 16 bits.
+    Returns notes on what the file holds and is left out: further frames, the lower 8 of 16 bits.
 
     Raises:
         ImageReadError: the data are truncated or damaged.

@@ -37,8 +37,7 @@ _FINEST = 1_000_000
 def check_streams(clip: VideoClip, output: Path) -> list[str]:
     """Refuse an output that cannot hold the clip's sound and subtitles, before the work.
 
-    Returns:
-        Notes on what is not carried over.
+    Returns notes on what is not carried over.
 
     Raises:
         VideoWriteError: names the track and a format that takes it.

@@ -29,8 +29,7 @@ class Orientation:
     def of_matrix(cls, matrix: bytes) -> tuple[Orientation, bool]:
         """From the nine 32-bit numbers of a display matrix in the machine's byte order.
 
-        Returns:
-            The nearest orientation by right angles, and whether the matrix is exactly that.
+        Returns the nearest orientation by right angles, and whether the matrix is exactly that.
         """
         if len(matrix) != 36:
             return cls(), False

@@ -44,11 +44,8 @@ def shaped_landmarks(identity: np.ndarray, attribute: np.ndarray, share: float =
     opening, its width and its corners.
 
     ``identity``: ``[68, 2]`` in pixels of any picture; ``attribute``: ``[68, 2]`` in pixels of the other;
-    ``share``: 0..1, how far to go there.
-
-    Returns:
-        float32 ``[68, 2]`` in pixels of the attribute's picture; what was given where a pose is not found or
-        landmarks are not finite.
+    ``share``: 0..1, how far to go there. Returns float32 ``[68, 2]`` in pixels of the attribute's picture;
+    what was given where a pose is not found or landmarks are not finite.
     """
     upright = _turn(roll_of(attribute))
     attribute_face = np.asarray(attribute, np.float64) @ upright
@@ -110,7 +107,7 @@ def _in_the_pose_of(identity: np.ndarray, attribute: np.ndarray) -> np.ndarray |
         if pose.flipped or face_pose.flipped:
             return None
         source, target = _projected(_believed(face_pose, pose)), _projected(pose.rotation)
-        turned = _laid_onto(face, source) + target - source
+        turned = laid_onto(face, face[_COMPARED], source[_COMPARED]) + target - source
         landmark_sets.append(_in_the_crop(turned, crop))
     return (landmark_sets[0] + landmark_sets[1]) / 2
 
@@ -130,11 +127,6 @@ def _projected(rotation: np.ndarray) -> np.ndarray:
     """The mean face in that pose as a camera sees it, ``[68, 2]``."""
     points = MEAN_FACE @ rotation.T
     return points[:, :2] * CAMERA_DISTANCE / (CAMERA_DISTANCE + points[:, 2:])
-
-
-def _laid_onto(face: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The face under the least-squares similarity onto the other (Umeyama, 1991), ``[68, 2]``."""
-    return laid_onto(face, face[_COMPARED], reference[_COMPARED])
 
 
 def _turn(degrees: float) -> np.ndarray:

@@ -98,10 +98,8 @@ def spread(nodes: Tensor, size: int, solved: int) -> Tensor:
     """Positions between the nodes of a map that was solved for one size, at the pixels of another.
 
     ``nodes``: ``[batch, 2, 33, 33]`` in shares, pixel centres of the solved size at i / size; ``size``: of
-    the picture to fill; ``solved``: the size the map was solved for.
-
-    Returns:
-        ``[batch, 2, size, size]`` in the same shares.
+    the picture to fill; ``solved``: the size the map was solved for. Returns ``[batch, 2, size, size]`` in
+    the same shares.
     """
     if size == solved:
         return F.interpolate(nodes, (size, size), mode="bilinear", align_corners=True)

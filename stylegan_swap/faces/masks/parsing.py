@@ -86,23 +86,3 @@ def class_mask(labels: Tensor, classes: Iterable[str], order: LabelOrder) -> Ten
 def face_mask(labels: Tensor, order: LabelOrder) -> Tensor:
     """Where a label map shows what a swap replaces, ``[batch, 1, h, w]``; raises like ``class_mask``."""
     return class_mask(labels, FACE, order)
-
-
-def convert_labels(labels: Tensor, source: LabelOrder, target: LabelOrder) -> Tensor:
-    """Renumber a label map of any shape.
-
-    Raises:
-        ValueError: an order is unknown, or a label is outside 0..18.
-    """
-    source_numbers, target_numbers = (
-        numbers_of(LABELS["maskgan"], source),
-        numbers_of(LABELS["maskgan"], target),
-    )
-    table = torch.empty(len(source_numbers), dtype=torch.long, device=labels.device)
-    table[torch.tensor(source_numbers)] = torch.tensor(target_numbers, device=labels.device)
-    indices = labels.round().long()
-    if indices.numel() and (indices.min() < 0 or indices.max() >= len(source_numbers)):
-        raise ValueError(
-            f"labels must lie in 0..{len(source_numbers) - 1}, got {indices.min()}..{indices.max()}."
-        )
-    return table[indices].to(labels.dtype)

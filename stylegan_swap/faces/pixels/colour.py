@@ -39,13 +39,7 @@ def structure_band(grey: np.ndarray, unit: float) -> np.ndarray:
     return octaves(grey, (_FINE * unit, _COARSE * unit))[0]
 
 
-def match_colour(
-    image: np.ndarray,
-    reference: np.ndarray,
-    mask: np.ndarray,
-    *,
-    contrast: tuple[float, float] = (0.65, 1.35),
-) -> np.ndarray:
+def match_colour(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Give an image the lightness and the skin colour of a reference, both measured under a mask.
 
     Lightness is shifted and stretched. Colour is *scaled*, not shifted: a shift that suits the skin would
@@ -56,8 +50,6 @@ def match_colour(
         image: float32 ``[H, W, 3]``, RGB in 0..255.
         reference: float32 ``[H, W, 3]``, RGB in 0..255; the palette to match.
         mask: float32 ``[H, W]``, weights of the pixels that are compared (skin).
-        contrast: bounds of the factor on the spread of lightness; they keep a flat or a harshly lit face
-            from being stretched into noise.
 
     Returns:
         float32 ``[H, W, 3]``, RGB in 0..255. The image itself where the mask is empty.
@@ -72,7 +64,8 @@ def match_colour(
     sampled = mask[::step, ::step]
     mean, deviation = _statistics(lab[::step, ::step], sampled)
     target_mean, target_deviation = _statistics(to_lab(reference[::step, ::step]), sampled)
-    stretch = np.clip(target_deviation[0] / max(float(deviation[0]), 1e-3), *contrast)
+    # The bounds keep a flat or a harshly lit face from being stretched into noise.
+    stretch = np.clip(target_deviation[0] / max(float(deviation[0]), 1e-3), 0.65, 1.35)
     lightness = (lab[..., :1] - mean[0]) * stretch + target_mean[0]
     factor = np.clip(target_mean[1:] * mean[1:] / (mean[1:] ** 2 + 4.0), 0.0, 1.4)
     # What scaling cannot give is added where there is colour, or everywhere to a black-and-white image.
