@@ -147,11 +147,7 @@ def find_people(
 ) -> tuple[list[tuple[Face, Person]], list[Face], list[str]]:
     """The face of each of the people in a photo, everyone another, with who it becomes.
 
-    Args:
-        people: whom to look for.
-        photo: where.
-        embed: photo and face → identity descriptor ``[128]``.
-        landmarks: landmark backend or its name.
+    ``embed``: photo and face → identity descriptor ``[128]``; ``landmarks``: landmark backend or its name.
 
     Returns:
         Faces from left to right, each with its new person; the other faces; one line about everyone who was

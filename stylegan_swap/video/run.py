@@ -184,7 +184,7 @@ def swap_video(
         "person": hashlib.sha256(person.embedding.float().cpu().numpy().tobytes()).hexdigest(),
         "method": swapper.method.fingerprint,
         "precision": str(swapper.method.dtype),
-        "face": tracker.person.state() if isinstance(tracker.person, Memory) else tracker.person,
+        "face": _described(tracker.person),
         "options": options,
         "match_colour": match_colour,
         "refine": refine,
@@ -341,6 +341,10 @@ def _check_numbers(start: float, end: float | None, fps: float | None, every: in
     for name, value in (("preview_every", every), ("segment", segment)):
         if value < 1:
             raise UnsupportedOptionError(f"{name} is a number of frames from 1, got {value}")
+
+
+def _described(person: str | int | Memory) -> object:
+    return person.state() if isinstance(person, Memory) else person
 
 
 def _nobody(name: str, face: FaceChoice, tracker: Tracker, counts: dict[str, int]) -> Exception:

@@ -78,11 +78,8 @@ def calibrated(
 ) -> tuple[Direction, float]:
     """Scale a direction so that a strength of 1 changes what is drawn by one standard deviation.
 
-    Args:
-        direction: its name is one that the judge measures.
-        judge: measures.
-        codes: ``[n, L, D]``, of the photographs it was fitted on.
-        deviation: the attribute's standard deviation among the photographs.
+    The direction's name is one that the judge measures; ``codes``, ``[n, L, D]``, are of the photographs it
+    was fitted on; ``deviation`` is the attribute's standard deviation among them.
 
     Returns:
         The direction, and the change in σ that a strength of 1 made before. Where that is below 0.05, the

@@ -135,11 +135,8 @@ def resample(
 ) -> np.ndarray:
     """Apply an affine map without aliasing: cubic when enlarging, low-passed first when shrinking.
 
-    Args:
-        pixels: ``[H, W]`` or ``[H, W, C]``, uint8 or float32.
-        matrix: ``[2, 3]``, input → output pixels.
-        size: width and height of the output.
-        border: OpenCV border mode for what lies outside the input.
+    ``pixels``: ``[H, W]`` or ``[H, W, C]``, uint8 or float32; ``matrix``: ``[2, 3]``, input → output pixels;
+    ``size``: width and height of the output; ``border``: OpenCV border mode for what lies outside the input.
 
     Returns:
         float32 of the output size, clipped to the range of the input.

@@ -42,11 +42,8 @@ def warp_to_landmarks(photo: Tensor, source: Tensor, target: Tensor) -> tuple[Te
 def carried(photo: Tensor, nodes: Tensor, usable: Tensor, solved: int) -> tuple[Tensor, Tensor]:
     """Move a picture by a map of ``landmark_nodes``.
 
-    Args:
-        photo: ``[batch, C, S, S]``.
-        nodes: ``[batch, 2, 33, 33]``.
-        usable: ``[batch]``: faces whose landmarks are finite.
-        solved: size of the picture the map was solved for.
+    ``photo``: ``[batch, C, S, S]``; ``nodes``: ``[batch, 2, 33, 33]``; ``usable``: ``[batch]``: faces whose
+    landmarks are finite; ``solved``: size of the picture the map was solved for.
 
     Returns:
         The moved photo ``[batch, C, S, S]``, 0 where it shows nothing, and ``[batch, 1, S, S]`` in 0..1: how

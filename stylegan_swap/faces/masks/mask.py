@@ -44,11 +44,8 @@ def soft_mask(
 ) -> np.ndarray:
     """The hull with an edge that rises smoothly from 0 at the outline to 1 inside.
 
-    Args:
-        landmarks: ``[68, 2]`` in crop pixels.
-        size: side of the crop.
-        feather: width of the edge, as a share of the crop's side.
-        forehead: see ``hull_points``.
+    ``landmarks``: ``[68, 2]`` in crop pixels; ``size``: side of the crop; ``feather``: width of the edge, as
+    a share of the crop's side; ``forehead``: see ``hull_points``.
 
     Returns:
         float32 ``[size, size]``; exactly 0 from one pixel outside the hull on (OpenCV's line is that wide).

@@ -151,14 +151,8 @@ def _chosen_mask(options: MaskOptions, predicted: np.ndarray, landmarks: np.ndar
 def kept_mask(landmarks: np.ndarray, size: int, regions: tuple[str, ...], edge: float) -> np.ndarray:
     """Where the photo stays: 1 in the regions, falling smoothly to 0 at ``edge`` pixels outside them.
 
-    Args:
-        landmarks: ``[68, 2]`` in crop pixels.
-        size: side of the crop.
-        regions: names from ``REGIONS``.
-        edge: in pixels of the crop.
-
-    Returns:
-        float32 ``[size, size]``, exactly 1 inside.
+    ``landmarks``: ``[68, 2]`` in crop pixels; ``size``: side of the crop; ``regions``: names from
+    ``REGIONS``; ``edge``: in pixels of the crop. Returns float32 ``[size, size]``, exactly 1 inside.
     """
     points = np.asarray(landmarks, np.float32)
     eye_distance = float(np.linalg.norm(points[LEFT_EYE].mean(0) - points[RIGHT_EYE].mean(0)))

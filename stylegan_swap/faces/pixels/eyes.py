@@ -28,11 +28,8 @@ _DRAWN = (0.15, 0.3)
 def with_eyes_of(image: np.ndarray, photo: np.ndarray, points: np.ndarray, unit: float) -> np.ndarray:
     """Put the lightness of the photo's eyeballs into a swapped crop.
 
-    Args:
-        image: float32 ``[P, P, 3]`` in 0..255.
-        photo: the attribute photo's crop, likewise.
-        points: its landmarks ``[68, 2]`` in crop pixels.
-        unit: pixels of the crop for each that the network resolves.
+    ``image``: float32 ``[P, P, 3]`` in 0..255; ``photo``: the attribute photo's crop, likewise; ``points``:
+    its landmarks ``[68, 2]`` in crop pixels; ``unit``: pixels of the crop for each that the network resolves.
 
     Returns:
         float32 ``[P, P, 3]``; outside the lids what was given.
