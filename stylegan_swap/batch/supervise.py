@@ -135,14 +135,10 @@ def supervise(
 ) -> None:
     """Work through all jobs.
 
-    Args:
-        jobs: what to do.
-        start: begins a fresh worker.
-        workers: how many at once.
-        deliver: called once per job with its row and its staged file, before its worker has another; by
-            several threads, one at a time.
-        staging: job and attempt → a file of its own for the worker to write.
-        timeout: seconds an item may take before its worker is ended; None waits for ever.
+    ``start`` begins a fresh worker, of which there are ``workers`` at once. ``deliver`` is called once per
+    job with its row and its staged file, before its worker has another; by several threads, one at a time.
+    ``staging`` maps job and attempt to a file of its own for the worker to write. An item may take
+    ``timeout`` seconds before its worker is ended; None waits for ever.
 
     Raises:
         StyleganSwapError: workers cannot be built, or die before they are ready, again and again.

@@ -155,13 +155,8 @@ def feed_of(
     The attribute face is given the features of the identity, as ``swap_aligned`` does with networks that read
     the identity photo, such as the default.
 
-    Args:
-        x_id: the identity's FFHQ-aligned face, ``[1, 3, S, S]``, RGB in [-1, 1], S the file's side.
-        x_attr: the attribute photo's, likewise.
-        id_landmarks: ``[1, 68, 2]`` in pixels of ``x_id``; predicted where not given.
-        attr_landmarks: of ``x_attr``, likewise.
-        structure: 0..1, see ``swap``.
-        appearance: 0..1, see ``swap``.
+    Both faces are FFHQ-aligned, ``[1, 3, S, S]``, RGB in [-1, 1], S the file's side; their landmarks are
+    ``[1, 68, 2]`` in pixels, predicted where not given; the others as in ``swap``.
 
     Raises:
         ValueError: not one square face each, or of different sides.

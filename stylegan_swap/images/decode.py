@@ -151,13 +151,8 @@ def to_srgb(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None, list[str]]:
     """Converts a decoded picture of any mode to 8-bit sRGB.
 
-    Args:
-        image: decoded; not changed.
-        name: for messages.
-
-    Returns:
-        pixels uint8 [H, W, 3] RGB, C-contiguous; alpha uint8 [H, W], or None where the picture has no
-        transparency; notes on what was lost on the way.
+    Returns pixels uint8 [H, W, 3] RGB, C-contiguous; alpha uint8 [H, W], or None where the picture has no
+    transparency; notes on what was lost on the way. ``name`` is for messages.
 
     Raises:
         ImageReadError: a floating-point picture holds NaN or infinity, or the mode is unknown.

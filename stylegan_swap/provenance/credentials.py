@@ -113,14 +113,10 @@ def sign_file(
 ) -> None:
     """Puts a signed manifest into a picture or a clip that nobody reads yet.
 
-    Args:
-        path: the file; it is written anew, so give a temporary one.
-        kind: its format: PNG, JPEG, WEBP, TIFF, MP4 or MOV.
-        credentials: who signs.
-        result: what the picture is; it chooses the action and its description.
-        source_type: IPTC digital source type of the action.
-        parent: the photograph or clip that was edited; its manifests, if any, are carried along as the
-            ingredient's.
+    ``path`` is written anew, so give a temporary file; ``kind`` is its format: PNG, JPEG, WEBP, TIFF, MP4 or
+    MOV. What the picture is, ``result``, chooses the action and its description, whose IPTC digital source
+    type is ``source_type``. The manifests of ``parent``, the photograph or clip that was edited, are carried
+    along as the ingredient's.
 
     Raises:
         MissingDependencyError: c2pa-python is not installed.

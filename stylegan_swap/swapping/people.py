@@ -78,13 +78,8 @@ def prepare_people(
 ) -> People:
     """Describe the people to look for and prepare the identities; see ``Swapper.prepare_people``.
 
-    Args:
-        replacements: a photo of the person to replace (the largest face counts), or a face number → the
-            identity. A mapping or pairs.
-        missing: ``"error"`` or ``"skip"``.
-        prepare: makes a person of an identity.
-        embed: photo and face → identity descriptor ``[128]``.
-        landmarks: landmark backend or its name.
+    ``prepare`` makes a person of an identity, ``embed`` an identity descriptor ``[128]`` of photo and face.
+    Of a photo of a person to replace, the largest face counts.
 
     Raises:
         UnsupportedOptionError: nobody is given, one face number twice, or ``missing`` is another word.

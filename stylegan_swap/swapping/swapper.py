@@ -177,13 +177,10 @@ class PhotoSwapper:
     ) -> People:
         """Do once what depends on who becomes whom alone, for several people of the same photos.
 
-        Args:
-            replacements: a photo of the person to replace, or a face number from the left → the identity: a
-                prepared person, a photo or several. A mapping, or pairs.
-            missing: ``"error"`` where a photo lacks somebody, or ``"skip"`` to go on with the others.
-            face: of the identity photos, as in ``prepare``.
-            refine: as there.
-            seed: as there.
+        ``replacements`` are a mapping, or pairs: a photo of the person to replace, or a face number from the
+        left → the identity, a prepared person, a photo or several. ``missing`` is ``"error"`` where a photo
+        lacks somebody, or ``"skip"`` to go on with the others. ``face`` (of the identity photos), ``refine``
+        and ``seed`` are as in ``prepare``.
 
         Raises:
             StyleganSwapError: as in ``prepare``.
@@ -289,16 +286,10 @@ class PhotoSwapper:
     ) -> tuple[Tensor, Tensor]:
         """Swap a batch of faces that are aligned as the method wants them (``method.crop``).
 
-        Args:
-            x_id: ``[batch, 3, s, s]`` (or one for all), RGB in [-1, 1].
-            x_attr: ``[batch, 3, S, S]``, RGB in [-1, 1].
-            landmarks: of ``x_attr``, ``[batch, 68, 2]`` in crop pixels; predicted where not given.
-            structure: see ``swap``.
-            appearance: see ``swap``.
-            seed: see ``swap``.
-
-        Returns:
-            The swapped faces ``[batch, 3, S, S]`` and the masks ``[batch, 1, S, S]``.
+        ``x_id`` is ``[batch, 3, s, s]`` (or one for all), ``x_attr`` ``[batch, 3, S, S]``, both RGB in
+        [-1, 1]; ``landmarks`` are of ``x_attr``, ``[batch, 68, 2]`` in crop pixels, predicted where not
+        given; the others as in ``swap``. Returns the swapped faces ``[batch, 3, S, S]`` and masks
+        ``[batch, 1, S, S]``.
         """
         options = {"structure": structure, "appearance": appearance, "seed": seed}
         result = self.method.swap_aligned(self.method.prepare(x_id), x_attr, landmarks, options)

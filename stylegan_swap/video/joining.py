@@ -70,15 +70,9 @@ def join(
 ) -> None:
     """Write the clip.
 
-    Args:
-        segments: in order.
-        clip: what they were made from; its sound and subtitles are copied if it is a file.
-        output: the file to write.
-        suffix: names the format.
-        first_pts: when the first frame is shown, in the clip's time base.
-        end_pts: when the last has been shown.
-        trimmed: whether the clip was cut, so that time starts anew.
-        metadata: of the file.
+    ``clip`` is what the segments were made from; its sound and subtitles are copied if it is a file.
+    ``suffix`` names the output's format. ``first_pts`` is when the first frame is shown and ``end_pts`` when
+    the last has been, in the clip's time base; time starts anew where the clip was ``trimmed``.
 
     Raises:
         VideoWriteError: a segment is damaged, or the disk is full.

@@ -59,12 +59,8 @@ class Output(Protocol):
 class VideoOutput:
     """A video file with the clip's sound.
 
-    Args:
-        path: .mp4, .m4v, .mov, .mkv or .webm.
-        clip: what is swapped.
-        encoding: of the picture.
-        trimmed: whether the clip is cut, so that the result's time starts anew.
-        mark: whether the file and its swapped frames say that AI was used.
+    ``path`` ends in .mp4, .m4v, .mov, .mkv or .webm. Where the clip is ``trimmed``, the result's time starts
+    anew; ``mark`` makes the file and its swapped frames say that AI was used.
 
     Raises:
         VideoWriteError: the file cannot hold the clip's sound or subtitles.

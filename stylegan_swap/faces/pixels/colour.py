@@ -46,13 +46,8 @@ def match_colour(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> 
     tint teeth, the white of the eyes and grey hair with its complement; scaled, what is neutral stays
     neutral, and a black-and-white reference gives a black-and-white result.
 
-    Args:
-        image: float32 ``[H, W, 3]``, RGB in 0..255.
-        reference: float32 ``[H, W, 3]``, RGB in 0..255; the palette to match.
-        mask: float32 ``[H, W]``, weights of the pixels that are compared (skin).
-
-    Returns:
-        float32 ``[H, W, 3]``, RGB in 0..255. The image itself where the mask is empty.
+    ``image``, ``reference`` and the result are float32 ``[H, W, 3]``, RGB in 0..255; ``mask``, float32
+    ``[H, W]``, weighs the pixels that are compared (skin). Where it is empty, the image itself is returned.
     """
     if mask.sum() < 1:
         return image
@@ -76,8 +71,8 @@ def match_colour(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> 
 def colourfulness(lab: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Saturation of each pixel relative to the skin's: 0.35 (neutral: teeth, white of the eye) to 1.
 
-    ``lab``: float32 ``[H, W, 3]``; ``mask``: float32 ``[H, W]``, weights of the skin. Returns float32 ``[H,
-    W, 1]``; 1 everywhere on a black-and-white image.
+    ``lab``: float32 ``[H, W, 3]``; ``mask``: float32 ``[H, W]``, weights of the skin. Returns float32
+    ``[H, W, 1]``; 1 everywhere on a black-and-white image.
     """
     saturation = np.hypot(lab[..., 1], lab[..., 2])
     typical = float((saturation * mask).sum() / max(float(mask.sum()), 1.0))

@@ -46,15 +46,9 @@ def with_texture_of(
 ) -> np.ndarray:
     """Replace the octaves of a swapped crop by what the identity photo shows there.
 
-    Args:
-        image: float32 ``[P, P, 3]`` in 0..255.
-        identity: the aligned identity face, of any size.
-        photo: the attribute photo's crop, like ``image``.
-        points: of the attribute face, ``[68, 2]`` in pixels of the crop.
-        resolved: pixels across the crop that the network really draws.
-
-    Returns:
-        float32 ``[P, P, 3]``, not clipped.
+    ``image`` and ``photo``, the attribute photo's crop, are float32 ``[P, P, 3]`` in 0..255; ``identity`` is
+    of any size; ``points`` are the attribute face's, ``[68, 2]`` in crop pixels; ``resolved`` is how many
+    pixels across the crop the network really draws. Returns float32 ``[P, P, 3]``, not clipped.
     """
     size, resolved_size = image.shape[0], (resolved, resolved)
     unit = size / resolved
