@@ -152,7 +152,7 @@ def to_srgb(
     """Converts a decoded picture of any mode to 8-bit sRGB.
 
     Returns pixels uint8 [H, W, 3] RGB, C-contiguous; alpha uint8 [H, W], or None where the picture has no
-    transparency; notes on what was lost on the way. ``name`` is for messages.
+    transparency; notes on what was lost on the way. ``name`` is for messages; ``image`` stays as it is.
 
     Raises:
         ImageReadError: a floating-point picture holds NaN or infinity, or the mode is unknown.
