@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from matplotlib import cbook
 from PIL import Image
 from skimage import data
@@ -129,6 +131,26 @@ def without_default_weights(monkeypatch, tmp_path) -> Path:
             shutil.copy(original / file, folder / file)
     monkeypatch.setattr(weights, "shipped_folder", lambda: folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """A folder by name that the first of the run's processes fills; the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives each process a folder of its own, side by side.
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def shared(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, done = common / f"shared-{name}", common / f"shared-{name}.done"
+        with FileLock(common / f"shared-{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return shared
 
 
 @pytest.fixture(scope="session")

@@ -41,14 +41,18 @@ def run(*arguments: object):
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory) -> Path:
+def file(shared_folder) -> Path:
     """The default network, written by the command; half a minute, so once for all tests."""
-    path = tmp_path_factory.mktemp("export") / "swap.onnx"
-    done = run("-o", path)
-    assert done.exit_code == 0, done.output
-    assert re.search(r"swap\.onnx  \(5\d\.\d MB, 256 × 256, opset 18, differs from torch by ", done.output)
-    assert [path] == list(path.parent.iterdir())
-    return path
+
+    def export(folder: Path) -> None:
+        done = run("-o", folder / "swap.onnx")
+        assert done.exit_code == 0, done.output
+        assert re.search(
+            r"swap\.onnx  \(5\d\.\d MB, 256 × 256, opset 18, differs from torch by ", done.output
+        )
+        assert [folder / "swap.onnx"] == list(folder.iterdir())
+
+    return shared_folder("export", export) / "swap.onnx"
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def in_turn(
     timings = {name: Timing() for name in calls}
     end = time.perf_counter() + seconds
     # A collection in the middle of a call would be charged to it.
-    gc.collect()
+    gc.collect(1)
     enabled = gc.isenabled()
     gc.disable()
     try:
