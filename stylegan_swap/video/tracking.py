@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from stylegan_swap.errors import NoFaceError
+from stylegan_swap.faces.detection.centerface import centerface_file
 from stylegan_swap.faces.detection.detect import SMALLEST_FACE, Face, detect_faces, largest_face
 from stylegan_swap.faces.detection.landmarks import LandmarkBackend
 from stylegan_swap.faces.detection.redetect import overlap, redetect
@@ -233,9 +234,11 @@ class Tracker:
 
     def _detect(self, pixels: np.ndarray, *, quick: bool) -> list[Face]:
         # A number or a person may mean a small face beside large ones.
-        thorough = self.person != "largest" and not quick
+        # dlib's ladder takes two seconds to see nobody; the network looks at a frame once.
+        network = centerface_file() is not None
+        thorough = self.person != "largest" and (network or not quick)
         try:
-            return detect_faces(pixels, landmarks=self.backend, thorough=thorough, quick=quick)
+            return detect_faces(pixels, landmarks=self.backend, thorough=thorough, quick=quick or network)
         except NoFaceError:
             return []
 

@@ -1,8 +1,10 @@
 """Find the faces of a photograph and their 68 landmarks.
 
-A cascade of attempts that stops at the first that is sure of a face: dlib's HOG detector on the photo reduced
-to 800 px, up-sampled, with a padded border (tight crops), rotated, and at last dlib's MMOD network. Every
-attempt sees the reduced picture, so a 12-megapixel photo costs no more than a small one.
+CenterFace finds faces of all sizes and turns (``centerface``). dlib's HOG detector looks too: where both see
+an upright face, its box is the better one for dlib's landmarks. Where neither sees a face, and where the
+package that brings CenterFace is not installed, a cascade of attempts stops at the first that is sure of one:
+HOG on the photo reduced to 800 px, up-sampled, with a padded border (tight crops), rotated, and at last
+dlib's MMOD network.
 """
 
 from __future__ import annotations
@@ -18,12 +20,23 @@ import cv2
 import numpy as np
 
 from stylegan_swap.errors import FaceSelectionError, FaceTooSmallError, NoFaceError
+from stylegan_swap.faces.detection.centerface import (
+    FaceCentre,
+    centerface_file,
+    face_centres,
+    roll_of_five,
+    upright,
+)
 from stylegan_swap.faces.detection.landmarks import (
+    BOX_OF_CROP,
+    LEFT_EYE,
+    RIGHT_EYE,
     LandmarkBackend,
     dlib_model_file,
     landmark_backend,
     roll_of,
 )
+from stylegan_swap.faces.geometry.align import ffhq_alignment
 
 # In pixels: sides of the pictures that the attempts see, and of a face that can be swapped.
 DETECTION_SIDE = 800
@@ -40,6 +53,10 @@ _UNDOUBTED = 1.45
 # Pixels of a face that HOG, which knows 80, finds with certainty.
 _FOUND_FROM = 120
 _UPRIGHT_WITHIN = 12.0
+_SAME_FACE = 0.4  # share of the smaller box from which two detectors mean one face
+_SAME_TURN = 15.0  # degrees within which they mean one pose
+_CROP_SIDE = 256  # pixels of the crop in which landmarks are predicted from five points
+_MOST_DISAGREEMENT = 0.4  # mean distance of landmarks from the five points, in distances between the eyes
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,20 +107,25 @@ def detect_faces(
         pixels: uint8 RGB ``[H, W, 3]``.
         name: what the error message calls the picture.
         landmarks: landmark backend or its name.
-        thorough: also look for small faces when large ones were found (needed where a face is chosen
-            by index or by a reference photo).
-        quick: climb no further than the first rung; for frames of a video, of which another follows.
+        thorough: look for all faces from 32 px on, also where large ones are seen (needed where a face is
+            chosen by index or by a reference photo, and for all of them).
+        quick: look once; for frames of a video, of which another follows.
 
     Returns:
         At least one face, sorted by the horizontal centre of the box.
 
     Raises:
-        NoFaceError: nothing was found; the message lists every rung that was tried.
+        NoFaceError: no face is seen; the message lists all that was tried.
     """
     backend = landmark_backend(landmarks) if isinstance(landmarks, str) else landmarks
     tried: list[str] = []
+    if centerface_file() is not None:
+        tried.append("CenterFace")
+        faces = _by_network(pixels, backend, thorough, quick)
+        if faces:
+            return sorted(faces, key=lambda face: float(face.box[0] + face.box[2]))
     candidates: list[Face] = []
-    for rung in _LADDER[:1] if quick else _LADDER:
+    for rung in _LADDER[: 0 if tried else 1] if quick else _LADDER:
         if rung is _LAST_RESORT and any(face.score >= _CREDIBLE for face in candidates):
             break
         tried.append(rung.name)
@@ -159,6 +181,54 @@ def require_size(face: Face, name: str = "the photo") -> Face:
             "use a larger version of the picture"
         )
     return face
+
+
+def _by_network(pixels: np.ndarray, backend: LandmarkBackend, thorough: bool, quick: bool) -> list[Face]:
+    """What CenterFace sees, each face as HOG finds it where both agree."""
+    centres = face_centres(pixels, SMALLEST_FACE if thorough else None, quick)
+    if not centres and not thorough:
+        centres = face_centres(pixels, SMALLEST_FACE, quick)
+    rivals = [] if quick else _climb(pixels, _LADDER[0], backend)
+    faces = []
+    for centre in centres:
+        face = next((face for face in rivals if _overlap(face.box, centre.box) >= _SAME_FACE), None)
+        if face is None or face.score < _UNDOUBTED:
+            # A head on its side looks like a weak upright face, with landmarks that miss it.
+            centre = upright(pixels, centre)
+            if face is None or face.score < _CONFIDENT or _turn_between(centre, face) > _SAME_TURN:
+                face = _face_of_centre(pixels, centre, backend)
+        if face is not None:
+            faces.append(face)
+    # HOG alone: a face so large that the network sees no face in it.
+    faces += [face for face in rivals if face.score >= _UNDOUBTED]
+    return _without_overlaps(faces)
+
+
+def _turn_between(centre: FaceCentre, face: Face) -> float:
+    """Degrees by which two detectors differ in a face's roll."""
+    return abs((roll_of_five(centre.points) - roll_of(face.landmarks) + 180) % 360 - 180)
+
+
+def _face_of_centre(pixels: np.ndarray, centre: FaceCentre, backend: LandmarkBackend) -> Face | None:
+    """The face with 68 landmarks, predicted in an upright crop; None where they miss the five points."""
+    points = np.zeros((68, 2))
+    points[LEFT_EYE], points[RIGHT_EYE] = centre.points[0], centre.points[1]
+    points[48], points[54] = centre.points[3], centre.points[4]
+    try:
+        # The network's points are coarse: the crop that they give shows the way to an upright one.
+        for _ in range(2):
+            crop = ffhq_alignment(points, _CROP_SIDE)
+            view = view_of(pixels, crop.matrix, (_CROP_SIDE, _CROP_SIDE), crop.scale, cv2.BORDER_REPLICATE)
+            points = transformed(backend(view, BOX_OF_CROP * _CROP_SIDE), crop.inverse)
+        points = transformed(backend(view, box_of(transformed(points, crop.matrix))), crop.inverse)
+        face = face_of(pixels, points, centre.score, "CenterFace")
+    except ValueError:
+        return None
+    eyes = [points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)]
+    seen = np.stack([*eyes, points[30], points[48], points[54]])
+    eye_distance = max(float(np.linalg.norm(eyes[1] - eyes[0])), 1.0)
+    error = np.linalg.norm(seen - centre.points, axis=1).mean() / eye_distance
+    return face if error < _MOST_DISAGREEMENT else None
 
 
 def _climb(pixels: np.ndarray, rung: _Rung, backend: LandmarkBackend) -> list[Face]:

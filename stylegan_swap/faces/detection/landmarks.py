@@ -44,6 +44,8 @@ EXPRESSION_SPREAD = (0.040, 0.040, 0.059, 0.017, 0.058, 0.037, 0.046, 0.045, 0.0
 # boxes takes most of that noise away.
 _BOX_SHIFTS = ((0.0, 0.0), (-0.02, 0.0), (0.02, 0.0), (0.0, -0.02), (0.0, 0.02))
 _WORKING_FACE = 250.0
+BOX_OF_CROP = np.array([0.197, 0.309, 0.797, 0.909])
+"""Where dlib's detector sees the face in FFHQ crops, on average over photographs: shares of the side."""
 
 
 class LandmarkBackend(Protocol):
@@ -158,8 +160,7 @@ def landmarks_of_crop(crop: np.ndarray) -> np.ndarray:
     Returns:
         float32 ``[68, 2]`` in crop pixels.
     """
-    # Where dlib's detector sees the face in FFHQ crops, on average over photographs.
-    box = np.array([0.197, 0.309, 0.797, 0.909]) * crop.shape[0]
+    box = BOX_OF_CROP * crop.shape[0]
     return DlibLandmarks()(np.clip(np.rint(crop), 0, 255).astype(np.uint8), box)
 
 

@@ -17,6 +17,12 @@ from stylegan_swap.faces.detection.landmarks import roll_of
 RUNGS = [rung.name for rung in detect._LADDER]
 
 
+@pytest.fixture
+def ladder_alone(monkeypatch):
+    """As where the package that brings CenterFace is not installed."""
+    monkeypatch.setattr(detect, "centerface_file", lambda: None)
+
+
 def turned(pixels, angle):
     """The photo turned anticlockwise on a canvas that holds it all, and the map from old to new pixels."""
     height, width = pixels.shape[:2]
@@ -54,6 +60,7 @@ def test_an_upright_face_is_found_on_the_first_rung(request, who):
     assert heights == sorted(heights) and face.landmarks[8, 1] == face.landmarks[:, 1].max()
 
 
+@pytest.mark.usefixtures("ladder_alone")
 @pytest.mark.parametrize("who", ["astronaut", "hopper"])
 def test_a_face_of_40_pixels_is_found_up_sampled(request, who):
     pixels, face = request.getfixturevalue(who), request.getfixturevalue(f"{who}_face")
@@ -75,6 +82,7 @@ def test_a_tight_crop_is_found(request, who, border):
     assert off(found, face.landmarks - [left, top], face.side) < 0.02
 
 
+@pytest.mark.usefixtures("ladder_alone")
 def test_a_face_cut_by_the_edge_is_found_with_a_padded_border(hopper, hopper_face):
     top = int(hopper_face.box[1] + 0.3 * hopper_face.side)
     found = largest_face(detect_faces(hopper[top:]))
@@ -82,6 +90,7 @@ def test_a_face_cut_by_the_edge_is_found_with_a_padded_border(hopper, hopper_fac
     assert off(found, hopper_face.landmarks - [0, top], hopper_face.side) < 0.06
 
 
+@pytest.mark.usefixtures("ladder_alone")
 @pytest.mark.parametrize(
     ("angle", "rung"),
     [
@@ -143,6 +152,7 @@ def test_the_network_is_not_shown_what_would_break_it(monkeypatch):
     assert network.seen == []
 
 
+@pytest.mark.usefixtures("ladder_alone")
 def test_noise_has_no_face_and_the_message_names_every_rung():
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     with pytest.raises(NoFaceError) as caught:
@@ -170,6 +180,7 @@ def test_faces_are_numbered_from_the_left(two_faces, astronaut_face, hopper_face
         assert largest_face(found).side == pytest.approx(hopper_face.side, rel=0.03)
 
 
+@pytest.mark.usefixtures("ladder_alone")
 def test_thorough_also_finds_the_small_face_beside_the_large_one(astronaut, hopper, astronaut_face):
     small = shrunk(astronaut, astronaut_face, 36)
     canvas = np.hstack([hopper, np.full((600, 200, 3), 90, np.uint8)])
@@ -216,6 +227,7 @@ class _Blind:
         return []
 
 
+@pytest.mark.usefixtures("ladder_alone")
 def test_detectors_see_a_12_megapixel_photo_reduced(astronaut, monkeypatch):
     hog, network = _Blind(), _Blind()
     monkeypatch.setattr(detect._per_thread, "hog", hog, raising=False)
@@ -247,6 +259,7 @@ def test_a_view_shows_what_its_matrix_says():
         )
 
 
+@pytest.mark.usefixtures("ladder_alone")
 def test_a_small_photo_is_enlarged_four_times_at_most(monkeypatch):
     hog, network = _Blind(), _Blind()
     monkeypatch.setattr(detect._per_thread, "hog", hog, raising=False)
@@ -256,6 +269,7 @@ def test_a_small_photo_is_enlarged_four_times_at_most(monkeypatch):
     assert hog.seen[0] == (50, 60, 3) and hog.seen[1] == (200, 240, 3)
 
 
+@pytest.mark.usefixtures("ladder_alone")
 def test_the_ladder_stops_at_the_first_sure_face(astronaut, monkeypatch):
     monkeypatch.setattr(detect, "_network", lambda: pytest.fail("the network was asked"))
     seen = []
