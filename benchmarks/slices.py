@@ -50,7 +50,7 @@ def tone_class(angle: float | None) -> str:
 
 def age_class(age: str) -> str:
     """Twenties, thirties and above; empty where no age is noted."""
-    return "" if not age.isdigit() else "under 30" if int(age) < 30 else "30 and over"
+    return "" if not age.isdecimal() else "under 30" if int(age) < 30 else "30 and over"
 
 
 def slices(

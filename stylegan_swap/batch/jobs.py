@@ -179,7 +179,7 @@ def _read(name: str, text: str, read: Callable[[str], Any]) -> Any:
 
 
 def _face(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() else text
 
 
 def _identity_face(text: str) -> int | str:
@@ -196,7 +196,7 @@ def _dial(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ValueError("write a whole number from 0")
     return int(text)
 

@@ -171,7 +171,7 @@ def threads_for(workers: int) -> int:
         cores = os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
     share = max(1, cores // workers)
-    return min(share, int(limit)) if limit.isdigit() and int(limit) > 0 else share
+    return min(share, int(limit)) if limit.isdecimal() and int(limit) > 0 else share
 
 
 def _engine(

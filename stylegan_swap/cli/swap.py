@@ -152,7 +152,7 @@ def _split(pair: str) -> tuple[str, str]:
     parts = pair.split("=")
     for count in range(1, len(parts)):
         old, new = "=".join(parts[:count]), "=".join(parts[count:])
-        if old.isdigit() or Path(old).is_file():
+        if old.isdecimal() or Path(old).is_file():
             return old, new
     return parts[0], "=".join(parts[1:])
 

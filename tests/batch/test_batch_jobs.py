@@ -56,6 +56,12 @@ def test_words_and_photos_as_faces(tmp_path):
     assert [len(job.inputs) for job in jobs] == [2, 2, 3]
 
 
+def test_numbers_are_what_int_reads(tmp_path):
+    job = listed(tmp_path, "identity,attribute,face,seed\na,b,\u00b2,\u0663\n")[0]
+    # A superscript two is a digit and no number: a photo's name; an Arabic three is a number.
+    assert job.options == {"face": str(tmp_path / "\u00b2"), "seed": 3}
+
+
 WRONG_LISTS = [
     ("", ["has no column 'identity'"]),
     ("identity,attribute\n", ["holds no rows"]),
@@ -66,6 +72,8 @@ WRONG_LISTS = [
     ("identity,attribute,structure\na,b,2\n", ["line 2", "structure is '2'", "from 0 to 1"]),
     ("identity,attribute,structure\na,b,much\n", ["line 2", "structure is 'much'"]),
     ("identity,attribute,seed\na,b,-1\n", ["seed is '-1'", "whole number"]),
+    ("identity,attribute,seed\na,b,\u00b2\n", ["line 2", "seed is '\u00b2'", "whole number"]),
+    ("identity,attribute,refine\na,b,\u2460\n", ["line 2", "refine is '\u2460'", "whole number"]),
     ("identity,attribute,match_colour\na,b,perhaps\n", ["match_colour is 'perhaps'", "yes or no"]),
     ("identity,attribute,identity_face\na,b,all\n", ["identity_face is 'all'", "one face"]),
     ("identity,attribute,mask\na,b,circle\n", ["line 2", "unknown mask 'circle'"]),

@@ -275,6 +275,8 @@ def test_threads_are_shared_out(monkeypatch):
     assert [run.threads_for(workers) for workers in (1, 2, 3, 16)] == [8, 4, 2, 1]
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert [run.threads_for(workers) for workers in (1, 8)] == [2, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "\u00b2")
+    assert run.threads_for(1) == 8
 
 
 def test_without_ray_the_error_says_what_to_install(tmp_path, listed, monkeypatch):
