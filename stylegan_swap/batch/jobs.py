@@ -1,4 +1,4 @@
-"""The list of a batch: one job per row of a CSV, checked before any work.
+"""The list of a batch: one job per row, checked before any work.
 
 First step of ``run``. A row that can never succeed because of how it is written stops the batch at once;
 what only the work can show (no face, a damaged photo) becomes that item's error later.
@@ -6,7 +6,6 @@ what only the work can show (no face, a damaged photo) becomes that item's error
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 
 from stylegan_swap.errors import BatchError, StyleganSwapError
 from stylegan_swap.faces.masks.mask_options import MaskOptions
+from stylegan_swap.files.table import decimal, read_table
 from stylegan_swap.provenance.photo_file import WRITABLE
 
 # The folder of a running batch, and its table, lie beside the results.
@@ -68,24 +68,19 @@ def read_jobs(file: Path, photos: Path | None = None) -> list[Job]:
     ``mask_blur``, ``mask_padding``. A column whose name begins with ``#`` is a remark.
 
     Args:
-        file: the CSV, UTF-8.
+        file: the list; see ``files.table`` for what it may look like.
         photos: what its paths are relative to; the list's own folder if not given.
 
     Raises:
         BatchError: the list cannot be read, or a row makes no sense; the message names the line.
     """
     base = file.parent if photos is None else photos
-    try:
-        with open(file, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, restkey="", restval="")
-            rows = [(reader.line_num, row) for row in reader]
-            columns = [name.strip() for name in reader.fieldnames or ()]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BatchError(f"{file}: the list cannot be read ({error}); give a CSV in UTF-8") from error
+    table = read_table(file, BatchError, _REQUIRED)
+    columns = table.columns
     allowed = (*_REQUIRED, "output", *_OPTIONS, *_MASK)
     missing = [name for name in _REQUIRED if name not in columns]
     unknown = [name for name in columns if name not in allowed and not name.startswith("#")]
-    if missing or not rows:
+    if missing or not table.rows:
         raise BatchError(
             f"{file}: {f'has no column {missing[0]!r}' if missing else 'holds no rows'}; give a CSV with the "
             "columns identity and attribute, one row per swap"
@@ -95,11 +90,9 @@ def read_jobs(file: Path, photos: Path | None = None) -> list[Job]:
             f"{file}: unknown column {unknown[0]!r}; there are {', '.join(allowed)}; a remark's begins with #"
         )
     jobs = []
-    for number, (line, row) in enumerate(rows):
+    for number, (line, row) in enumerate(zip(table.lines, table.rows, strict=True)):
         try:
-            if "" in row:
-                raise BatchError("has more cells than the header; put quotes round a cell with a comma")
-            cells = {name.strip(): (value or "").strip() for name, value in row.items()}
+            cells = {name: value.strip() for name, value in row.items()}
             jobs.append(_job(number, cells, base))
         except StyleganSwapError as error:
             raise BatchError(f"{file}, line {line}: {error}") from error
@@ -161,12 +154,12 @@ def _job(number: int, cells: dict[str, str], base: Path) -> Job:
 
 def _mask(cells: dict[str, str]) -> MaskOptions:
     blur, padding = cells.get("mask_blur"), cells.get("mask_padding")
-    shares = [_read("mask_padding", part, float) for part in padding.split()] if padding else [0.0]
+    shares = [_read("mask_padding", part, decimal) for part in padding.split()] if padding else [0.0]
     four: Any = tuple(shares * 4 if len(shares) == 1 else shares)
     return MaskOptions(
         cells.get("mask") or "predicted",
         tuple(re.split(r"[\s,|]+", cells.get("keep", ""))),
-        _read("mask_blur", blur, float) if blur else None,
+        _read("mask_blur", blur, decimal) if blur else None,
         four,
     )
 
@@ -189,7 +182,7 @@ def _identity_face(text: str) -> int | str:
 
 
 def _dial(text: str) -> float:
-    value = float(text)
+    value = decimal(text)
     if not 0 <= value <= 1:
         raise ValueError("a dial goes from 0 to 1")
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import random
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Literal
 
 from stylegan_swap.errors import ImageReadError
 from stylegan_swap.files.paths import contained
+from stylegan_swap.files.table import read_table
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
@@ -36,7 +36,7 @@ class Pair:
 
 
 def read_pairs(file: Path, root: Path | None = None) -> list[Pair]:
-    """Read a CSV with the columns ``identity`` and ``attribute``.
+    """Read a list with the columns ``identity`` and ``attribute``.
 
     Args:
         file: the list.
@@ -46,12 +46,9 @@ def read_pairs(file: Path, root: Path | None = None) -> list[Pair]:
         ImageReadError: the file is missing, empty, or lacks a column.
     """
     base = file.parent if root is None else root
-    try:
-        with open(file, newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ImageReadError(f"{file}: the list of pairs cannot be read ({error}): check the path") from error
-    if not rows or not {"identity", "attribute"} <= set(rows[0]):
+    table = read_table(file, ImageReadError, ("identity", "attribute"))
+    rows = table.rows
+    if not rows or not {"identity", "attribute"} <= set(table.columns):
         raise ImageReadError(f"{file}: holds no pairs: give a CSV with the columns identity and attribute")
     return [
         Pair(number, base / row["identity"], base / row["attribute"], row["identity"], row["attribute"])
@@ -124,13 +121,12 @@ def manifest_of(folder: Path) -> list[dict[str, str]]:
     path = folder / "manifest.csv"
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    if rows and not {"file", "person"} <= set(rows[0]):
+    table = read_table(path, ImageReadError, ("file", "person"))
+    if table.rows and not {"file", "person"} <= set(table.columns):
         raise ImageReadError(f"{path}: lacks the columns file and person: add them, or take the file away")
-    for row in rows:
-        contained(folder, row["file"] or "", path)
-    return rows
+    for row in table.rows:
+        contained(folder, row["file"], path)
+    return list(table.rows)
 
 
 def _photos(folder: Path) -> list[Path]:

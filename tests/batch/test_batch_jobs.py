@@ -62,6 +62,15 @@ def test_numbers_are_what_int_reads(tmp_path):
     assert job.options == {"face": str(tmp_path / "\u00b2"), "seed": 3}
 
 
+def test_what_spreadsheets_write(tmp_path):
+    for separator in (";", "\t"):
+        text = "identity;attribute;structure;mask;mask_blur;mask_padding;\n"
+        text += "a.jpg;b, c.jpg;0,5;hull;0,1;0 0 0,2 0;\n;;;;;;\n"
+        [job] = listed(tmp_path, text.replace(";", separator))
+        assert job.attribute == str(tmp_path / "b, c.jpg")
+        assert job.options == {"structure": 0.5, "mask": MaskOptions("hull", ("",), 0.1, (0, 0, 0.2, 0))}
+
+
 WRONG_LISTS = [
     ("", ["has no column 'identity'"]),
     ("identity,attribute\n", ["holds no rows"]),

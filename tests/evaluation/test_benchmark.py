@@ -142,6 +142,14 @@ def test_lists_and_manifests_that_are_none(tmp_path):
     assert people_of(tmp_path) == {"x.png": "someone"}
 
 
+def test_lists_and_manifests_of_spreadsheets(tmp_path):
+    (tmp_path / "pairs.csv").write_text("identity;attribute\r\na.png;b, c.png\r\n", "utf-8-sig")
+    [pair] = read_pairs(tmp_path / "pairs.csv")
+    assert (pair.identity_name, pair.attribute) == ("a.png", tmp_path / "b, c.png")
+    (tmp_path / "manifest.csv").write_text("file\tperson\r\nx.png\tsomeone\r\n", "utf-16")
+    assert people_of(tmp_path) == {"x.png": "someone"}
+
+
 def test_evaluate_writes_rows_summary_and_report(folder, tmp_path):
     pairs = tmp_path / "two.csv"
     pairs.write_text("identity,attribute\ncollins.png,hopper.png\nhopper.png,collins.png\n")

@@ -5,7 +5,6 @@ First step of ``from_folder``; ``judge`` measures synthesised faces in the same 
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from stylegan_swap.errors import ImageReadError, UnsupportedOptionError
 from stylegan_swap.faces.geometry.head_pose import head_pose
 from stylegan_swap.faces.masks.glasses import wears_glasses
+from stylegan_swap.files.table import decimal, read_table
 from stylegan_swap.metrics.expression import FEATURES, SPREAD, expression_features
 
 #: What is measured, and the unit of a strength: degrees, or the spread between the photographs.
@@ -53,7 +53,7 @@ def manifest_labels(manifest: Path, files: Sequence[str], columns: Sequence[str]
     """Columns of a manifest as numbers, ``[len(files)]`` each, NaN where nothing is noted.
 
     Args:
-        manifest: CSV with a column ``file``.
+        manifest: list with a column ``file``; see ``files.table``.
         files: which photographs, in order.
         columns: of numbers, or of two words: then the label is 1 for the later in the alphabet, which also
             names it (gender: female, male → ``male``).
@@ -62,16 +62,15 @@ def manifest_labels(manifest: Path, files: Sequence[str], columns: Sequence[str]
         ImageReadError: the file is missing or unreadable.
         UnsupportedOptionError: no such column, or one of more than two words.
     """
-    try:
-        with manifest.open(newline="", encoding="utf-8") as stream:
-            rows = {row["file"]: row for row in csv.DictReader(stream)}
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise ImageReadError(f"{manifest}: cannot be read ({error}); labels need it") from error
+    table = read_table(manifest, ImageReadError, ("file", *columns))
+    if "file" not in table.columns:
+        raise ImageReadError(f"{manifest}: has no column 'file'; labels need it")
+    rows = {row["file"]: row for row in table.rows}
     labels = {}
     for column in columns:
-        if not rows or column not in next(iter(rows.values())):
+        if not rows or column not in table.columns:
             raise UnsupportedOptionError(f"{manifest}: has no column {column!r}; choose one of its columns")
-        texts = [(rows.get(file, {}).get(column) or "").strip() for file in files]
+        texts = [rows.get(file, {}).get(column, "").strip() for file in files]
         label_texts = [text for text in texts if text.lower() not in _UNKNOWN]
         name, values = column, [_number(text) for text in texts]
         if any(np.isnan(_number(text)) for text in label_texts):
@@ -89,6 +88,6 @@ def manifest_labels(manifest: Path, files: Sequence[str], columns: Sequence[str]
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return decimal(text)
     except ValueError:
         return float("nan")

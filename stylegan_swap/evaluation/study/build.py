@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from stylegan_swap.evaluation.study.manifest import (
     save_study,
 )
 from stylegan_swap.evaluation.study.plan import balanced_order
+from stylegan_swap.files.table import read_table
 from stylegan_swap.images.photo import read_photo
 
 COLUMNS = ("number", "identity", "attribute", "status", "result")
@@ -162,17 +162,10 @@ def _checked(options: Options) -> Options:
 def _read_pairs(results: Path, method: str) -> dict[str, dict[str, str]]:
     """Rows of a method that have a result, by number."""
     path = results / method / "pairs.csv"
-    problem = os_errors_as(StudyError, path, "cannot be read", "check the method's name")
-    try:
-        with problem, path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
-                raise StudyError(
-                    f"{path}: lacks the columns {sorted(missing)}; it needs {', '.join(COLUMNS)}"
-                )
-            rows = [{key: row[key] or "" for key in COLUMNS} for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise StudyError(f"{path}: is no CSV in UTF-8 ({error}); write it again") from error
+    table = read_table(path, StudyError, COLUMNS)
+    if missing := set(COLUMNS) - set(table.columns):
+        raise StudyError(f"{path}: lacks the columns {sorted(missing)}; it needs {', '.join(COLUMNS)}")
+    rows = [{key: row[key] for key in COLUMNS} for row in table.rows]
     by_number = {row["number"]: row for row in rows if row["result"]}
     if len(by_number) < sum(bool(row["result"]) for row in rows):
         raise StudyError(f"{path}: a number comes twice; number the pairs")

@@ -7,7 +7,6 @@ word; in any other folder every face is detected, and people are told apart by s
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import warnings
@@ -19,6 +18,7 @@ import numpy as np
 from stylegan_swap.errors import ImageReadError, NoFaceError, StyleganSwapWarning
 from stylegan_swap.faces.detection.detect import detect_faces, largest_face
 from stylegan_swap.files.paths import contained
+from stylegan_swap.files.table import read_table
 from stylegan_swap.images.photo import read_photo
 from stylegan_swap.training.data.crops import FaceCrop, crop_face
 
@@ -64,9 +64,9 @@ def fingerprint(folder: Path, split: str, side: int) -> str:
 
 
 def _with_manifest(folder: Path, split: str, side: int) -> Iterator[FaceCrop]:
-    with (folder / MANIFEST).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"file", "person", "split"} - set(rows[0] if rows else {})
+    table = read_table(folder / MANIFEST, ImageReadError, ("file", "person", "split"))
+    rows = table.rows
+    missing = {"file", "person", "split"} - set(table.columns if rows else ())
     if missing:
         raise ImageReadError(
             f"{folder / MANIFEST}: no rows or no column {', '.join(sorted(missing))}; "
@@ -90,7 +90,7 @@ def _with_manifest(folder: Path, split: str, side: int) -> Iterator[FaceCrop]:
             side,
             name=name,
             person=row["person"],
-            expression=row.get("expression") or "",
+            expression=row.get("expression", ""),
             source=Path(name).parent.name or folder.name,
         )
 

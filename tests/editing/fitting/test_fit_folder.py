@@ -155,6 +155,12 @@ def test_columns_of_a_manifest(folder):
         manifest_labels(folder / "none.csv", files, ["age"])
 
 
+def test_a_manifest_with_semicolons_and_decimal_commas(tmp_path):
+    (tmp_path / "manifest.csv").write_text("file;age\na.png;30,5\nb.png;\n", "utf-8-sig")
+    ages = manifest_labels(tmp_path / "manifest.csv", ["a.png", "b.png"], ["age"])["age"]
+    np.testing.assert_array_equal(ages, [30.5, np.nan])
+
+
 def test_measures_of_a_face(drawing):
     closed, opened = (
         measure_face(drawing.opened(Latents(torch.tensor([[[value, 0.0]]])))[0].numpy())

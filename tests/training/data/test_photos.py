@@ -74,6 +74,15 @@ def test_a_plain_folder_is_detected_and_cached(tmp_path, astronaut, hopper, monk
         Photos.from_folder(folder, cache=cache)
 
 
+def test_a_manifest_with_semicolons_and_a_byte_order_mark(photo_folder):
+    plain = Photos.from_folder(photo_folder)
+    manifest = photo_folder / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace(",", ";"), "utf-8-sig")
+    photos = Photos.from_folder(photo_folder)
+    assert photos.people() == plain.people()
+    np.testing.assert_array_equal(photos.image(0), plain.image(0))
+
+
 def test_what_is_missing_is_named(photo_folder, tmp_path):
     with pytest.raises(ImageReadError, match="nowhere: no such folder"):
         Photos.from_folder(tmp_path / "nowhere")
