@@ -27,6 +27,16 @@ _ZIP = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<26xHH")  # ends with the lengths of name and extra field
 # A pickle of the number PyTorch's files began with before 1.6.
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# Beginnings of other packed files.
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"Rar!\x1a\x07": "RAR",
+    b"\xfd7zXZ\0": "xz",
+    b"BZh": "bzip2",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+}
+_NAMES_TOLD = 3  # of the files in an archive
 # PROTO of 2 and later; NVIDIA's writers used 3 and 4.
 _PICKLE = tuple(bytes([0x80, version]) for version in (2, 3, 4, 5))
 
@@ -55,6 +65,8 @@ def read_file(file: Path, *, mapped: bool = False) -> Any:
         # Protocols 0 and 1 have no mark at the start.
         if head.startswith(_PICKLE) or file.suffix.lower() == ".pkl":
             return RestrictedUnpickler(data, NAMES).load()
+    if packed := next((name for mark, name in _PACKED.items() if head.startswith(mark)), None):
+        raise CheckpointError(f"{file}: is packed by {packed}; unpack it and give the file inside")
     raise CheckpointError(
         f"{file}: is neither a PyTorch file nor a pickle (it begins with {head[:8]!r}); "
         "fetch it again, or give a .pt, .pth or .pkl file of a published network"
@@ -72,6 +84,9 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         refuse_impostors(file)
+        with own_errors(file), file.open("rb") as stream:
+            if stream.read(len(_ZIP)) == _ZIP and zipfile.is_zipfile(stream):
+                raise _archive(file, zipfile.ZipFile(stream).namelist())
         try:
             return load_file(file)
         except (SafetensorError, OSError, ValueError) as error:
@@ -83,6 +98,16 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     ):
         raise CheckpointError(f"{file}: is no mapping of names to tensors; give a state dict")
     return dict(content)
+
+
+def _archive(file: Path, names: list[str]) -> CheckpointError:
+    """The error of a zip around a file: Google Drive packs what is fetched as a folder."""
+    files = [name for name in names if not name.endswith("/")]
+    told = ", ".join("".join(filter(str.isprintable, name))[:100] for name in files[:_NAMES_TOLD])
+    more = f" and {len(files) - _NAMES_TOLD} more" if len(files) > _NAMES_TOLD else ""
+    return CheckpointError(
+        f"{file}: is an archive that holds {told or 'nothing'}{more}; unpack it and give the file inside"
+    )
 
 
 def _memory(file: Path, mapped: bool) -> memoryview:
@@ -100,6 +125,9 @@ def _read_zip(file: Path, data: memoryview) -> Any:
     """Read a zip file of ``torch.save``: the program data.pkl, and a stored entry for every storage."""
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
+    programs = [name for name in entries if name.rpartition("/")[2] == "data.pkl"]
+    if not programs:
+        raise _archive(file, list(entries))
     # PyTorch stores without compression; a compressed entry could unpack to any size.
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
         raise CheckpointError(
@@ -107,7 +135,7 @@ def _read_zip(file: Path, data: memoryview) -> Any:
         )
     if sum(entry.file_size for entry in entries.values()) > len(data):
         raise CheckpointError(f"{file}: announces more numbers than it holds; fetch it again")
-    [program] = [name for name in entries if name.rpartition("/")[2] == "data.pkl"]
+    [program] = programs
     folder = program.removesuffix("data.pkl")
     if f"{folder}constants.pkl" in entries:
         raise CheckpointError(f"{file}: is a TorchScript program; ask its author for a state dict")

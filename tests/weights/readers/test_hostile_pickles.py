@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
+import gzip
+import lzma
 import os
 import pickle
 import struct
@@ -15,7 +18,7 @@ import torch
 from weights.foreign import Reduced, nvidia_modules, write_nvlabs
 
 from stylegan_swap.errors import CheckpointError
-from stylegan_swap.weights.readers.torch_file import read_file
+from stylegan_swap.weights.readers.torch_file import read_file, read_tensors
 
 PROTO = b"\x80\x02"
 EASY = b"cdnnlib.util\nEasyDict\n)\x81"
@@ -310,6 +313,30 @@ def test_archives_that_unpack_to_more(tmp_path: Path):
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, file)
     with pytest.raises(CheckpointError, match="larger than its numbers"):
         read_file(file)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_archives_around_a_file(tmp_path: Path, method: int):
+    torch.save({"a": torch.zeros(3)}, tmp_path / "plain.pt")
+    for name in ("zipped.pt", "zipped.safetensors"):
+        with zipfile.ZipFile(tmp_path / name, "w", method) as archive:
+            archive.write(tmp_path / "plain.pt", "weights/plain.pt")
+        with pytest.raises(
+            CheckpointError, match=rf"{name}: is an archive that holds weights/plain\.pt; unpack"
+        ):
+            read_tensors(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "many.pt", "w", method) as archive:
+        for number in range(5):
+            archive.writestr(f"{number}\n.pt", b"")
+    with pytest.raises(CheckpointError, match=r"holds 0\.pt, 1\.pt, 2\.pt and 2 more"):
+        read_file(tmp_path / "many.pt")
+
+
+def test_packed_by_other_programs(tmp_path: Path):
+    for module in (gzip, bz2, lzma):
+        (tmp_path / "a.pt").write_bytes(module.compress(b"numbers" * 100))
+        with pytest.raises(CheckpointError, match="unpack it and give the file inside"):
+            read_file(tmp_path / "a.pt")
 
 
 def test_a_storage_announced_too_large_in_the_older_format(tmp_path: Path):
