@@ -109,6 +109,27 @@ def with_subtitles(source: Path, path: Path, folder: Path) -> Path:
     return path
 
 
+def with_noise_packet(source: Path, path: Path, number: int) -> Path:
+    """The clip with noise in place of video packet ``number`` and everything else as it was."""
+    with av.open(str(source)) as clip, av.open(str(path), "w") as target:
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in clip.streams}
+        count = 0
+        for packet in clip.demux():
+            if not packet.size:
+                continue
+            kept = packet
+            if packet.stream.type == "video":
+                if count == number:
+                    noise = np.random.default_rng(0).integers(0, 256, packet.size, dtype=np.uint8)
+                    kept = av.Packet(noise.tobytes())
+                    kept.pts, kept.dts, kept.time_base = packet.pts, packet.dts, packet.time_base
+                    kept.duration = packet.duration
+                count += 1
+            kept.stream = streams[packet.stream_index]
+            target.mux(kept)
+    return path
+
+
 def packets(path: Path, kind: str) -> list[tuple[Fraction, str]]:
     """Time in seconds and hash of every packet of the first stream of a kind."""
     with av.open(str(path)) as container:

@@ -27,6 +27,7 @@ class Frame:
         picture: its pixels as RGB, for pictures of a folder.
         alpha: transparency of such a picture, uint8 ``[H, W]``.
         name: the file it came from, for pictures of a folder.
+        missing: how many damaged frames are left out before it; for the last frame, after it too.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Frame:
     picture: np.ndarray | None = None
     alpha: np.ndarray | None = None
     name: str = ""
+    missing: int = 0
 
     @functools.cached_property
     def pixels(self) -> np.ndarray:

@@ -21,6 +21,7 @@ from stylegan_swap.images.decode import check_size, pixel_limit
 from stylegan_swap.video.colour import FULL_RANGE, LIMITED_RANGE, Planes, Tags
 from stylegan_swap.video.frame import Frame
 from stylegan_swap.video.orientation import Orientation
+from stylegan_swap.video.packets import DamagedPacketError, decoded_frames
 
 #: FFmpeg's demuxers that read one file and nothing else.
 DEMUXERS = (
@@ -168,13 +169,13 @@ class VideoClip:
                 frame = next(jumped, None)
                 if frame is not None and frame[0] == pts:
                     yield self._frame(first, *frame)
-                    for number, (time, picture) in enumerate(jumped, first + 1):
-                        yield self._frame(number, time, picture)
+                    for number, entry in enumerate(jumped, first + 1):
+                        yield self._frame(number, *entry)
                     return
         with contextlib.closing(self._decoded(self._origin, self._start)) as decoded:
-            for number, (time, picture) in enumerate(decoded):
+            for number, entry in enumerate(decoded):
                 if number >= first:
-                    yield self._frame(number, time, picture)
+                    yield self._frame(number, *entry)
 
     def fingerprint(self) -> dict[str, object]:
         """See ``Clip.fingerprint``."""
@@ -197,15 +198,23 @@ class VideoClip:
         return max(1, round((last - self._start) * self.rate))
 
     def _first_frame(self, container: Any, stream: Any) -> Any:
+        reason = None
         try:
-            frame = next(container.decode(stream), None)
+            for packet in container.demux(stream):
+                try:
+                    frames = packet.decode()
+                except ffmpeg_errors() as error:
+                    reason = reason or error
+                    continue
+                if frames:
+                    return frames[0]
         except ffmpeg_errors() as error:
+            reason = reason or error
+        if reason is not None:
             raise VideoReadError(
-                f"{self.name}: the first frame cannot be decoded ({reason_of(error)}); convert it again"
-            ) from error
-        if frame is None:
-            raise VideoReadError(f"{self.name}: holds no frames; copy or download it again")
-        return frame
+                f"{self.name}: no frame can be decoded ({reason_of(reason)}); convert it again"
+            ) from reason
+        raise VideoReadError(f"{self.name}: holds no frames; copy or download it again")
 
     def _learn(self, frame: Any, stream: Any) -> None:
         """Everything that must hold for the whole clip, from its first frame."""
@@ -268,48 +277,95 @@ class VideoClip:
             )
         return tags
 
-    def _decoded(self, origin: int, start: Fraction) -> Generator[tuple[int, Any], None, None]:
-        """Time and decoded frame of every frame from ``start`` seconds after the origin on."""
+    def _decoded(self, origin: int, start: Fraction) -> Generator[tuple[int, Any, int], None, None]:
+        """Every frame from ``start`` seconds after the origin on: its time, and how many are missing before.
+
+        What is missing after the last frame is added to the last.
+        """
+        done = 0
+        for threads in (True, False):
+            # Several threads lose the neighbours of a damaged packet: from there on, one reads.
+            with (
+                contextlib.suppress(DamagedPacketError),
+                contextlib.closing(self._held_back(origin, start, threads=threads)) as frames,
+            ):
+                for number, entry in enumerate(frames):
+                    if number >= done:
+                        done += 1
+                        yield entry
+                return
+
+    def _held_back(
+        self, origin: int, start: Fraction, *, threads: bool
+    ) -> Generator[tuple[int, Any, int], None, None]:
+        """Each frame after the next is known, so that the last can tell what is missing after it."""
+        held: tuple[int, Any, int] | None = None
+        with contextlib.closing(self._read(origin, start, threads=threads)) as frames:
+            for pts, frame, missing in frames:
+                if frame is None:
+                    held = None if held is None else (*held[:2], held[2] + missing)
+                    continue
+                if held is not None:
+                    yield held
+                held = pts, frame, missing
+        if held is not None:
+            yield held
+
+    def _read(
+        self, origin: int, start: Fraction, *, threads: bool
+    ) -> Generator[tuple[int, Any, int], None, None]:
+        """As ``_decoded``; with an entry without frame at the end.
+
+        Raises:
+            VideoReadError: the file cannot be read any further.
+            DamagedPacketError: with ``threads``, a packet is damaged.
+        """
         with contextlib.closing(open_input(self.path)) as container:
             stream = main_stream(container, self.name)
-            stream.thread_type = "AUTO"
             last: int | None = None
             if start > 0 and self._timed:
                 # A clip that cannot jump is read from its beginning.
                 with contextlib.suppress(*ffmpeg_errors()):
                     container.seek(int(origin + start / self.time_base), stream=stream, backward=True)
-            frames = container.decode(stream)
+            step = max(1, round(1 / (self.rate * self.time_base)))
+            earliest = origin + start / self.time_base
+            latest = None if self._end is None else origin + self._end / self.time_base
+            frames = decoded_frames(container, stream, failures=ffmpeg_errors(), threads=threads)
             while True:
                 try:
-                    frame = next(frames, None)
+                    decoded = next(frames)
                 except ffmpeg_errors() as error:
                     at = 0.0 if last is None else float((last - origin) * self.time_base)
                     raise VideoReadError(
-                        f"{self.name}: is damaged {at:.2f} seconds after its start ({reason_of(error)}); "
-                        "copy or convert it again, or swap what lies before with --end"
+                        f"{self.name}: is damaged {at:.2f} seconds after its start ({reason_of(error)}) and "
+                        "cannot be read any further; copy or convert it again, or swap what lies before "
+                        "with --end"
                     ) from error
+                frame, missing = decoded.frame, decoded.missing(earliest if start > 0 else None, latest)
                 if frame is None:
+                    yield 0, None, missing
                     return
-                step = max(1, round(1 / (self.rate * self.time_base)))
-                pts = _pts(frame, origin if last is None else last + step)
+                # Where frames have no times, a missing one leaves its own free.
+                pts = _pts(frame, origin if last is None else last + step * (1 + decoded.untimed))
                 if last is not None and pts <= last:
                     pts = last + 1
                 last = pts
-                time = (pts - origin) * self.time_base
-                if time < start:
+                if pts < earliest:
                     continue
-                if self._end is not None and time >= self._end:
+                if latest is not None and pts >= latest:
+                    yield 0, None, missing if decoded.gaps else 0
                     return
-                yield pts, frame
+                yield pts, frame, missing
 
-    def _frame(self, number: int, pts: int, frame: Any) -> Frame:
+    def _frame(self, number: int, pts: int, frame: Any, missing: int) -> Frame:
         if (frame.width, frame.height) != self._stored_size:
             raise VideoReadError(
                 f"{self.name}: the picture changes its size at frame {number}, from {self._stored_size} to "
                 f"{(frame.width, frame.height)}; cut the clip there with --start and --end"
             )
         time = float((pts - self.first_pts) * self.time_base)
-        return Frame(number, pts, int(frame.duration or 0), time, self._planes(frame), self.tags)
+        planes, duration = self._planes(frame), int(frame.duration or 0)
+        return Frame(number, pts, duration, time, planes, self.tags, missing=missing)
 
     def _planes(self, frame: Any) -> Planes:
         if frame.format.name not in ("yuv420p", "yuvj420p"):

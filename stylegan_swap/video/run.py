@@ -208,6 +208,12 @@ def swap_video(
     notes = [*person.notes, *frames.notes, *swapper.notes]
     if counts.get("other_people"):
         notes.append(f"{counts['other_people']} frames show only other people; they are as they were")
+    if counts.get("missing"):
+        number = "1 frame" if counts["missing"] == 1 else f"{counts['missing']} frames"
+        notes.append(
+            f"{frames.name}: is damaged; {number} could not be decoded, missing in the result: the frame "
+            "before stays longer, sound and times stay as they were"
+        )
     return VideoResult(
         target,
         total,
@@ -292,6 +298,8 @@ def _count(counts: dict[str, int], result: Swapped) -> None:
     outcome = "swapped" if result.pixels is not None else unswapped
     counts[outcome] = counts.get(outcome, 0) + 1
     counts["cuts"] = counts.get("cuts", 0) + result.tracked.observation.cut
+    if result.tracked.frame.missing:
+        counts["missing"] = counts.get("missing", 0) + result.tracked.frame.missing
 
 
 def _commit(

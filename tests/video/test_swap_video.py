@@ -19,6 +19,7 @@ from video_clips import (
     frame_times,
     packets,
     panned,
+    with_noise_packet,
     with_subtitles,
     write_clip,
 )
@@ -95,6 +96,16 @@ def test_sound_times_and_tags_stay(run, clip, tmp_path):
     assert result.cuts == 0 and result.resumed_at == 0
     assert [done for done, _ in seen] == list(range(1, 11))
     assert sorted(child.name for child in tmp_path.iterdir()) == ["out.mp4"]
+
+
+def test_a_damaged_packet_costs_its_frame_only(run, clip, tmp_path):
+    broken = with_noise_packet(clip, tmp_path / "broken.mp4", 6)
+    result = run(broken, tmp_path / "out.mp4", segment=3)
+    assert result.frames == 9 and any("1 frame" in note for note in result.notes)
+    times = [time for number, time in enumerate(frame_times(clip)) if number != 6]
+    assert frame_times(tmp_path / "out.mp4") == times
+    assert packets(tmp_path / "out.mp4", "audio") == packets(clip, "audio")
+    assert not any("missing" in note for note in run(clip, tmp_path / "whole.mp4").notes)
 
 
 def test_only_the_face_changes(lossless, clip):
