@@ -6,6 +6,7 @@ it is complete and has the hash it must have; it is never executed, loaded or un
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -86,23 +87,19 @@ def download_published(
     """As :func:`download_weights`, of an entry."""
     target = folder / entry.file if folder is not None else cached_path(entry)
     job = Job(entry, target, None, say, progress)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(
-            target.with_name(f".{target.name}.lock"),
-            waiting=lambda: say(f"{entry.name}: another process is fetching it; waiting for it"),
-        ):
+    with contextlib.ExitStack() as held:
+        with job.disk():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lock = exclusive(
+                target.with_name(f".{target.name}.lock"),
+                waiting=lambda: say(f"{entry.name}: another process is fetching it; waiting for it"),
+            )
+            held.enter_context(lock)
             # Only now: the process waited for may have recorded the hash.
             expected = entry.sha256.lower() or recorded_sha256(entry)
-            job = replace(job, expected=expected)
             fetched = not target.exists()
-            digest = _fetched(job) if fetched else _already_there(job)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise job.error(
-            f"{error.filename or target} cannot be written ({reason})",
-            "choose another folder: --dir, or STYLEGAN_SWAP_CACHE",
-        ) from error
+        job = replace(job, expected=expected)
+        digest = _fetched(job) if fetched else _already_there(job)
     return Downloaded(target, digest, fetched, trusted=expected is None)
 
 
@@ -120,7 +117,8 @@ def _fetched(job: Job) -> str:
             if on_drive:
                 raise drive_refusal(job, title) from None
             raise job.error(f"this is a web page, not weights ({title})") from None
-    digest, size = sha256_of(job.part), job.part.stat().st_size
+    with job.disk("read"):
+        digest, size = sha256_of(job.part), job.part.stat().st_size
     problem = _mismatch(job, digest, size)
     if problem or not size:
         job.discard()
@@ -130,7 +128,8 @@ def _fetched(job: Job) -> str:
             f"ask its authors{_forget(job)}",
         )
     _record(job, digest)
-    put_in_place(job.part, job.target)
+    with job.disk():
+        put_in_place(job.part, job.target)
     job.discard()
     return digest
 
@@ -139,8 +138,8 @@ def _already_there(job: Job) -> str:
     """Checks a file that lies where the download would go: fetched before, or put there by hand."""
     if not job.target.is_file():
         raise job.error(f"{job.target} is no file", "move it away, or choose another folder (--dir)")
-    digest, size = sha256_of(job.target), job.target.stat().st_size
-    with job.target.open("rb") as stream:
+    with job.disk("read"), job.target.open("rb") as stream:
+        digest, size = sha256_of(job.target), job.target.stat().st_size
         page = is_web_page(stream.read(512))
     problem = "it is a web page, not weights" if page else _mismatch(job, digest, size)
     if problem or not size:
@@ -171,7 +170,8 @@ def _record(job: Job, digest: str) -> None:
     """Trusts the first complete file of a name whose hash nobody knows, and says so."""
     if job.expected is not None:
         return
-    path = record_sha256(job.entry, digest)
+    with job.disk():
+        path = record_sha256(job.entry, digest)
     job.say(
         f"{job.entry.name}: its sha256 was not known; {digest} is trusted from now on (recorded in {path})"
     )

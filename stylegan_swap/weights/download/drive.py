@@ -13,6 +13,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from stylegan_swap.errors import DownloadError
+from stylegan_swap.weights.download.connection import connection_error
 from stylegan_swap.weights.download.transfer import Job, look
 
 if TYPE_CHECKING:
@@ -58,8 +59,14 @@ def find_in_folder(job: Job) -> str:
             skip_download=True,
             timeout=(15, 60),
         )
-    except requests.exceptions.RequestException as error:
-        raise job.error("no connection to Google Drive", f"check the network, or {job.by_hand}") from error
+    except OSError as error:
+        # requests' errors, and what it raises without certificates; with skip_download nothing is written.
+        told = connection_error(job, DRIVE, error)
+        plain = (requests.exceptions.ConnectionError, requests.exceptions.Timeout)
+        special = (requests.exceptions.ProxyError, requests.exceptions.SSLError)
+        if told is None or (isinstance(error, plain) and not isinstance(error, special)):
+            told = job.error("no connection to Google Drive", f"check the network, or {job.by_hand}")
+        raise told from error
     except (gdown.exceptions.DownloadError, *_UNEXPECTED_PAGE) as error:
         raise drive_refusal(job, "its folder cannot be read") from error
     # With skip_download all of them have an identifier, which the type does not say.

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from stylegan_swap._version import __version__
 from stylegan_swap.errors import DownloadError
+from stylegan_swap.weights.download.connection import cause, connection_error
 from stylegan_swap.weights.readers import is_web_page
 from stylegan_swap.weights.registry import PublishedWeights
 
@@ -78,12 +79,14 @@ class Job:
     @property
     def collected(self) -> int:
         """How many bytes were collected."""
-        return self.part.stat().st_size if self.part.exists() else 0
+        with self.disk():
+            return self.part.stat().st_size if self.part.exists() else 0
 
     def discard(self) -> None:
         """Forgets what was collected."""
-        self.part.unlink(missing_ok=True)
-        self.origin.unlink(missing_ok=True)
+        with self.disk():
+            self.part.unlink(missing_ok=True)
+            self.origin.unlink(missing_ok=True)
 
     @property
     def by_hand(self) -> str:
@@ -93,6 +96,25 @@ class Job:
     def error(self, cause: str, remedy: str | None = None) -> DownloadError:
         """The error to raise; by default the remedy is to fetch the file by hand."""
         return DownloadError(f"{self.entry.name}: {cause}; {remedy or self.by_hand}")
+
+    @contextlib.contextmanager
+    def disk(self, verb: str = "written") -> Iterator[None]:
+        """Raise errors of the disk as ours; a block of it asks nothing of the network.
+
+        ``verb``: what cannot be done, ``written`` or ``read``.
+        """
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                # Not ``collected``, which may fail on the same disk.
+                size = self.part.stat().st_size if self.part.exists() else 0
+                raise full(self, f"{error.strerror} after {size / 1e6:.1f} MB") from error
+            reason = error.strerror or type(error).__name__
+            raise self.error(
+                f"{error.filename or self.target} cannot be {verb} ({reason})",
+                "choose another folder: --dir, or STYLEGAN_SWAP_CACHE",
+            ) from error
 
     def later(self, cause: str, advice: str = "later ") -> DownloadError:
         """The error of a failure that may pass."""
@@ -207,9 +229,10 @@ def _collect(job: Job, session: requests.Session, url: str) -> None:
         if total is None and not chunked and not job.expected:
             raise job.error(f"{host} does not say how large the file is: half of it would pass for all")
         # What lies in the part and is not kept makes room.
-        room = shutil.disk_usage(job.part.parent).free + (0 if offset else job.collected)
+        with job.disk("read"):
+            room = shutil.disk_usage(job.part.parent).free + (0 if offset else job.collected)
         if total is not None and total - offset > room:
-            raise _full(job, f"{(total - offset) / 1e6:.1f} MB are needed, {room / 1e6:.1f} MB are free")
+            raise full(job, f"{(total - offset) / 1e6:.1f} MB are needed, {room / 1e6:.1f} MB are free")
 
         # Append it to the part
         if offset:
@@ -226,7 +249,7 @@ def _collect(job: Job, session: requests.Session, url: str) -> None:
 def _write(job: Job, response: requests.Response, offset: int, total: int | None) -> int:
     """Appends to the part; returns how many bytes it has."""
     size = offset
-    try:
+    with job.disk():
         if not offset:
             job.origin.write_text(json.dumps(_version(job, response)), encoding="utf-8")
         with job.part.open("ab") as stream:
@@ -239,10 +262,6 @@ def _write(job: Job, response: requests.Response, offset: int, total: int | None
                 if total is not None and size > total:
                     # The caller throws it away; an endless answer would fill the disk.
                     break
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise _full(job, f"{error.strerror} after {job.collected / 1e6:.1f} MB") from error
-        raise
     return size
 
 
@@ -250,14 +269,13 @@ def _answer(
     job: Job, session: requests.Session, url: str, headers: dict[str, str]
 ) -> contextlib.closing[requests.Response]:
     """The answer of the server, if it is one to go on with (200, 206, and 416 to a request for a part)."""
-    import requests
-
     host = urllib.parse.urlsplit(url).netloc
     try:
         response = session.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S)
-    except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
-        raise job.later(f"no connection to {host} ({_cause(error)})", "check the network and ") from error
-    except requests.exceptions.RequestException as error:
+    except OSError as error:
+        # All of requests' errors are of this class, and so is what it raises without certificates.
+        if told := connection_error(job, url, error):
+            raise told from error
         raise job.error(f"{host} cannot be read over {SCHEMES[0]} ({error})") from error
     status = response.status_code
     if status in (200, 206) or (status == 416 and headers):
@@ -281,7 +299,7 @@ def _blocks(response: requests.Response) -> Iterator[bytes]:
     try:
         yield from response.iter_content(_BLOCK)
     except requests.exceptions.RequestException as error:
-        raise _BrokenOff(f"the connection broke off ({_cause(error)})") from error
+        raise _BrokenOff(f"the connection broke off ({cause(error)})") from error
 
 
 def _text(response: requests.Response) -> str:
@@ -327,13 +345,9 @@ def _version_of_part(job: Job) -> dict[str, str]:
     return version if usable and version.get("page") == job.entry.page else {}
 
 
-def _full(job: Job, cause: str) -> DownloadError:
+def full(job: Job, cause: str) -> DownloadError:
+    """The error of a disk without room."""
     return job.error(
         f"no space on the disk of {job.target.parent} ({cause})",
         "free some and run the command again, it goes on from there, or choose another folder (--dir)",
     )
-
-
-def _cause(error: BaseException) -> str:
-    """The end of what requests and urllib3 wrap around it: "[Errno 111] Connection refused"."""
-    return " ".join(str(error).split()).rpartition(": ")[2].strip("()'\"")[:200] or type(error).__name__

@@ -226,6 +226,54 @@ def test_no_network(fetch, server, cache):
     assert fetch.waits == [] and left(cache) == []
 
 
+@pytest.fixture
+def proxied(monkeypatch):
+    """Sets a proxy for all addresses, this machine's too."""
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name)
+    return monkeypatch.setenv
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_that_is_not_there(fetch, proxied, variable, cache):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        proxied(variable, f"http://me:secret@127.0.0.1:{closed.getsockname()[1]}")
+        told = fetch.refused(f"proxy of {variable}", "Connection refused", f"check {variable}", "browser")
+    assert "secret" not in told and left(cache) == []
+
+
+@pytest.mark.parametrize("address", ["htp:/x", "http://", "http://me:secret@proxy:port", "ftp://proxy"])
+def test_a_proxy_with_a_malformed_address(fetch, proxied, address):
+    proxied("HTTP_PROXY", address)
+    told = fetch.refused("the proxy's address in HTTP_PROXY is malformed", "http://proxy:3128")
+    assert "secret" not in told
+
+
+def test_a_proxy_that_is_not_asked_is_not_blamed(fetch, server, monkeypatch):
+    server.answers = [status(404)]
+    monkeypatch.setenv("HTTP_PROXY", "htp:/x")
+    assert "HTTP_PROXY" not in fetch.refused("has no such file (404)")
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_that_are_not_there(server, monkeypatch, tmp_path, cache, variable):
+    monkeypatch.setattr(transfer, "SCHEMES", HTTPS)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "none.pem"))
+    address = server.url.replace("http", "https")
+    with pytest.raises(
+        DownloadError, match=rf"{variable}=.*none\.pem names no file of certificates"
+    ) as caught:
+        download_published(entry(f"{address}/net.pt"), say=lambda text: None)
+    assert "written" not in str(caught.value) and left(cache) == []
+    (tmp_path / "none.pem").write_text("no certificate")
+    with pytest.raises(DownloadError, match=rf"no connection to .*check the certificates in {variable}"):
+        download_published(entry(f"{address}/net.pt"), say=lambda text: None)
+
+
 def test_users_get_https_and_nothing_else(server, monkeypatch):
     """The server is there, and would answer."""
     monkeypatch.setattr(transfer, "SCHEMES", HTTPS)
