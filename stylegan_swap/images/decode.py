@@ -21,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from stylegan_swap.errors import ImageReadError
+from stylegan_swap.images.foreign import foreign_kind
 
 #: Formats that are read. Pillow knows some forty more, each a parser open to attack.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF")
@@ -107,8 +108,7 @@ def open_picture(file: BinaryIO, name: str, limit: int) -> Iterator[Image.Image]
         with _pillow_limit(limit):
             image: Image.Image = Image.open(file, formats=formats)
     except Image.UnidentifiedImageError:
-        file.seek(0)
-        raise ImageReadError(f"{name}: {_foreign_kind(file.read(64))}") from None
+        raise ImageReadError(f"{name}: {foreign_kind(file, FORMATS)}") from None
     except Image.DecompressionBombError:
         raise ImageReadError(
             f"{name}: the picture has more than twice the {limit / 1e6:g} megapixels allowed; "
@@ -273,16 +273,3 @@ def _damaged(name: str, error: BaseException) -> ImageReadError:
     return ImageReadError(
         f"{name}: the picture is truncated or damaged ({reason}); copy or download it again"
     )
-
-
-def _foreign_kind(head: bytes) -> str:
-    """Likely kind of a file that is none of FORMATS, and the remedy."""
-    if head[4:8] == b"ftyp":
-        if head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"heis"):
-            return "HEIC pictures cannot be read; save it as JPEG or PNG"
-        return "this seems to be a video, not a picture; export a frame as JPEG or PNG"
-    if head.lstrip()[:1] == b"<":
-        return "this is a web page or SVG, not a photo; download the picture itself"
-    if head.startswith((b"%PDF", b"%!PS", b"8BPS")):
-        return "PDF, PostScript and Photoshop files cannot be read; export it as JPEG or PNG"
-    return f"not a picture, or of no known format; use one of {', '.join(FORMATS)}"

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -251,6 +252,62 @@ def test_bad_files(scene, tmp_path):
     refused("https://example.org/a.jpg", "address")
     refused("a\0b.jpg", "path")
     refused("x" * 5000 + ".jpg", "path")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        *(
+            (b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1" + brand, "HEIC")
+            for brand in (b"hevc", b"hevx", b"hevm")
+        ),
+        (b"\0\0\0\x18ftypmiaf\0\0\0\0", "HEIC"),
+        (b"\0\0\0\x18ftypMiHE\0\0\0\0mif1heix", "HEIC"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", "video"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom", "raw file of a camera"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\xff\x0a\x00\x10", "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\xff\x4f\xff\x51\0", "JPEG 2000"),
+        (b"FUJIFILMCCD-RAW 0201", "raw file of a camera"),
+        (b"\x76\x2f\x31\x01\x02", "OpenEXR"),
+    ],
+)
+def test_pictures_that_are_not_read_are_called_by_their_names(tmp_path, content, words):
+    (tmp_path / "other.pic").write_bytes(content.ljust(200, b"\0"))
+    refused(tmp_path / "other.pic", "other.pic", words)
+
+
+def tiff(tags: dict[int, tuple[int, ...]], order: str) -> bytes:
+    """A TIFF of these tags, all of type short; big or little end first."""
+    start, values, entries = 8 + 2 + 12 * len(tags) + 4, b"", b""
+    for tag, numbers in sorted(tags.items()):
+        packed = struct.pack(f"{order}{len(numbers)}H", *numbers)
+        place = packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack(f"{order}I", start + len(values))
+        entries += struct.pack(f"{order}HHI", tag, 3, len(numbers)) + place
+        values += b"" if len(packed) <= 4 else packed
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    return mark + struct.pack(f"{order}IH", 8, len(tags)) + entries + bytes(4) + values + bytes(4096)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({258: (32, 32, 32), 262: (2,), 277: (3,), 339: (3, 3, 3)}, "RGB, 3 × 32-bit float"),
+        ({258: (16, 16), 262: (1,), 277: (2,), 338: (2,)}, "grey with alpha, 2 × 16-bit"),
+        ({258: (8,) * 5, 262: (5,), 277: (5,), 338: (2,)}, "CMYK with alpha, 5 × 8-bit"),
+        ({258: (8, 8, 8), 262: (2,), 277: (3,), 259: (34712,)}, "compression 34712"),
+        ({258: (14,), 262: (32803,), 277: (1,)}, "raw file of a camera"),
+    ],
+)
+def test_pixels_of_a_tiff_that_are_not_read_are_told(tmp_path, tags, words, order):
+    file = tmp_path / "picture.tif"
+    whole = tiff({256: (16,), 257: (16,), 259: (1,), 273: (300,), 278: (16,), 279: (2000,)} | tags, order)
+    file.write_bytes(whole)
+    refused(file, "picture.tif", words)
+    file.write_bytes(whole[:20])
+    refused(file, "picture.tif", "damaged")
 
 
 def test_a_fifo_does_not_hang(tmp_path):
