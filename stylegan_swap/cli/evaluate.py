@@ -157,7 +157,7 @@ def _enrolled(
     todo: list[Any], root: Path, manifest: list[dict[str, str]], people: dict[str, str], distractors: int
 ) -> tuple[list[Any], list[Any]]:
     """The gallery: all photos of everybody in the pairs, and of some more people; and which are frontal."""
-    from stylegan_swap.images.photo import read_photo
+    from stylegan_swap.images.collection import Collection
     from stylegan_swap.metrics.robustness import aligned_view
     from stylegan_swap.metrics.sample import look
 
@@ -169,10 +169,13 @@ def _enrolled(
     photos |= {row["file"]: root / row["file"] for row in manifest if row["person"] in involved}
     # Only the studio sets say that their people look into the camera with a resting face.
     neutral = {row["file"] for row in manifest if row.get("expression") == "neutral"}
-    gallery, frontal = [], []
+    gallery, frontal, photographs = [], [], Collection(root)
     for number, (name, path) in enumerate(photos.items()):
         _progress("gallery", number, len(photos))
-        view = look(read_photo(path).pixels, name, people.get(name, name))
+        photo = photographs.read(path, name)
+        if photo is None:
+            continue
+        view = look(photo.pixels, name, people.get(name, name))
         if view.landmarks is None:
             options.note(f"{path}: no face was found; not in the gallery")
             continue
@@ -181,6 +184,7 @@ def _enrolled(
         if name in neutral:
             frontal.append(crop)
     _progress("gallery", len(photos), len(photos))
+    photographs.list_damaged()
     return gallery, frontal
 
 

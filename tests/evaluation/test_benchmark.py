@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from stylegan_swap.cli.main import app
-from stylegan_swap.errors import ImageReadError, ImageWriteError
+from stylegan_swap.errors import ImageReadError, ImageWriteError, StyleganSwapWarning
 from stylegan_swap.evaluation import benchmark
 from stylegan_swap.evaluation.benchmark import (
     ROWS,
@@ -206,6 +206,20 @@ def test_evaluate_reports_what_a_swap_costs(folder, tmp_path):
     assert 0 < float(table["swap_seconds", "copy"]) < float(table["swap_seconds", "warp"]) < 30
     assert float(table["parameters", "warp"]) == 0 and table["id_distance", "warp"]
     assert ("kid_dlib", "warp") not in table  # two swaps are no sample
+
+
+def test_a_damaged_photo_costs_its_pairs_only(folder, tmp_path):
+    (tmp_path / "broken.png").write_bytes((folder / "hopper.png").read_bytes()[:5000])
+    pairs, out = tmp_path / "pairs.csv", tmp_path / "out"
+    rows = [f"{folder / 'collins.png'},{folder / 'hopper.png'}", f"broken.png,{folder / 'hopper.png'}"]
+    pairs.write_text("\n".join(["identity,attribute", *rows]))
+    with pytest.warns(StyleganSwapWarning, match=r"1 photographs .* left out: broken\.png \("):
+        found = CliRunner().invoke(
+            app, ["evaluate", "--pairs", str(pairs), "--method", "copy", "--out", str(out)]
+        )
+    assert found.exit_code == 0, found.output
+    with open(out / "copy" / "pairs.csv", newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["ok", "error"]
 
 
 def test_faceforensics_is_a_preset(tmp_path, astronaut, hopper):

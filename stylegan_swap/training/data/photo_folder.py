@@ -19,7 +19,7 @@ from stylegan_swap.errors import ImageReadError, NoFaceError, StyleganSwapWarnin
 from stylegan_swap.faces.detection.detect import detect_faces, largest_face
 from stylegan_swap.files.paths import contained
 from stylegan_swap.files.table import read_table
-from stylegan_swap.images.photo import read_photo
+from stylegan_swap.images.collection import Collection
 from stylegan_swap.training.data.crops import FaceCrop, crop_face
 
 MANIFEST = "manifest.csv"
@@ -32,20 +32,24 @@ PLAIN_SPLIT = "train"
 def read_folder(folder: Path, split: str, side: int) -> list[FaceCrop]:
     """All faces of one split, in the order of the manifest, else of the file names.
 
+    Damaged photographs are left out; one warning lists them with the reasons.
+
     Args:
         folder: the photographs.
         split: rows of the manifest with this ``split``; a plain folder is all ``train``.
         side: side of the crops in pixels.
 
     Raises:
-        ImageReadError: the folder or a file is missing, there are no photos, the split is empty, or
+        ImageReadError: the folder or a file is missing, no photo can be read, the split is empty, or
             landmarks are missing; the message names the file.
         NoFaceError: a plain folder in which no photo shows a face.
     """
     if not folder.is_dir():
         raise ImageReadError(f"{folder}: no such folder; give the folder that holds the photographs")
     if (folder / MANIFEST).is_file():
-        return list(_with_manifest(folder, split, side))
+        photographs = Collection(folder)
+        crops = list(_with_manifest(folder, split, side, photographs))
+        return _remaining(crops, photographs)
     return _plain(folder, split, side)
 
 
@@ -63,7 +67,17 @@ def fingerprint(folder: Path, split: str, side: int) -> str:
     return hashlib.sha256(json.dumps([split, side, facts]).encode()).hexdigest()
 
 
-def _with_manifest(folder: Path, split: str, side: int) -> Iterator[FaceCrop]:
+def _remaining(crops: list[FaceCrop], photographs: Collection) -> list[FaceCrop]:
+    """What was read, with a warning of what was not."""
+    if not crops and photographs.damaged:
+        raise ImageReadError(
+            f"{photographs.folder}: no photograph can be read: {photographs.listing}; copy them again"
+        )
+    photographs.list_damaged()
+    return crops
+
+
+def _with_manifest(folder: Path, split: str, side: int, photographs: Collection) -> Iterator[FaceCrop]:
     table = read_table(folder / MANIFEST, ImageReadError, ("file", "person", "split"))
     rows = table.rows
     missing = {"file", "person", "split"} - set(table.columns if rows else ())
@@ -84,8 +98,11 @@ def _with_manifest(folder: Path, split: str, side: int) -> Iterator[FaceCrop]:
         points = np.asarray(landmarks[name], np.float64)
         if points.shape != (68, 2) or not np.isfinite(points).all():
             raise ImageReadError(f"{folder / LANDMARKS}: {name} needs 68 finite points, has {points.shape}")
+        photo = photographs.read(contained(folder, name, folder / MANIFEST), name)
+        if photo is None:
+            continue
         yield crop_face(
-            read_photo(contained(folder, name, folder / MANIFEST)).pixels,
+            photo.pixels,
             points,
             side,
             name=name,
@@ -125,10 +142,14 @@ def _plain(folder: Path, split: str, side: int) -> list[FaceCrop]:
         raise ImageReadError(
             f"{folder}: no photographs ({', '.join(sorted(SUFFIXES))}); choose another folder"
         )
-    crops = []
+    crops: list[FaceCrop] = []
+    photographs = Collection(folder)
     for path in files:
         name = path.relative_to(folder)
-        pixels = read_photo(path).pixels
+        photo = photographs.read(path, str(name))
+        if photo is None:
+            continue
+        pixels = photo.pixels
         try:
             face = largest_face(detect_faces(pixels, name=str(name)))
         except NoFaceError:
@@ -137,6 +158,6 @@ def _plain(folder: Path, split: str, side: int) -> list[FaceCrop]:
         person = name.parent.as_posix() if name.parent.parts else name.stem
         source = name.parts[0] if name.parent.parts else folder.name
         crops.append(crop_face(pixels, face.landmarks, side, name=str(name), person=person, source=source))
-    if not crops:
+    if not crops and len(photographs.damaged) < len(files):
         raise NoFaceError(f"{folder}: none of the {len(files)} photographs shows a face; choose others")
-    return crops
+    return _remaining(crops, photographs)

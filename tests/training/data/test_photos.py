@@ -7,7 +7,9 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from stylegan_swap.cli.main import app
 from stylegan_swap.errors import ImageReadError, NoFaceError, StyleganSwapWarning
 from stylegan_swap.faces.geometry.align import ffhq_alignment, ffhq_side
 from stylegan_swap.training.data.photos import Photos
@@ -81,6 +83,39 @@ def test_a_manifest_with_semicolons_and_a_byte_order_mark(photo_folder):
     photos = Photos.from_folder(photo_folder)
     assert photos.people() == plain.people()
     np.testing.assert_array_equal(photos.image(0), plain.image(0))
+
+
+def cut(file):
+    """Half of a file, as an interrupted copy leaves it."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_damaged_photos_of_a_plain_folder_are_left_out_and_listed(tmp_path, astronaut, monkeypatch):
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(astronaut[::2, ::2]).save(tmp_path / name)
+    cut(tmp_path / "a.png")
+    (tmp_path / "c.png").write_bytes(b"")
+    with pytest.warns(
+        StyleganSwapWarning, match=r"2 photographs .*left out: a\.png \(.*truncated.*c\.png \(.*empty"
+    ):
+        photos = Photos.from_folder(tmp_path)
+    assert photos.people() == {"b": [0]}
+    cut(tmp_path / "b.png")
+    with pytest.raises(ImageReadError, match=r"no photograph can be read: a\.png .*b\.png .*c\.png"):
+        Photos.from_folder(tmp_path)
+
+
+def test_damaged_photos_of_a_manifest_are_left_out_and_listed(photo_folder, tmp_path):
+    manifest = photo_folder / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("val", "train"))
+    cut(photo_folder / "nasa" / "eileen.png")
+    with pytest.warns(StyleganSwapWarning, match=r"left out: nasa/eileen\.png \(") as caught:
+        photos = Photos.from_folder(photo_folder)
+    assert photos.people() == {"grace": [0]} and len(caught) == 1
+    # Packing goes the same way.
+    with pytest.warns(StyleganSwapWarning, match="left out"):
+        result = CliRunner().invoke(app, ["pack", str(photo_folder), str(tmp_path / "a.faces")])
+    assert result.exit_code == 0 and len(Photos.from_pack(tmp_path / "a.faces")) == 1
 
 
 def test_what_is_missing_is_named(photo_folder, tmp_path):
