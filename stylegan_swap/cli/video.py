@@ -43,6 +43,9 @@ def video(
     ] = True,
     codec: Annotated[str | None, typer.Option(help="h264, hevc, vp9, or ffv1 (lossless).")] = None,
     crf: Annotated[int | None, typer.Option(help="Quality of the codec, lower is better.")] = None,
+    audio: Annotated[
+        str, typer.Option(help="Sound: copy (encode what the file cannot hold), encode, or none.")
+    ] = "copy",
     preview: Annotated[
         Path | None, typer.Option(help="A picture that shows the newest frame, or a folder for several.")
     ] = None,
@@ -94,6 +97,7 @@ def video(
                 smooth=smooth,
                 codec=codec,
                 crf=crf,
+                audio=audio,
                 preview=preview,
                 preview_every=preview_every,
                 segment=segment,

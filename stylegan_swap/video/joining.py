@@ -1,7 +1,7 @@
 """Join the segments and the clip's own sound and subtitles into one file: last step of a clip's road.
 
-Nothing is encoded here. Packets of sound and subtitles are copied bit for bit, with their languages, and
-their times move only as far as the beginning of the clip is cut off.
+Packets of sound and subtitles are copied bit for bit, with their languages, and their times move only as far
+as the beginning of the clip is cut off. Only sound that the file cannot hold is encoded anew (``sound``).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from stylegan_swap.video.reading import (
     reason_of,
     video_library,
 )
+from stylegan_swap.video.sound import SoundEncoder, holds
 
 #: Suffixes of clips that can be written, and FFmpeg's name of each.
 WRITABLE = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -34,27 +35,55 @@ _COPIED = ("audio", "subtitle")
 _FINEST = 1_000_000
 
 
-def check_streams(clip: VideoClip, output: Path) -> list[str]:
+def check_streams(clip: VideoClip, output: Path, audio: str = "copy") -> list[str]:
     """Refuse an output that cannot hold the clip's sound and subtitles, before the work.
 
-    Returns notes on what is not carried over.
+    ``audio`` is one of ``sound.AUDIO``. Returns notes on what is not carried over, or not as it is.
 
     Raises:
-        VideoWriteError: names the track and a format that takes it.
+        VideoWriteError: names the track and what helps.
     """
-    av = video_library()
+    kind = WRITABLE[output.suffix.lower()]
     notes = []
     with contextlib.closing(open_input(clip.path)) as source:
-        target = av.open(_Nowhere(), "w", format=WRITABLE[output.suffix.lower()])
         chosen = main_stream(source, clip.name)
         for stream in source.streams:
-            if stream.type in _COPIED:
-                _copied_stream(target, stream, output)
+            if stream.type == "audio" and audio != "none":
+                notes += _sound_notes(clip, stream, output, audio)
+            elif stream.type == "audio":
+                notes.append(f"sound track {stream.index} was left out as asked for")
+            elif stream.type == "subtitle":
+                if not holds(kind, clip.path, stream.index):
+                    raise VideoWriteError(_refusal(clip, stream, output))
             elif stream.index != chosen.index and not (stream.type == "video" and is_cover(stream)):
                 notes.append(f"stream {stream.index} ({stream.type}) is not carried over")
             elif stream.index != chosen.index:
                 notes.append("the cover picture is not carried over: it may show the face that was replaced")
     return notes
+
+
+def _sound_notes(clip: VideoClip, stream: Any, output: Path, audio: str) -> list[str]:
+    kind = WRITABLE[output.suffix.lower()]
+    if audio == "copy" and holds(kind, clip.path, stream.index):
+        return []
+    if stream.codec_context is None:
+        raise VideoWriteError(
+            f"{output}: {output.suffix} cannot hold the clip's sound track {stream.index}, whose codec is "
+            "not known; leave the sound out (--audio none)"
+        )
+    name = "Opus" if kind == "webm" else "AAC"
+    why = "" if audio == "encode" else f", which {output.suffix} cannot hold,"
+    return [f"sound track {stream.index} ({stream.codec_context.name}){why} was encoded anew as {name}"]
+
+
+def _refusal(clip: VideoClip, stream: Any, output: Path) -> str:
+    name = getattr(stream.codec_context, "name", "unknown")
+    others = [suffix for suffix in (".mkv", ".mp4") if holds(WRITABLE[suffix], clip.path, stream.index)]
+    remedy = f"write {others[0]}, which holds it" if others else "remove the track from the clip first"
+    return (
+        f"{output}: {output.suffix} cannot hold the clip's {stream.type} track {stream.index} ({name}), "
+        f"which is copied as it is; {remedy}"
+    )
 
 
 def join(
@@ -67,12 +96,15 @@ def join(
     end_pts: int,
     trimmed: bool,
     metadata: Mapping[str, str],
+    audio: str = "copy",
+    name: str | None = None,
 ) -> None:
     """Write the clip.
 
     ``clip`` is what the segments were made from; its sound and subtitles are copied if it is a file.
     ``suffix`` names the output's format. ``first_pts`` is when the first frame is shown and ``end_pts`` when
     the last has been, in the clip's time base; time starts anew where the clip was ``trimmed``.
+    ``audio`` is one of ``sound.AUDIO``; ``name`` is what errors call the output.
 
     Raises:
         VideoWriteError: a segment is damaged, or the disk is full.
@@ -92,13 +124,14 @@ def join(
             origin = times[0] if trimmed else Fraction(0)
             sources = [_video(segments, clip, target, origin, times[1])]
             if source is not None:
-                sources.append(_others(source, target, output, times, trimmed))
+                assert isinstance(clip, VideoClip)
+                sources.append(_others(clip.path, source, target, kind, audio, times, trimmed))
             for _, packet in heapq.merge(*sources, key=lambda entry: entry[0]):
                 target.mux(packet)
     except ffmpeg_errors() as error:
         raise VideoWriteError(
-            f"{output}: could not be written ({reason_of(error)}); free some space or choose another folder "
-            "or format; the swapped segments are kept, the same command goes on from there"
+            f"{name or output}: could not be written ({reason_of(error)}); free some space or choose another "
+            "folder or format; the swapped segments are kept, the same command goes on from there"
         ) from error
 
 
@@ -142,46 +175,56 @@ def _video(
 
 
 def _others(
-    source: Any, target: Any, output: Path, times: tuple[Fraction, Fraction], trimmed: bool
+    path: Path,
+    source: Any,
+    target: Any,
+    kind: str,
+    audio: str,
+    times: tuple[Fraction, Fraction],
+    trimmed: bool,
 ) -> Iterator[tuple[Fraction, Any]]:
     """Packets of sound and subtitles with their times."""
-    streams = {
-        stream.index: _copied_stream(target, stream, output)
-        for stream in source.streams
-        if stream.type in _COPIED
-    }
-    tracks = [source.streams[index] for index in streams]
+    copies: dict[int, Any] = {}
+    encoders: dict[int, SoundEncoder] = {}
+    for stream in source.streams:
+        if stream.type not in _COPIED or (stream.type == "audio" and audio == "none"):
+            continue
+        if stream.type == "audio" and (audio == "encode" or not holds(kind, path, stream.index)):
+            encoders[stream.index] = SoundEncoder(target, stream, kind)
+            _described(encoders[stream.index].stream, stream)
+        else:
+            copies[stream.index] = target.add_stream_from_template(stream)
+            copies[stream.index].time_base = stream.time_base
+            _described(copies[stream.index], stream)
+    tracks = [source.streams[index] for index in sorted([*copies, *encoders])]
+    origin = times[0] if trimmed else Fraction(0)
 
     def packets() -> Iterator[tuple[Fraction, Any]]:
         if not tracks:
             return
         for packet in source.demux(*tracks):
+            if packet.stream.index in encoders:
+                since, until = (times[0], times[1]) if trimmed else (Fraction(-1), None)
+                for fresh in encoders[packet.stream.index](packet, since, until, origin):
+                    yield fresh.dts * Fraction(fresh.time_base), fresh
+                continue
             if packet.size == 0 or packet.pts is None:
                 continue
             time = packet.pts * Fraction(packet.time_base)
             if trimmed and not times[0] <= time < times[1]:
                 continue
-            yield _shifted(packet, streams[packet.stream.index], times[0] if trimmed else Fraction(0))
+            yield _shifted(packet, copies[packet.stream.index], origin)
 
     return packets()
 
 
-def _copied_stream(target: Any, stream: Any, output: Path) -> Any:
-    try:
-        copy = target.add_stream_from_template(stream)
-    except ffmpeg_errors() as error:
-        name = getattr(stream.codec_context, "name", "unknown")
-        raise VideoWriteError(
-            f"{output}: {output.suffix} cannot hold the clip's {stream.type} track {stream.index} ({name}), "
-            "which is copied as it is; write .mkv, which holds nearly everything"
-        ) from error
-    copy.time_base = stream.time_base
-    copy.metadata.update(
+def _described(track: Any, stream: Any) -> None:
+    """Give a new track the language, title and disposition of the old."""
+    track.metadata.update(
         {key: stream.metadata[key] for key in ("language", "title") if key in stream.metadata}
     )
     with contextlib.suppress(AttributeError, TypeError, ValueError):
-        copy.disposition = stream.disposition
-    return copy
+        track.disposition = stream.disposition
 
 
 def _shifted(packet: Any, stream: Any, origin: Fraction) -> tuple[Fraction, Any]:
@@ -193,17 +236,3 @@ def _shifted(packet: Any, stream: Any, origin: Fraction) -> tuple[Fraction, Any]
     time = packet.dts * base
     packet.stream = stream
     return time, packet
-
-
-class _Nowhere:
-    """A file that keeps nothing: the rehearsal of a container's header."""
-
-    name = "nowhere"
-
-    def write(self, data: bytes) -> int:
-        """Take and forget."""
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Any place will do."""
-        return 0

@@ -92,6 +92,7 @@ def swap_video(
     smooth: bool = True,
     codec: str | None = None,
     crf: int | None = None,
+    audio: str = "copy",
     preview: str | os.PathLike[str] | None = None,
     preview_every: int = SEGMENT,
     segment: int = SEGMENT,
@@ -131,6 +132,8 @@ def swap_video(
         smooth: smooth the landmarks over time (one-euro filter).
         codec: h264, hevc, vp9 or ffv1 (lossless, .mkv); None takes the suffix's usual one.
         crf: quality of the codec, lower is better; None takes its usual one.
+        audio: ``"copy"`` copies sound, and encodes anew as AAC (WebM: Opus) what the output cannot hold;
+            ``"encode"`` encodes all of it; ``"none"`` leaves it out.
         preview: a picture that shows the newest frame, or a folder that collects them.
         preview_every: frames from one preview to the next.
         segment: frames of a segment; a kill loses no more.
@@ -158,7 +161,7 @@ def swap_video(
     show = None if preview is None else Preview(Path(preview), every=preview_every, mark=mark)
     frames = _open_clip(source, start, end, fps)
     trimmed = start > 0 or end is not None
-    written = choose_output(target, frames, codec=codec, crf=crf, trimmed=trimmed, mark=mark)
+    written = choose_output(target, frames, codec=codec, crf=crf, trimmed=trimmed, mark=mark, audio=audio)
     swapper = (
         method
         if isinstance(method, PhotoSwapper)

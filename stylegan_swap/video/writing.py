@@ -20,6 +20,7 @@ from stylegan_swap.video.joining import WRITABLE, check_streams, join
 from stylegan_swap.video.journal import Journal
 from stylegan_swap.video.mark import append_xmp, container_tags
 from stylegan_swap.video.reading import VideoClip
+from stylegan_swap.video.sound import check_audio
 
 
 class Segment(Protocol):
@@ -60,14 +61,17 @@ class VideoOutput:
     """A video file with the clip's sound.
 
     ``path`` ends in .mp4, .m4v, .mov, .mkv or .webm. Where the clip is ``trimmed``, the result's time starts
-    anew; ``mark`` makes the file and its swapped frames say that AI was used.
+    anew; ``mark`` makes the file and its swapped frames say that AI was used; ``audio`` is one of ``AUDIO``.
 
     Raises:
         VideoWriteError: the file cannot hold the clip's sound or subtitles.
     """
 
-    def __init__(self, path: Path, clip: Clip, encoding: Encoding, *, trimmed: bool, mark: bool) -> None:
+    def __init__(
+        self, path: Path, clip: Clip, encoding: Encoding, *, trimmed: bool, mark: bool, audio: str = "copy"
+    ) -> None:
         self.path, self._clip, self._encoding, self._trimmed, self._mark = path, clip, encoding, trimmed, mark
+        self._audio = audio
         self._tags: dict[str, str] = {}
         # Asked for before the work: a certificate that is not whole is told at once.
         self._signer = Credentials.from_environment() if mark else None
@@ -75,7 +79,7 @@ class VideoOutput:
         if isinstance(clip, FolderClip):
             clip.require_one_size()
         if isinstance(clip, VideoClip):
-            clip.notes += check_streams(clip, path)
+            clip.notes += check_streams(clip, path, audio)
             self._tags, self._clip_file = clip.metadata, clip.path
         if self._signer is not None and WRITABLE[path.suffix.lower()] not in ("mp4", "mov"):
             clip.notes.append("no C2PA manifest: only .mp4 and .mov hold one; tags and watermark are written")
@@ -110,6 +114,8 @@ class VideoOutput:
                     end_pts=progress.last_pts + (progress.last_duration or usual),
                     trimmed=self._trimmed,
                     metadata=tags,
+                    audio=self._audio,
+                    name=str(self.path),
                 )
                 if self._mark and WRITABLE[suffix] in ("mp4", "mov"):
                     append_xmp(temporary, tags)
@@ -145,21 +151,29 @@ class FolderOutput:
 
 
 def choose_output(
-    path: Path, clip: Clip, *, codec: str | None, crf: int | None, trimmed: bool, mark: bool
+    path: Path,
+    clip: Clip,
+    *,
+    codec: str | None,
+    crf: int | None,
+    trimmed: bool,
+    mark: bool,
+    audio: str = "copy",
 ) -> Output:
     """A folder where the name has no suffix or is a folder's, a video file otherwise.
 
     Raises:
-        UnsupportedOptionError: codec or quality do not fit.
+        UnsupportedOptionError: codec, quality or ``audio`` do not fit.
         VideoWriteError: the format cannot hold the clip's sound.
     """
+    check_audio(audio)
     if is_folder(path):
         if codec is not None or crf is not None:
             raise UnsupportedOptionError(
                 f"{path}: a folder of pictures has no codec and no crf: leave them out"
             )
         return FolderOutput(path, clip, mark=mark)
-    return VideoOutput(path, clip, Encoding.chosen(path, codec, crf), trimmed=trimmed, mark=mark)
+    return VideoOutput(path, clip, Encoding.chosen(path, codec, crf), trimmed=trimmed, mark=mark, audio=audio)
 
 
 def is_folder(path: Path) -> bool:
