@@ -146,6 +146,19 @@ def test_lists_that_do_not_fit(tmp_path, change, message):
     assert "\n" not in str(error.value)
 
 
+def test_lists_that_a_spreadsheet_saved_again(tmp_path):
+    make_results(tmp_path, METHODS, 3)
+    roots = (tmp_path / "identities", tmp_path / "attributes")
+    build_study(tmp_path / "out", tmp_path / "first", *roots)
+    path = tmp_path / "out" / "beta" / "pairs.csv"
+    path.write_text(path.read_text().replace(",", ";"), "utf-8-sig")
+    build_study(tmp_path / "out", tmp_path / "second", *roots)
+    first, second = load_study(tmp_path / "first"), load_study(tmp_path / "second")
+    assert [(item.pair, item.methods) for item in first.items] == [
+        (item.pair, item.methods) for item in second.items
+    ]
+
+
 def test_failures_of_a_method_leave_the_pair_out(tmp_path):
     make_results(tmp_path, METHODS, 4)
     path = tmp_path / "out" / "beta" / "pairs.csv"
