@@ -28,6 +28,7 @@ DEMUXERS = (
     *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo"),
     *("flv", "asf", "ogg", "nut", "gif", "apng", "ivf", "h264", "hevc", "m4v", "mxf", "dv"),
 )
+_TRANSPARENCY = "transparency was dropped: video is written without"
 _DISPLAY_MATRIX = "DISPLAYMATRIX"
 # What is hashed of each end of the file to know it again.
 _SAMPLE = 1 << 20
@@ -246,8 +247,13 @@ class VideoClip:
             self.notes.append("the clip is interlaced; its frames were taken as they are")
         if getattr(frame.format.components[0], "bits", 8) > 8:
             self.notes.append("more than 8 bits per colour were reduced to 8")
-        if frame.format.name.startswith("yuva") or "rgba" in frame.format.name or "bgra" in frame.format.name:
-            self.notes.append("transparency was dropped: video is written without")
+        # WebM keeps the transparency of VP8 and VP9 beside the picture, where the decoder leaves it.
+        tracks = {key.lower(): value for key, value in stream.metadata.items()}
+        self._note_transparency(frame, beside=tracks.get("alpha_mode") == "1")
+
+    def _note_transparency(self, frame: Any, *, beside: bool = False) -> None:
+        if _TRANSPARENCY not in self.notes and (beside or _is_transparent(frame)):
+            self.notes.append(_TRANSPARENCY)
 
     def _read_tags(self, frame: Any, context: Any) -> Tags:
         def known(name: str, empty: tuple[int, ...]) -> int:
@@ -364,6 +370,7 @@ class VideoClip:
                 f"{(frame.width, frame.height)}; cut the clip there with --start and --end"
             )
         time = float((pts - self.first_pts) * self.time_base)
+        self._note_transparency(frame)
         planes, duration = self._planes(frame), int(frame.duration or 0)
         return Frame(number, pts, duration, time, planes, self.tags, missing=missing)
 
@@ -399,6 +406,13 @@ def _pts(frame: Any, otherwise: int) -> int:
 def _stores_rgb(frame: Any) -> bool:
     name = frame.format.name
     return bool(frame.format.is_rgb) or name.startswith(("gray", "pal", "mono", "gbr", "ya"))
+
+
+def _is_transparent(frame: Any) -> bool:
+    """Whether a frame has pixels that are not opaque."""
+    if not any(component.is_alpha for component in frame.format.components) and frame.format.name != "pal8":
+        return False
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
 
 
 def _swscale_matrix(tags: Tags) -> int:

@@ -238,6 +238,60 @@ def test_interlaced_and_reordered_frames_are_not_taken_for_missing(tmp_path, cou
     assert not any(frame.missing for frame in VideoClip(counted, start=0.55, end=0.9).frames())
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "form"),
+    [
+        ("animation.mov", "qtrle", "argb"),
+        ("apng.apng", "apng", "rgba"),
+        ("ffv1.mkv", "ffv1", "bgra"),
+        ("prores.mov", "prores_ks", "yuva444p10le"),
+        ("palette.gif", "gif", "pal8"),
+    ],
+)
+@pytest.mark.parametrize("alpha", [100, 255])
+def test_transparency_is_noted_where_there_is_some(tmp_path, name, codec, form, alpha):
+    pixels = np.full((48, 64, 4), 255, np.uint8)
+    pixels[:, :32, 0] = 40
+    frames = [pixels.copy(), pixels.copy()]
+    # Also where it begins after the first frame.
+    frames[1][10:30, 10:30, 3] = alpha
+    if codec == "gif":
+        frames[0][10:30, 10:30, 3] = 0 if alpha < 255 else 255
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, form
+        for number, values in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(values, format="rgba")
+            if form == "pal8":
+                indices = np.where(values[..., 3] > 0, values[..., 0] // 128, 2).astype(np.uint8)
+                palette = np.zeros((256, 4), np.uint8)
+                palette[:2] = [[255, 40, 255, 255], [255, 255, 255, 255]]
+                frame = av.VideoFrame.from_ndarray((indices, palette), format="pal8")
+            else:
+                frame = frame.reformat(format=form)
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    clip = VideoClip(path)
+    assert len(list(clip.frames())) == 2
+    assert sum("transparency" in note for note in clip.notes) == (alpha < 255)
+
+
+def test_transparency_beside_the_picture_is_noted(tmp_path):
+    path = tmp_path / "alpha.webm"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuva420p"
+        stream.metadata["alpha_mode"] = "1"
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 4), 100, np.uint8), format="rgba")
+        frame = frame.reformat(format="yuva420p")
+        frame.pts = 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert any("transparency" in note for note in VideoClip(path).notes)
+
+
 def test_sound_alone_is_no_clip(tmp_path):
     path = tmp_path / "tone.m4a"
     with av.open(str(path), "w", format="mp4") as container:
