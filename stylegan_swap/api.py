@@ -51,7 +51,8 @@ def swap(
     """Put the face of one photo into another.
 
     Args:
-        identity: who; a path, PIL image or uint8 RGB array, or several photos of one person. Or a mapping for
+        identity: who; a path, bytes of a picture file, a binary file object, a PIL image or a uint8 RGB array
+            (OpenCV's are BGR: give ``array[..., ::-1]``), or several photos of one person. Or a mapping for
             several people: a photo of whom to replace, or a face number → the identity.
         attribute: where: pose, expression, light and background are kept.
         method: ``"default"`` (the weights that ship), another name of ``list_methods()``, or a folder or file

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -60,8 +61,18 @@ class Photo:
     notes: list[str] = field(default_factory=list)
 
 
+@runtime_checkable
+class BinaryFile(Protocol):
+    """A file object open for reading bytes: ``open(path, "rb")``, ``io.BytesIO``, an upload."""
+
+    def read(self) -> bytes:
+        """The bytes from here to the end."""
+
+
 #: Sources that :func:`read_photo` accepts.
-PhotoSource: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any] | Photo"
+PhotoSource: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | BinaryFile | Image.Image | npt.NDArray[Any] | Photo"
+)
 
 
 def read_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
@@ -71,8 +82,9 @@ def read_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
     transparency is kept apart, and of an animation the first frame is taken.
 
     Args:
-        source: a path, a Pillow image, a uint8 array ([H, W], [H, W, 1], [H, W, 3] RGB or [H, W, 4]
-            RGBA), or a Photo, which is returned as it is.
+        source: a path, the bytes of a picture file, a binary file object (read from where it stands, not
+            closed), a Pillow image, a uint8 array ([H, W], [H, W, 1], [H, W, 3] RGB or [H, W, 4] RGBA), or
+            a Photo, which is returned as it is. OpenCV's arrays are BGR: give ``array[..., ::-1]``.
         max_pixels: largest number of pixels; None asks STYLEGAN_SWAP_MAX_PIXELS, then takes 64 million.
 
     Raises:
@@ -88,9 +100,15 @@ def read_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
         name = os.fsdecode(getattr(source, "filename", "") or "Pillow image")
         decode.check_size(source.width, source.height, name, limit)
         return _from_image(source, name, limit)
+    if isinstance(source, bytes | bytearray):
+        return _from_bytes(bytes(source), "bytes of a picture", limit)
+    if isinstance(source, BinaryFile):
+        return _from_file(source, limit)
     if not isinstance(source, str | os.PathLike):
         kind = type(source).__name__
-        raise ImageReadError(f"{kind}: not a picture; give a path, a Pillow image or a uint8 RGB array")
+        raise ImageReadError(
+            f"{kind}: not a picture; give a path, bytes, a binary file, a Pillow image or a uint8 RGB array"
+        )
     path = _readable(source)
     with (
         os_errors_as(ImageReadError, path, "cannot be read", "check the file"),
@@ -98,6 +116,26 @@ def read_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
         decode.open_picture(file, str(path), limit) as image,
     ):
         return _from_image(image, str(path), limit)
+
+
+def _from_file(file: BinaryFile, limit: int) -> Photo:
+    # Where it is a file with a path, the path is the name: a result must not overwrite it.
+    path = getattr(file, "name", None)
+    name = path if isinstance(path, str) and path else "file object"
+    try:
+        data = file.read()
+    except (OSError, ValueError) as error:
+        raise ImageReadError(f"{name}: cannot be read ({error}); open it for reading, in binary") from error
+    if not isinstance(data, bytes):
+        raise ImageReadError(f"{name}: is open as text; open it in binary, as open(path, 'rb')")
+    return _from_bytes(data, name, limit)
+
+
+def _from_bytes(data: bytes, name: str, limit: int) -> Photo:
+    if not data:
+        raise ImageReadError(f"{name}: nothing to read; give a whole picture file, from its start (seek(0))")
+    with decode.open_picture(io.BytesIO(data), name, limit) as image:
+        return _from_image(image, name, limit)
 
 
 def _from_array(array: npt.NDArray[Any], limit: int) -> Photo:

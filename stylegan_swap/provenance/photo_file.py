@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stylegan_swap.errors import ImageWriteError
+from stylegan_swap.errors import ImageWriteError, os_errors_as
 from stylegan_swap.files.atomic import replacing
 from stylegan_swap.images.photo import (
     CREDIT,
@@ -207,6 +208,34 @@ def _encoder_options(
     elif mark:
         options["pnginfo"] = provenance.png_text(packet, source_type, software=software, credit=credit)
     return options
+
+
+def photo_bytes(format_name: str, pixels: npt.NDArray[np.uint8], **options: Any) -> tuple[bytes, list[str]]:
+    """The bytes of the file :func:`write_photo` would write: same encoding, credit, marks and signature.
+
+    Args:
+        format_name: png, jpg, jpeg, webp, tif or tiff, in any case, with or without a dot.
+        pixels: uint8 [H, W, 3], sRGB.
+        options: as of :func:`write_photo`.
+
+    Returns:
+        The bytes, and notes on what the format could not keep.
+
+    Raises:
+        ImageWriteError: an unknown format, or as in :func:`write_photo`.
+    """
+    suffix = "." + format_name.lower().removeprefix(".")
+    if suffix not in WRITABLE:
+        known = ", ".join(name[1:] for name in WRITABLE)
+        raise ImageWriteError(f"{format_name!r} is no known picture format; use one of {known}")
+    # A signature needs a file, so every picture goes through one.
+    with (
+        os_errors_as(ImageWriteError, tempfile.gettempdir(), "cannot be written", "free space there"),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        path = Path(folder) / f"picture{suffix}"
+        notes = write_photo(path, pixels, **options)
+        return path.read_bytes(), notes
 
 
 def _same_file(target: Path, source: object) -> bool:

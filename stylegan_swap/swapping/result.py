@@ -7,19 +7,20 @@ import functools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from stylegan_swap.errors import ImageWriteError
 from stylegan_swap.faces.detection.detect import Face
 from stylegan_swap.faces.geometry.align import Alignment, ffhq_alignment
 from stylegan_swap.faces.tensors import from_pixels
 from stylegan_swap.methods.base.protocol import AlignedSwap
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
-from stylegan_swap.provenance.photo_file import write_photo
+from stylegan_swap.provenance.photo_file import photo_bytes, write_photo
 from stylegan_swap.provenance.watermark import Kind
 from stylegan_swap.swapping.finish.detail import FinePhoto
 
@@ -49,6 +50,10 @@ class Person:
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
     photo: FinePhoto | None = None
+
+    def __repr__(self) -> str:
+        """One line: the photos and the method, no arrays."""
+        return f"Person(names={list(self.names)}, method={self.method!r})"
 
 
 class AlignedTarget(NamedTuple):
@@ -116,6 +121,11 @@ class SwappedFace:
     recogniser: DlibIdentity = field(repr=False)
     reference: Tensor = field(repr=False)
 
+    def __repr__(self) -> str:
+        """One line: where the face is and the crop's side, no arrays."""
+        box = [round(float(corner)) for corner in self.box]
+        return f"SwappedFace(box={box}, side={self.aligned.shape[-1]})"
+
     @functools.cached_property
     def distance(self) -> float:
         """L2 distance of dlib's descriptors of result and identity; below 0.6 they pass for one person."""
@@ -157,19 +167,30 @@ class SwapResult:
     sources: tuple[str, ...] = field(default=(), repr=False)
     kind: Kind = field(default=Kind.SWAP, repr=False)
 
+    def __repr__(self) -> str:
+        """One line: size, faces, method and the number of notes, no arrays."""
+        width, height = self.image.size
+        return (
+            f"SwapResult({width}x{height}, faces={len(self.faces)}, method={self.method!r}, "
+            f"seed={self.seed}, notes={len(self.notes)})"
+        )
+
     def save(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | IO[bytes],
         *,
+        format: str | None = None,
         overwrite: bool = False,
         quality: int = 95,
         mark: bool = True,
         credentials: Credentials | None = None,
     ) -> None:
-        """Write the picture; the suffix chooses the format. Written completely or not at all.
+        """Write the picture into a file, completely or not at all, or into a buffer.
 
         Args:
-            path: .png, .jpg, .webp or .tif.
+            path: .png, .jpg, .webp or .tif; the suffix chooses the format. Or a binary file object, as
+                ``io.BytesIO()``, that receives the same bytes.
+            format: of a file object: ``"png"``, ``"jpg"``, ``"webp"`` or ``"tif"``.
             overwrite: replace an existing file (never one of the input photos).
             quality: of JPEG and WebP, 1 to 100.
             mark: say that it was made with AI: in the metadata (IPTC digital source type), by an invisible
@@ -179,25 +200,36 @@ class SwapResult:
                 ``content_credentials``, and without them nothing is signed.
 
         Raises:
-            ImageWriteError: the file exists, the folder is missing or read-only, the disk is full, or the
-                credentials are no usable ones.
+            ImageWriteError: the file exists, the folder is missing or read-only, the disk is full, the
+                credentials are no usable ones, or a format is missing, unknown or given for a path.
             MissingDependencyError: there are credentials, but c2pa-python is not installed.
         """
-        pixels = np.asarray(self.image)
-        notes = write_photo(
-            path,
-            np.ascontiguousarray(pixels[..., :3]),
-            alpha=np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
-            credit=self.credit,
-            mark=mark,
-            result=self.kind,
-            parent=self._photo(),
-            credentials=credentials,
-            overwrite=overwrite,
-            inputs=self.sources,
-            quality=quality,
-        )
+        how = {**self._picture(), "mark": mark, "credentials": credentials, "quality": quality}
+        if isinstance(path, str | os.PathLike):
+            if format is not None:
+                raise ImageWriteError(f"{path}: the suffix chooses the format of a file; leave 'format' out")
+            notes = write_photo(path, **how, overwrite=overwrite, inputs=self.sources)
+        else:
+            if format is None:
+                raise ImageWriteError("a file object has no suffix: give the format, as format='png'")
+            content, notes = photo_bytes(format, **how)
+            path.write(content)
         self.notes += [note for note in notes if note not in self.notes]
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the bytes of a PNG, marked as a saved file is."""
+        return photo_bytes("png", **self._picture())[0]
+
+    def _picture(self) -> dict[str, Any]:
+        """What every way of writing the picture takes."""
+        pixels = np.asarray(self.image)
+        return {
+            "pixels": np.ascontiguousarray(pixels[..., :3]),
+            "alpha": np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None,
+            "credit": self.credit,
+            "result": self.kind,
+            "parent": self._photo(),
+        }
 
     def _photo(self) -> Path | None:
         """The file of the attribute photo, where it came from one that is still there."""

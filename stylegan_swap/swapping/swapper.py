@@ -88,6 +88,13 @@ class PhotoSwapper:
         #: What to tell the user about the weights, one line each; every result repeats it.
         self.notes = tuple(notes)
 
+    def __repr__(self) -> str:
+        """One line: method, device and landmark backend."""
+        return (
+            f"{type(self).__name__}(method={self.method.name!r}, device={str(self.method.device)!r}, "
+            f"landmarks={self.landmarks!r})"
+        )
+
     @classmethod
     def from_pretrained(
         cls,
