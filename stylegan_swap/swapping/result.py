@@ -23,6 +23,7 @@ from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 from stylegan_swap.provenance.photo_file import photo_bytes, write_photo
 from stylegan_swap.provenance.watermark import Kind
 from stylegan_swap.swapping.finish.detail import FinePhoto
+from stylegan_swap.swapping.person_file import write_person
 
 if TYPE_CHECKING:
     from stylegan_swap.provenance.credentials import Credentials
@@ -54,6 +55,26 @@ class Person:
     def __repr__(self) -> str:
         """One line: the photos and the method, no arrays."""
         return f"Person(names={list(self.names)}, method={self.method!r})"
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the person as safetensors, completely or not at all; ``Swapper.load_person`` reads it.
+
+        The file holds the descriptor, what the method keeps, and the face in the photo: treat it as a
+        photograph of the person.
+
+        Raises:
+            CheckpointError: the name does not end in .safetensors, the file exists or cannot be written.
+            UnsupportedOptionError: the person was made with ``refine`` and holds a network.
+        """
+        photo = self.photo
+        content = {
+            "prepared": self.prepared,
+            "embedding": self.embedding,
+            "names": self.names,
+            "notes": self.notes,
+            "photo": None if photo is None else {"crop": photo.crop, "landmarks": photo.landmarks},
+        }
+        write_person(path, self.method, content, overwrite)
 
 
 class AlignedTarget(NamedTuple):

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylegan_swap.errors import UnsupportedOptionError
+from stylegan_swap.errors import CheckpointError, UnsupportedOptionError
 from stylegan_swap.faces.detection.detect import Face
 from stylegan_swap.faces.detection.select import select_faces
 from stylegan_swap.faces.geometry.align import Alignment
@@ -45,6 +45,7 @@ from stylegan_swap.swapping.people import (
     refined,
     require_method,
 )
+from stylegan_swap.swapping.person_file import read_person
 from stylegan_swap.swapping.result import (
     AlignedTarget,
     PastedFace,
@@ -172,6 +173,27 @@ class PhotoSwapper:
         embedding = descriptors.mean(0, keepdim=True)
         typical = fine_photos[int((descriptors - embedding).square().sum(1).argmin())]
         return Person(person, embedding, self.method.fingerprint, tuple(names), tuple(notes), typical)
+
+    def load_person(self, path: str | os.PathLike[str]) -> Person:
+        """Read a person that ``Person.save`` wrote; swaps come out as with the person that was saved.
+
+        Raises:
+            CheckpointError: the file is missing or damaged, holds no person, or one that was prepared by
+                another method or with other weights.
+        """
+        content = read_person(path, self.method.fingerprint, self.method.device)
+        try:
+            photo = content["photo"]
+            return Person(
+                content["prepared"],
+                content["embedding"].cpu(),
+                self.method.fingerprint,
+                content["names"],
+                content["notes"],
+                None if photo is None else FinePhoto(photo["crop"], photo["landmarks"]),
+            )
+        except (LookupError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path}: is no complete person; save the person again") from error
 
     def prepare_people(
         self,
