@@ -16,6 +16,7 @@ import logging
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ SOURCES = Path(__file__).with_name("csrc")
 CPU_SOURCES = Path(__file__).with_name("csrc_cpu")
 #: More than any machine needs; a compiler that hangs must not hang the program.
 TIMEOUT_SECONDS = 1800.0
+_GRACE_SECONDS = 1.0  # what a build takes beside its compiler
+_POLL_SECONDS = 0.1
 
 _LOG = logging.getLogger(__name__)
 
@@ -180,13 +183,50 @@ def find_built(recipe: Recipe, folder: Path | None = None) -> Path | None:
     entry = (cache_folder() if folder is None else folder) / recipe.key
     library = entry / LIBRARY
     try:
+        # What is loaded runs: whatever others could have changed does not count, nor does its recorded hash.
+        if any(_others_may_write(path) for path in (entry.parent, entry, entry / "build.json", library)):
+            return None
         record = json.loads((entry / "build.json").read_text(encoding="utf-8"))
         intact = record["sha256"] == hashlib.sha256(library.read_bytes()).hexdigest()
-        # What is loaded runs: in a cache that others can write to, only this user's and root's files count.
-        intact = intact and library.stat().st_uid in (os.geteuid(), 0)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return library if intact else None
+
+
+def _others_may_write(path: Path) -> bool:
+    """Whether another user but root owns a file or folder, is let write to it, or may swap it for a link."""
+    return _writable_by_others(path.lstat())
+
+
+def _writable_by_others(status: os.stat_result) -> bool:
+    others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return status.st_uid not in (os.geteuid(), 0) or stat.S_ISLNK(status.st_mode) or bool(others)
+
+
+def open_intact(library: Path) -> int:
+    """A descriptor of a built library whose owner, mode and hash are right: it holds what was checked.
+
+    Raises:
+        OSError: it or its record cannot be opened.
+        BuildError: others may write to it or its folders, or it is not the one that was built.
+    """
+    descriptor = os.open(library, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        entry = library.parent
+        exposed = any(_others_may_write(path) for path in (entry.parent, entry, entry / "build.json"))
+        if exposed or _writable_by_others(os.fstat(descriptor)):
+            raise BuildError(f"{library}: others may write to it or its folder; delete it and build again")
+        expected = json.loads((entry / "build.json").read_text(encoding="utf-8"))["sha256"]
+        with open(descriptor, "rb", closefd=False) as stream:
+            if hashlib.sha256(stream.read()).hexdigest() != expected:
+                raise BuildError(f"{library}: is not what was built; delete it and build again")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        os.close(descriptor)
+        raise BuildError(f"{library}: its build.json is damaged; delete it and build again") from None
+    except (OSError, BuildError):
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def recorded_failure(recipe: Recipe, folder: Path | None = None) -> str | None:
@@ -216,8 +256,13 @@ def build(recipe: Recipe, folder: Path | None = None, timeout: float = TIMEOUT_S
     if (library := find_built(recipe, folder)) is not None:
         return library
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / f"{recipe.key}.lock"):
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if _others_may_write(folder):
+            raise BuildError(
+                f"{folder}: others may write to this folder, so what lies there is not run; "
+                f"`chmod go-w {folder}`, or set {CACHE_VARIABLE} to a folder of your own"
+            )
+        with _locked(folder / f"{recipe.key}.lock", timeout):
             if (library := find_built(recipe, folder)) is not None:
                 return library
             return _compile(recipe, folder, timeout)
@@ -235,7 +280,7 @@ def _compile(recipe: Recipe, folder: Path, timeout: float) -> Path:
     failed = folder / f"{recipe.key}.failed.txt"
     failed.unlink(missing_ok=True)
     temporary = folder / f"{recipe.key}.{os.getpid()}.tmp"
-    temporary.mkdir()
+    temporary.mkdir(mode=0o755)
     try:
         if recipe.kind == "cpu":
             _LOG.info("compiling the CPU kernels once, into %s; this takes seconds", folder)
@@ -258,6 +303,9 @@ def _compile(recipe: Recipe, folder: Path, timeout: float) -> Path:
         digest = hashlib.sha256((temporary / LIBRARY).read_bytes()).hexdigest()
         record = {"sha256": digest, "command": command, "seconds": round(seconds, 1), "output": output}
         (temporary / "build.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        # Whatever the umask asks for: what others can write to is not loaded.
+        for path in (temporary / LIBRARY, temporary / "build.json"):
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~(stat.S_IWGRP | stat.S_IWOTH))
         entry = folder / recipe.key
         shutil.rmtree(entry, ignore_errors=True)
         temporary.rename(entry)
@@ -302,17 +350,33 @@ def _remedy() -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the operating system takes back when this process dies."""
+def _locked(path: Path, timeout: float) -> Iterator[None]:
+    """Hold a lock that the operating system takes back when this process dies.
+
+    Raises:
+        BuildError: another process holds it for longer than a build may take.
+    """
     import fcntl
 
     with path.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _LOG.info("another process compiles the kernels; waiting for it")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        except OSError:
-            # A file system without locks: work may be done twice, the rename keeps the result whole.
-            _LOG.debug("no lock on %s", path)
+        deadline = time.monotonic() + timeout + _GRACE_SECONDS
+        told = False
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise BuildError(
+                        f"{path}: another process has held this lock for {timeout:.0f} seconds; end it"
+                        f" or set {CACHE_VARIABLE} to another folder"
+                    ) from None
+                if not told:
+                    _LOG.info("another process compiles the kernels; waiting for it")
+                told = True
+                time.sleep(_POLL_SECONDS)
+                continue
+            except OSError:
+                # A file system without locks: work may be done twice, the rename keeps the result whole.
+                _LOG.debug("no lock on %s", path)
+            break
         yield

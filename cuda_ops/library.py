@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cuda_ops import arguments
-from cuda_ops.build import Recipe, build, find_built
+from cuda_ops.build import Recipe, build, find_built, open_intact
 from cuda_ops.toolchain import BuildError
 
 _FUNCTIONS = {
@@ -27,6 +28,7 @@ _FUNCTIONS = {
     arguments.MaskBlend: "cuda_ops_mask_blend",
     arguments.MaskBlendBackward: "cuda_ops_mask_blend_backward",
 }
+_DESCRIPTORS = Path("/proc/self/fd")
 _Loaded = TypeVar("_Loaded")
 
 
@@ -97,6 +99,19 @@ class Library:
             )
 
 
+def _load(path: Path, built: bool) -> ctypes.CDLL:
+    """Load a file; one of the cache by the descriptor that was checked, so that no other takes its place."""
+    if not built or not _DESCRIPTORS.is_dir():
+        return ctypes.CDLL(str(path))
+    descriptor = open_intact(path)
+    try:
+        # Never closed: the loader takes a second file under the same name for the first.
+        return ctypes.CDLL(str(_DESCRIPTORS / str(descriptor)))
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
 def open_library(
     path: Path,
     key: str | None,
@@ -119,7 +134,7 @@ def open_library(
         BuildError: it does not load, or is another library.
     """
     try:
-        library = ctypes.CDLL(str(path))
+        library = _load(path, key is not None)
         key_of = getattr(library, f"{prefix}_key")
         key_of.restype = ctypes.c_char_p
         built_by = key_of().decode()

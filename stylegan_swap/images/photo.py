@@ -94,7 +94,8 @@ def read_photo(source: PhotoSource, max_pixels: int | None = None) -> Photo:
         return source
     limit = decode.pixel_limit(max_pixels)
     if isinstance(source, np.ndarray):
-        return _from_array(source, limit)
+        # Subclasses keep their own rules: np.matrix is always two-dimensional and cannot be repeated.
+        return _from_array(np.asarray(source), limit)
     if isinstance(source, Image.Image):
         # The whole path: where the picture came from must not be overwritten by the result.
         name = os.fsdecode(getattr(source, "filename", "") or "Pillow image")

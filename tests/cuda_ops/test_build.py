@@ -202,13 +202,13 @@ def test_a_library_that_another_user_left_is_not_taken(tmp_path, monkeypatch):
     path = build(recipe, folder)
     owner = path.stat().st_uid
     assert find_built(recipe, folder) == path
-    original = Path.stat
+    original = Path.lstat
 
-    def stat_as(self, **options):
-        found = original(self, **options)
+    def lstat_as(self):
+        found = original(self)
         return os.stat_result((*found[:4], 12345, *found[5:])) if self == path else found
 
-    monkeypatch.setattr(Path, "stat", stat_as)
+    monkeypatch.setattr(Path, "lstat", lstat_as)
     assert owner != 12345
     assert find_built(recipe, folder) is None
 
@@ -308,3 +308,54 @@ def fake_toolkit(folder: Path) -> Path:
     nvcc.write_text("#!/bin/sh\necho release 13.0\n")
     nvcc.chmod(0o755)
     return nvcc.parent.parent
+
+
+@pytest.mark.parametrize("where", ["cache", "entry", "library", "record"])
+def test_what_others_may_write_is_not_taken(where, tmp_path):
+    recipe, folder = compiler(tmp_path, 'echo code > "$output"'), tmp_path / "cache"
+    path = build(recipe, folder)
+    exposed = {"cache": folder, "entry": path.parent, "library": path}.get(where, path.parent / "build.json")
+    exposed.chmod(exposed.stat().st_mode | stat.S_IWOTH)
+    assert find_built(recipe, folder) is None
+    with pytest.raises(BuildError, match="others may write"):
+        building.open_intact(path)
+    if where == "cache":
+        with pytest.raises(BuildError, match="chmod go-w"):
+            build(recipe, folder)
+    else:
+        assert build(recipe, folder) == find_built(recipe, folder)
+    assert runs(tmp_path) == (1 if where == "cache" else 2)
+
+
+def test_what_is_built_under_an_open_umask_is_the_users_alone(tmp_path):
+    recipe, folder = compiler(tmp_path, 'echo code > "$output"'), tmp_path / "cache"
+    before = os.umask(0)
+    try:
+        path = build(recipe, folder)
+    finally:
+        os.umask(before)
+    assert find_built(recipe, folder) == path
+
+
+def test_a_link_in_place_of_a_library_is_not_taken(tmp_path):
+    recipe, folder = compiler(tmp_path, 'echo code > "$output"'), tmp_path / "cache"
+    path = build(recipe, folder)
+    path.rename(tmp_path / "elsewhere.so")
+    path.symlink_to(tmp_path / "elsewhere.so")
+    assert find_built(recipe, folder) is None
+    with pytest.raises(OSError, match="symbolic links"):
+        building.open_intact(path)
+
+
+def test_a_lock_that_is_never_given_back_ends_the_waiting(tmp_path):
+    import fcntl
+
+    recipe, folder = compiler(tmp_path, 'echo code > "$output"'), tmp_path / "cache"
+    folder.mkdir(mode=0o755)
+    with (folder / f"{recipe.key}.lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        start = time.monotonic()
+        with pytest.raises(BuildError, match="held this lock"):
+            build(recipe, folder, timeout=0.1)
+    assert time.monotonic() - start < 10
+    assert build(recipe, folder).read_text() == "code\n"

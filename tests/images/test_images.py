@@ -397,3 +397,18 @@ def test_pillows_own_lower_limit_does_not_stand_in_the_way(scene, tmp_path, monk
 def test_reading_pictures_does_not_import_torch():
     code = "import sys, stylegan_swap.images.photo; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_subclasses_of_arrays_are_read_as_plain_arrays():
+    gray = np.arange(12 * 9, dtype=np.uint8).reshape(12, 9)
+    photo = read_photo(np.matrix(gray))
+    assert type(photo.pixels) is np.ndarray
+    assert np.array_equal(photo.pixels, np.repeat(gray[:, :, None], 3, axis=2))
+    rgba = np.dstack([gray] * 4)
+    masked = read_photo(np.ma.masked_greater(rgba, 50))
+    assert type(masked.pixels) is np.ndarray
+    assert type(masked.alpha) is np.ndarray
+    assert np.array_equal(masked.pixels, rgba[:, :, :3])
+    with pytest.raises(ImageReadError, match="must be uint8"):
+        read_photo(np.matrix(np.eye(4)))
