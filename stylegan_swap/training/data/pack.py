@@ -77,6 +77,9 @@ def read_pack(file: Path) -> list[FaceCrop]:
     try:
         with zipfile.ZipFile(file) as archive:
             index = _checked(json.loads(_member_of(archive, INDEX)), file)
+            names = [entry["jpeg"] for entry in index["photos"]]
+            if sum(archive.getinfo(name).file_size for name in names) > file.stat().st_size:
+                raise ValueError("pictures that are listed more than once")
             return [_crop(entry, _member_of(archive, entry["jpeg"])) for entry in index["photos"]]
     except FileNotFoundError as error:
         raise ImageReadError(f"{file}: no such pack; make it from a folder of photographs") from error

@@ -88,3 +88,18 @@ def test_other_files_are_refused(tmp_path):
         Photos.from_pack(tmp_path / "text.faces")
     with pytest.raises(ImageReadError, match="no such pack"):
         Photos.from_pack(tmp_path / "none.faces")
+
+
+def test_one_picture_listed_many_times_takes_no_memory(few_photos, tmp_path):
+    file = tmp_path / "repeated.faces"
+    few_photos.save_pack(file)
+    with zipfile.ZipFile(file) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    index = json.loads(contents[INDEX])
+    index["photos"] = index["photos"][:1] * 1000
+    contents[INDEX] = json.dumps(index).encode()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in contents.items():
+            archive.writestr(name, data)
+    with pytest.raises(ImageReadError, match="listed more than once"):
+        Photos.from_pack(file)
