@@ -170,7 +170,7 @@ def written_name(frame: Frame) -> str:
 
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts frame9 before frame10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"([0-9]+)", name)]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"([0-9]+)", name)]
 
 
 def assemble(segments: list[Path], output: Path, gathered: Path) -> None:

@@ -14,6 +14,7 @@ from video_clips import with_noise_packet, write_clip
 
 from stylegan_swap.errors import ImageReadError, VideoReadError
 from stylegan_swap.video.colour import Tags, to_rgb
+from stylegan_swap.video.folder import natural
 from stylegan_swap.video.reading import VideoClip
 
 TIMES = [0, 512, 1024, 2000, 2100, 4500, 5012]
@@ -308,3 +309,10 @@ def test_frames_beyond_the_limit_are_refused(counted, monkeypatch):
     monkeypatch.setenv("STYLEGAN_SWAP_MAX_PIXELS", "1000")
     with pytest.raises(ImageReadError, match=r"counted\.mp4"):
         VideoClip(counted)
+
+
+def test_digits_that_are_no_numbers_stay_words_in_names():
+    names = ["frame10.png", "²001.png", "frame9.png", "①001.png", "frame²9.png"]
+    ordered = sorted(names, key=natural)
+    assert ordered.index("frame9.png") < ordered.index("frame10.png")
+    assert sorted(ordered) == sorted(names)

@@ -75,6 +75,10 @@ class Face:
     score: float
     found_by: str
 
+    def __repr__(self) -> str:
+        box = ", ".join(str(round(float(edge))) for edge in self.box)
+        return f"Face(box=[{box}], score={self.score:.2f}, found_by={self.found_by!r})"
+
     @property
     def side(self) -> float:
         """Longer side of the box in photo pixels."""

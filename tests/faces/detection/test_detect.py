@@ -308,3 +308,8 @@ def test_a_head_on_its_side_is_found_as_it_lies(astronaut, angle):
     wanted = largest_face(detect_faces(photo)).landmarks @ matrix[:, :2].T + matrix[:, 2]
     found = largest_face(detect_faces(turned)).landmarks
     assert np.linalg.norm(found - wanted, axis=1).mean() < 0.03 * np.ptp(wanted, axis=0).max()
+
+
+def test_a_face_is_one_line_of_words(astronaut_face):
+    text = repr(astronaut_face)
+    assert "\n" not in text and "array" not in text and f"{round(float(astronaut_face.box[0]))}" in text
