@@ -162,7 +162,7 @@ def test_no_face(refused):
     Image.new("RGB", (160, 120), (120, 130, 140)).save("wall.png")
     for photos in (("wall.png", "h.png"), ("a.png", "wall.png")):
         line = refused("swap", *photos, "--method", "warp")
-        says(line, "wall.png: no face was found", "tried HOG", "use a sharper or larger picture")
+        says(line, "wall.png: no face was found", "tried CenterFace, HOG", "use a sharper or larger picture")
 
 
 def test_a_face_of_20_pixels(refused, astronaut):
