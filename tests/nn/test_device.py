@@ -72,9 +72,10 @@ def test_a_swapper_follows_the_rule(fast, monkeypatch, tiny_checkpoint):
     )
 
 
-def test_bfloat16_stays_within_a_hundredth():
-    """The published blocks up to 64 pixels: images scaled to what photographs in [-1, 1] spread (0.5)."""
-    network = random_generator(64)
+@pytest.mark.parametrize("size", [64, pytest.param(256, marks=pytest.mark.exhaustive)])
+def test_bfloat16_stays_within_a_hundredth(size):
+    """The published blocks up to that size: images scaled to what photographs in [-1, 1] spread (0.5)."""
+    network = random_generator(size)
     stream = torch.Generator().manual_seed(0)
     with torch.inference_mode():
         w = network.mapping(torch.randn(1, 512, generator=stream))
