@@ -288,7 +288,7 @@ class VideoClip:
 
         What is missing after the last frame is added to the last.
         """
-        done = 0
+        delivered_count = 0
         for threads in (True, False):
             # Several threads lose the neighbours of a damaged packet: from there on, one reads.
             with (
@@ -296,8 +296,8 @@ class VideoClip:
                 contextlib.closing(self._held_back(origin, start, threads=threads)) as frames,
             ):
                 for number, entry in enumerate(frames):
-                    if number >= done:
-                        done += 1
+                    if number >= delivered_count:
+                        delivered_count += 1
                         yield entry
                 return
 
@@ -305,17 +305,17 @@ class VideoClip:
         self, origin: int, start: Fraction, *, threads: bool
     ) -> Generator[tuple[int, Any, int], None, None]:
         """Each frame after the next is known, so that the last can tell what is missing after it."""
-        held: tuple[int, Any, int] | None = None
+        latest: tuple[int, Any, int] | None = None
         with contextlib.closing(self._read(origin, start, threads=threads)) as frames:
             for pts, frame, missing in frames:
                 if frame is None:
-                    held = None if held is None else (*held[:2], held[2] + missing)
+                    latest = None if latest is None else (*latest[:2], latest[2] + missing)
                     continue
-                if held is not None:
-                    yield held
-                held = pts, frame, missing
-        if held is not None:
-            yield held
+                if latest is not None:
+                    yield latest
+                latest = pts, frame, missing
+        if latest is not None:
+            yield latest
 
     def _read(
         self, origin: int, start: Fraction, *, threads: bool

@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 
 from stylegan_swap.errors import NoFaceError
+from stylegan_swap.faces.detection.boxes import overlap
 from stylegan_swap.faces.detection.centerface import centerface_file
 from stylegan_swap.faces.detection.detect import SMALLEST_FACE, Face, detect_faces, largest_face
 from stylegan_swap.faces.detection.landmarks import LandmarkBackend
-from stylegan_swap.faces.detection.redetect import overlap, redetect
+from stylegan_swap.faces.detection.redetect import redetect
 from stylegan_swap.faces.geometry.align import ffhq_alignment
 from stylegan_swap.video.cuts import CutDetector
 from stylegan_swap.video.frame import Frame

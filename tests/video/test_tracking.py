@@ -8,9 +8,10 @@ import torch
 from video_clips import astronaut_half, empty, hopper_half, pair
 
 from stylegan_swap.faces.detection import detect
+from stylegan_swap.faces.detection.boxes import overlap
 from stylegan_swap.faces.detection.detect import Face, detect_faces, largest_face
 from stylegan_swap.faces.detection.landmarks import landmark_backend
-from stylegan_swap.faces.detection.redetect import overlap, redetect
+from stylegan_swap.faces.detection.redetect import redetect
 from stylegan_swap.nn.recognisers.dlib_identity import DlibIdentity
 from stylegan_swap.swapping.result import describe_face
 from stylegan_swap.video.frame import Frame

@@ -17,6 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from stylegan_swap.faces.detection.boxes import overlap
+from stylegan_swap.faces.detection.views import region_view
+from stylegan_swap.faces.geometry.align import transformed
+
 # All in pixels of what the network sees.
 VIEW_SIDE = 640  # longer side of the picture
 FINE_AREA = 4_000_000  # of the picture in which small faces are looked for, at most
@@ -88,17 +92,19 @@ def face_centres(pixels: np.ndarray, smallest: float | None = None, quick: bool 
 def _faces_of_turned(pixels: np.ndarray, turns: int, side: float) -> list[FaceCentre]:
     """Faces of the photo turned counter-clockwise by quarter turns, in pixels of the photo."""
     height, width = pixels.shape[:2]
-    # Pixel (x, y) of the turned picture lies at linear · (x, y) + origin in the photo.
-    linear, origin = {
-        1: ([[0, -1], [1, 0]], (width - 1, 0)),
-        2: ([[-1, 0], [0, -1]], (width - 1, height - 1)),
-        3: ([[0, 1], [-1, 0]], (0, height - 1)),
-    }[turns]
+    # Pixels of the turned picture → pixels of the photo.
+    to_photo = np.array(
+        {
+            1: [[0, -1, width - 1], [1, 0, 0]],
+            2: [[-1, 0, width - 1], [0, -1, height - 1]],
+            3: [[0, 1, 0], [-1, 0, height - 1]],
+        }[turns]
+    )
     faces = []
     for face in _faces_of_view(np.ascontiguousarray(np.rot90(pixels, turns)), side):
-        corners = face.box.reshape(2, 2) @ np.transpose(linear) + origin
+        corners = transformed(face.box.reshape(2, 2), to_photo)
         box = np.concatenate([corners.min(0), corners.max(0)])
-        faces.append(FaceCentre(box, face.score, face.points @ np.transpose(linear) + origin))
+        faces.append(FaceCentre(box, face.score, transformed(face.points, to_photo)))
     return faces
 
 
@@ -113,15 +119,14 @@ def upright(pixels: np.ndarray, face: FaceCentre) -> FaceCentre:
     for angle in QUARTER_TURNS:
         to_patch = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), angle, scale)
         to_patch[:, 2] += _PATCH / 2 - centre
-        # Averages where the patch shrinks the photo much: single samples would be noise.
-        patch = _patch_of(pixels, to_patch, scale)
+        patch = region_view(pixels, to_patch, _PATCH, scale, cv2.BORDER_CONSTANT)
         to_photo = cv2.invertAffineTransform(to_patch)
         for box, score, points in _decoded(_maps(patch), _LEAST_PATCH_SCORE):
             roll = abs(roll_of_five(points))
             value = score - _ROLL_COST * max(0.0, roll - _UPRIGHT_WITHIN)
             if np.abs((box[:2] + box[2:]) / 2 - _PATCH / 2).max() < 0.2 * _PATCH and value > best_value:
-                in_photo = points @ to_photo[:, :2].T + to_photo[:, 2]
-                best, best_value = FaceCentre(face.box, face.score, in_photo), value
+                best = FaceCentre(face.box, face.score, transformed(points, to_photo))
+                best_value = value
     return best
 
 
@@ -129,27 +134,6 @@ def roll_of_five(points: np.ndarray) -> float:
     """Roll in degrees of five points, clockwise positive, by the line between the eyes."""
     across = points[1] - points[0]
     return math.degrees(math.atan2(across[1], across[0]))
-
-
-def _patch_of(pixels: np.ndarray, matrix: np.ndarray, scale: float) -> np.ndarray:
-    """``[128, 128, 3]`` of the photo under an affine map of that scale, black beyond its border."""
-    corners = np.array([[0, 0], [_PATCH, 0], [0, _PATCH], [_PATCH, _PATCH]], np.float64)
-    inverse = cv2.invertAffineTransform(matrix)
-    corners = corners @ inverse[:, :2].T + inverse[:, 2]
-    bounds = np.array([pixels.shape[1], pixels.shape[0]])
-    low = np.clip(np.floor(corners.min(0)).astype(int) - 2, 0, bounds - 1)
-    high = np.clip(np.ceil(corners.max(0)).astype(int) + 2, low + 1, bounds)
-    region = pixels[low[1] : high[1], low[0] : high[0]]
-    local = matrix.copy()
-    local[:, 2] += local[:, :2] @ low
-    if scale < 0.5:
-        height, width = region.shape[:2]
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        region = cv2.resize(region, size, interpolation=cv2.INTER_AREA)
-        ratio = np.array([width / size[0], height / size[1]])
-        local[:, 2] += local[:, :2] @ (0.5 * ratio - 0.5)
-        local[:, :2] = local[:, :2] * ratio
-    return cv2.warpAffine(np.ascontiguousarray(region), local, (_PATCH, _PATCH), flags=cv2.INTER_LINEAR)
 
 
 def _faces_of_view(pixels: np.ndarray, side: float) -> list[FaceCentre]:
@@ -198,13 +182,6 @@ def _distinct(faces: list[FaceCentre]) -> list[FaceCentre]:
     """The surest of every group that lies in one place."""
     kept: list[FaceCentre] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(_overlap(face.box, rival.box) < _MOST_OVERLAP for rival in kept):
+        if all(overlap(face.box, rival.box) < _MOST_OVERLAP for rival in kept):
             kept.append(face)
     return kept
-
-
-def _overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    shared = float(np.prod(np.clip(high - low, 0, None)))
-    return shared / max(float(sum(np.prod(box[2:] - box[:2]) for box in (first, second))) - shared, 1e-6)

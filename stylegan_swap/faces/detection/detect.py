@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from stylegan_swap.errors import FaceSelectionError, FaceTooSmallError, NoFaceError
+from stylegan_swap.faces.detection.boxes import covered_share
 from stylegan_swap.faces.detection.centerface import (
     FaceCentre,
     centerface_file,
@@ -36,7 +37,8 @@ from stylegan_swap.faces.detection.landmarks import (
     landmark_backend,
     roll_of,
 )
-from stylegan_swap.faces.geometry.align import ffhq_alignment
+from stylegan_swap.faces.detection.views import view_of
+from stylegan_swap.faces.geometry.align import ffhq_alignment, transformed
 
 # In pixels: sides of the pictures that the attempts see, and of a face that can be swapped.
 DETECTION_SIDE = 800
@@ -195,7 +197,7 @@ def _by_network(pixels: np.ndarray, backend: LandmarkBackend, thorough: bool, qu
     rivals = [] if quick else _climb(pixels, _LADDER[0], backend)
     faces = []
     for centre in centres:
-        face = next((face for face in rivals if _overlap(face.box, centre.box) >= _SAME_FACE), None)
+        face = next((face for face in rivals if covered_share(face.box, centre.box) >= _SAME_FACE), None)
         if face is None or face.score < _UNDOUBTED:
             # A head on its side looks like a weak upright face, with landmarks that miss it.
             centre = upright(pixels, centre)
@@ -322,16 +324,9 @@ def _credible(faces: list[Face]) -> list[Face]:
 def _without_overlaps(faces: list[Face]) -> list[Face]:
     distinct: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(_overlap(face.box, rival.box) < 0.4 for rival in distinct):
+        if all(covered_share(face.box, rival.box) < _SAME_FACE for rival in distinct):
             distinct.append(face)
     return distinct
-
-
-def _overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over the smaller box: a face inside another counts as the same one."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    areas = [float(np.prod(box[2:] - box[:2])) for box in (first, second)]
-    return float(np.prod(np.clip(high - low, 0, None))) / max(min(areas), 1e-6)
 
 
 def _view_matrix(
@@ -349,28 +344,6 @@ def _view_matrix(
     matrix = cv2.getRotationMatrix2D(centre, angle, scale)
     matrix[:, 2] += np.array([(size[0] - 1) / 2 - centre[0], (size[1] - 1) / 2 - centre[1]])
     return matrix, size
-
-
-def view_of(
-    pixels: np.ndarray, matrix: np.ndarray, size: tuple[int, int], scale: float, border: int
-) -> np.ndarray:
-    """The picture under an affine map ``[2, 3]`` of that scale, ``size`` (width, height) pixels large."""
-    if scale < 0.75:
-        # Shrink by areas first: sampling a large photo at single points would alias.
-        reduced_size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-        x_ratio, y_ratio = reduced_size[0] / pixels.shape[1], reduced_size[1] / pixels.shape[0]
-        pixels = cv2.resize(pixels, reduced_size, interpolation=cv2.INTER_AREA)
-        undo = np.array(
-            [[1 / x_ratio, 0, 0.5 / x_ratio - 0.5], [0, 1 / y_ratio, 0.5 / y_ratio - 0.5], [0, 0, 1]]
-        )
-        matrix = matrix @ undo
-    view = cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border)
-    return np.ascontiguousarray(view)
-
-
-def transformed(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Points ``[n, 2]`` under an affine map ``[2, 3]``, float64."""
-    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
 _per_thread = threading.local()

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.detection.detect import Face, box_of, face_of, hog_boxes, transformed, view_of
+from stylegan_swap.faces.detection.boxes import overlap
+from stylegan_swap.faces.detection.detect import Face, box_of, face_of, hog_boxes
 from stylegan_swap.faces.detection.landmarks import LandmarkBackend, roll_of
+from stylegan_swap.faces.detection.views import region_view
+from stylegan_swap.faces.geometry.align import transformed
 
 FOUND_BY = "tracking"
 # The face's box is brought to this side, and the window is so many times larger. dlib's detector looks at
@@ -54,7 +57,7 @@ def neighbourhood(pixels: np.ndarray, landmarks: np.ndarray) -> Neighbourhood:
     side = round(_FACE * _WINDOW)
     matrix = turn * scale
     matrix[:, 2] += side / 2 - scale * (box[:2] + box[2:]) / 2
-    view = _reduced_view(pixels, matrix, side, scale)
+    view = region_view(pixels, matrix, side, scale, cv2.BORDER_REPLICATE)
     half = np.array([_FACE / 2, _FACE / 2])
     return Neighbourhood(view, matrix, np.concatenate([side / 2 - half, side / 2 + half]))
 
@@ -86,14 +89,6 @@ def redetect(
     return [], _face(pixels, near, near.expected, -1.0, backend)
 
 
-def overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of two boxes ``[4]``."""
-    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
-    shared = float(np.prod(np.clip(high - low, 0, None)))
-    areas = sum(float(np.prod(box[2:] - box[:2])) for box in (first, second))
-    return shared / max(areas - shared, 1e-6)
-
-
 def _face(
     pixels: np.ndarray, near: Neighbourhood, box: np.ndarray, score: float, backend: LandmarkBackend
 ) -> Face | None:
@@ -104,16 +99,3 @@ def _face(
         return face_of(pixels, transformed(points, cv2.invertAffineTransform(near.matrix)), score, FOUND_BY)
     except ValueError:
         return None
-
-
-def _reduced_view(pixels: np.ndarray, matrix: np.ndarray, side: int, scale: float) -> np.ndarray:
-    """The window, cut out of no more of the frame than it shows."""
-    inverse = cv2.invertAffineTransform(matrix)
-    corners = transformed(np.array([[0, 0], [side, 0], [0, side], [side, side]], np.float64), inverse)
-    bounds = np.array([pixels.shape[1], pixels.shape[0]])
-    low = np.clip(np.floor(corners.min(0)).astype(int) - 2, 0, bounds - 1)
-    high = np.clip(np.ceil(corners.max(0)).astype(int) + 2, low + 1, bounds)
-    region = np.ascontiguousarray(pixels[low[1] : high[1], low[0] : high[0]])
-    local = np.array(matrix, np.float64)
-    local[:, 2] += local[:, :2] @ low
-    return view_of(region, local, (side, side), scale, cv2.BORDER_REPLICATE)

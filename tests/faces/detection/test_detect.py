@@ -13,6 +13,7 @@ from stylegan_swap.errors import FaceSelectionError, FaceTooSmallError, NoFaceEr
 from stylegan_swap.faces.detection import detect
 from stylegan_swap.faces.detection.detect import Face, detect_faces, face_at, largest_face, require_size
 from stylegan_swap.faces.detection.landmarks import roll_of
+from stylegan_swap.faces.detection.views import view_of
 
 RUNGS = [rung.name for rung in detect._LADDER]
 
@@ -248,7 +249,7 @@ def test_a_view_shows_what_its_matrix_says():
         columns, rows = np.meshgrid(np.arange(240), np.arange(200))
         matrix, size = detect._view_matrix(240, 200, scale, angle, padding)
         painted = np.dstack([columns, rows, np.full_like(rows, 250)]).astype(np.uint8)
-        view = detect.view_of(painted, matrix, size, scale, cv2.BORDER_CONSTANT)
+        view = view_of(painted, matrix, size, scale, cv2.BORDER_CONSTANT)
         assert view.shape[:2] == size[::-1]
         # Away from the border of the photo, where the fill begins.
         y, x = np.nonzero(cv2.erode((view[..., 2] == 250).astype(np.uint8), np.ones((5, 5))))
