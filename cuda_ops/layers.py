@@ -421,8 +421,8 @@ class StyledConv(nn.Module):
         Returns:
             `[batch, out, h', w']`, h' = 2h with `up`.
         """
-        grown = 1 if self.conv.resample is None else 4
-        kernels = kernels_for(x, x[:, 0].numel() * self.activate.bias.numel() * grown)
+        area_factor = 1 if self.conv.resample is None else 4
+        kernels = kernels_for(x, x[:, 0].numel() * self.activate.bias.numel() * area_factor)
         if kernels is not None:
             return self._fused(x, w, noise, kernels == "cpu")
         # √2 is positive and passes through leaky ReLU, so every term carries it beforehand.

@@ -55,36 +55,38 @@ def decoded_frames(
     stream.thread_type = "AUTO" if threads else "NONE"
     if not threads:
         stream.codec_context.thread_count = 1
-    counted = stream.codec_context.name in _FRAME_PER_PACKET
+    countable = stream.codec_context.name in _FRAME_PER_PACKET
     # Times of packets that have given no frame yet, and whether the decoder refused them.
-    waiting: dict[int, bool] = {}
-    untimed, began = 0, False
+    pending: dict[int, bool] = {}
+    untimed, has_frame = 0, False
     for packet in container.demux(stream):
         timed = bool(packet.size) and packet.pts is not None and not packet.is_discard
         if timed:
-            waiting[packet.pts] = False
+            pending[packet.pts] = False
         try:
             frames = packet.decode()
         except failures as error:
             if threads:
                 raise DamagedPacketError(str(error)) from error
             if timed:
-                waiting[packet.pts] = True
+                pending[packet.pts] = True
             elif packet.size:
                 untimed += 1
             continue
         for frame in frames:
             # Two packets may be the fields of one interlaced frame.
-            counted = counted and not frame.interlaced_frame
+            countable = countable and not frame.interlaced_frame
             gaps: list[int] = []
             if frame.pts is not None:
                 # What a clip cut out of another lacks before its first frame is no damage.
-                told = counted and began
-                gaps = [time for time, refused in waiting.items() if time < frame.pts and (told or refused)]
-                waiting = {time: refused for time, refused in waiting.items() if time > frame.pts}
+                is_damage = countable and has_frame
+                gaps = [
+                    time for time, refused in pending.items() if time < frame.pts and (is_damage or refused)
+                ]
+                pending = {time: refused for time, refused in pending.items() if time > frame.pts}
             yield DecodedFrame(frame, gaps, untimed)
-            untimed, began = 0, True
-    if threads and waiting and not counted:
+            untimed, has_frame = 0, True
+    if threads and pending and not countable:
         # Threads tell no error of the last packets.
         raise DamagedPacketError("the last packets gave no frame")
-    yield DecodedFrame(None, [time for time, refused in waiting.items() if counted or refused], untimed)
+    yield DecodedFrame(None, [time for time, refused in pending.items() if countable or refused], untimed)

@@ -180,8 +180,8 @@ def _decoded(maps: list[np.ndarray], least: float) -> list[tuple[np.ndarray, flo
 
 def _distinct(faces: list[FaceCentre]) -> list[FaceCentre]:
     """The surest of every group that lies in one place."""
-    kept: list[FaceCentre] = []
+    distinct: list[FaceCentre] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(overlap(face.box, rival.box) < _MOST_OVERLAP for rival in kept):
-            kept.append(face)
-    return kept
+        if all(overlap(face.box, rival.box) < _MOST_OVERLAP for rival in distinct):
+            distinct.append(face)
+    return distinct

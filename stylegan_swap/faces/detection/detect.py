@@ -231,9 +231,9 @@ def _face_of_centre(pixels: np.ndarray, centre: FaceCentre, backend: LandmarkBac
     except ValueError:
         return None
     eyes = [points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)]
-    seen = np.stack([*eyes, points[30], points[48], points[54]])
+    five = np.stack([*eyes, points[30], points[48], points[54]])
     eye_distance = max(float(np.linalg.norm(eyes[1] - eyes[0])), 1.0)
-    error = np.linalg.norm(seen - centre.points, axis=1).mean() / eye_distance
+    error = np.linalg.norm(five - centre.points, axis=1).mean() / eye_distance
     return face if error < _MOST_DISAGREEMENT else None
 
 

@@ -35,7 +35,7 @@ class AttributeFeatures:
     Attributes:
         entries: resolution r → features ``[batch, C, r, r]``, for r = 8..S.
         small: the photo at 32 pixels, ``[batch, 3, 32, 32]``.
-        windows: the photo at eyes and mouth alone, see ``InsideFeatures.seen``.
+        windows: the photo at eyes and mouth alone, see ``InsideFeatures.views``.
         mask_logits: ``[batch, 1, S, S]``, before the sigmoid, for binary cross-entropy.
         mask: ``[batch, 1, S, S]`` in 0..1, 1 = face to be replaced.
     """
@@ -135,7 +135,7 @@ class AttributeEncoder(nn.Module):
             raise ValueError(
                 f"AttributeEncoder reads [batch, 3, {self.size}, {self.size}], got {tuple(x.shape)}."
             )
-        small, windows = InsideFeatures.seen(x, landmarks)
+        small, windows = InsideFeatures.views(x, landmarks)
         inside = self.inside_features(small, windows)
         entries = {r: inside[r] for r in self.resolutions if r in INSIDE}
         skips = downwards(self, torch.cat([x, landmark_maps(landmarks, self.size, like=x)], 1))

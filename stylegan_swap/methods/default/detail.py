@@ -99,7 +99,7 @@ class IdentityDetail(nn.Module):
     def forward(
         self,
         photo: DetailPhoto,
-        seen: tuple[Tensor, Tensor],
+        views: tuple[Tensor, Tensor],
         landmarks: Tensor,
         carry: tuple[Tensor, Tensor] | None = None,
     ) -> dict[int, Tensor]:
@@ -107,7 +107,7 @@ class IdentityDetail(nn.Module):
 
         Args:
             photo: of the identity, one per attribute photo.
-            seen: of the attribute photos, what ``InsideFeatures.seen`` gives: small, and in full only at eyes
+            views: of the attribute photos, what ``InsideFeatures.views`` gives: small, and in full only at eyes
                 and mouth.
             landmarks: of the attribute photos, ``[batch, 68, 2]`` in their pixels.
             carry: the map onto them that ``landmark_nodes`` gives; None solves it.
@@ -116,7 +116,7 @@ class IdentityDetail(nn.Module):
             Resolution → what is to be added to the generator's hidden tensor, ``[batch, C_r, r, r]``, for
             32..S; zeros where nothing of the photo may be used.
         """
-        small, windows = seen
+        small, windows = views
         warped, visibility = self.moved(photo, landmarks, carry)
         colours, usable = warped[:, :3], warped[:, 3:]
         wide = F.interpolate(small.float(), (self.size, self.size), mode="bilinear", align_corners=False)

@@ -43,7 +43,7 @@ class InsideFeatures(nn.Module):
         self.up = nn.ModuleDict({str(r): EqualizedConv2d(width, width, 3, 1, 1) for r in (16, 32)})
 
     def forward(self, small: Tensor, windows: Tensor) -> dict[int, Tensor]:
-        """Look at what ``seen`` gives: resolution → features ``[batch, width, r, r]`` for 8, 16 and 32."""
+        """Look at what ``views`` gives: resolution → features ``[batch, width, r, r]`` for 8, 16 and 32."""
         fine = torch.cat([small, F.pixel_unshuffle(windows, DETAIL // SMALL)], 1)
         fine = activated(fine, self.from_small, self.refine)
         middle = activated(fine, self.down["16"])
@@ -55,7 +55,7 @@ class InsideFeatures(nn.Module):
         return entries
 
     @staticmethod
-    def seen(x: Tensor, landmarks: Tensor | None) -> tuple[Tensor, Tensor]:
+    def views(x: Tensor, landmarks: Tensor | None) -> tuple[Tensor, Tensor]:
         """All that passes: the small photo ``[batch, 3, 32, 32]``, and the windows ``[batch, 7, 128, 128]``.
 
         The windows are the heat maps of eyes and lips, and the photo where it is within some pixels of

@@ -236,8 +236,8 @@ class SwapNetwork(nn.Module):
             dial = torch.as_tensor(structure, device=x_attr.device).reshape(-1, 1, 1, 1)
             nodes, usable = landmark_nodes(person.photo.landmarks, landmarks, size, x_attr.device)
             identity_nodes = nodes.masked_fill(~usable.view(-1, 1, 1, 1), float("nan"))
-            seen = features.small, features.windows
-            entries = self.detail(person.photo, seen, landmarks, (nodes, usable))
+            views = features.small, features.windows
+            entries = self.detail(person.photo, views, landmarks, (nodes, usable))
             detail = {r: entry * dial.to(entry.dtype) for r, entry in entries.items()}
         blend = self.attributes.blender(features, mask, detail)
         image = self.generator(

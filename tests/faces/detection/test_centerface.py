@@ -10,16 +10,8 @@ from stylegan_swap.errors import NoFaceError
 from stylegan_swap.faces.detection import detect
 from stylegan_swap.faces.detection.centerface import face_centres, roll_of_five, upright
 from stylegan_swap.faces.detection.detect import detect_faces, largest_face, roll_of
-
-
-def turned(pixels: np.ndarray, points: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """A photo turned by degrees, counter-clockwise, none of it cut off, and where its points lie then."""
-    height, width = pixels.shape[:2]
-    cosine, sine = abs(np.cos(np.radians(angle))), abs(np.sin(np.radians(angle)))
-    size = round(width * cosine + height * sine), round(width * sine + height * cosine)
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
-    matrix[:, 2] += [size[0] / 2 - width / 2, size[1] / 2 - height / 2]
-    return cv2.warpAffine(pixels, matrix, size), points @ matrix[:, :2].T + matrix[:, 2]
+from stylegan_swap.faces.geometry.align import transformed
+from tests.faces.detection.turning import turned
 
 
 def error_of(landmarks: np.ndarray, truth: np.ndarray) -> float:
@@ -45,7 +37,8 @@ def crowd(astronaut, hopper, rows: int, columns: int, side: int, canvas: tuple[i
 @pytest.mark.parametrize("angle", [30, -45, 60, 90, -90, 135, 180])
 def test_landmarks_of_a_turned_head_lie_where_it_lies(request, who, angle):
     pixels, truth = request.getfixturevalue(who), request.getfixturevalue(f"{who}_face").landmarks
-    picture, expected = turned(pixels, truth, angle)
+    picture, matrix = turned(pixels, angle, cv2.BORDER_CONSTANT)
+    expected = transformed(truth, matrix)
     face = largest_face(detect_faces(picture))
     assert error_of(face.landmarks, expected) < 0.06
     assert abs((roll_of(face.landmarks) - roll_of(expected) + 180) % 360 - 180) < 5
@@ -93,7 +86,8 @@ def test_an_upright_face_keeps_the_landmarks_of_the_better_box(astronaut, hopper
 
 def test_five_points_turn_with_the_head(hopper, hopper_face):
     for angle in (0, 90, 180, 270):
-        picture, truth = turned(hopper, hopper_face.landmarks, angle)
+        picture, matrix = turned(hopper, angle, cv2.BORDER_CONSTANT)
+        truth = transformed(hopper_face.landmarks, matrix)
         centre = upright(picture, face_centres(picture)[0])
         assert abs((roll_of_five(centre.points) - roll_of(truth) + 180) % 360 - 180) < 8
         eyes = np.stack([truth[36:42].mean(0), truth[42:48].mean(0)])

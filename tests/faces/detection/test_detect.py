@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -14,6 +13,8 @@ from stylegan_swap.faces.detection import detect
 from stylegan_swap.faces.detection.detect import Face, detect_faces, face_at, largest_face, require_size
 from stylegan_swap.faces.detection.landmarks import roll_of
 from stylegan_swap.faces.detection.views import view_of
+from stylegan_swap.faces.geometry.align import transformed
+from tests.faces.detection.turning import turned
 
 RUNGS = [rung.name for rung in detect._LADDER]
 
@@ -22,16 +23,6 @@ RUNGS = [rung.name for rung in detect._LADDER]
 def ladder_alone(monkeypatch):
     """As where the package that brings CenterFace is not installed."""
     monkeypatch.setattr(detect, "centerface_file", lambda: None)
-
-
-def turned(pixels, angle):
-    """The photo turned anticlockwise on a canvas that holds it all, and the map from old to new pixels."""
-    height, width = pixels.shape[:2]
-    cosine, sine = (abs(f(math.radians(angle))) for f in (math.cos, math.sin))
-    size = (round(width * cosine + height * sine), round(width * sine + height * cosine))
-    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1)
-    matrix[:, 2] += [(size[0] - width) / 2, (size[1] - height) / 2]
-    return cv2.warpAffine(pixels, matrix, size, borderMode=cv2.BORDER_REPLICATE), matrix
 
 
 def shrunk(pixels, face, side):
@@ -253,7 +244,7 @@ def test_a_view_shows_what_its_matrix_says():
         assert view.shape[:2] == size[::-1]
         # Away from the border of the photo, where the fill begins.
         y, x = np.nonzero(cv2.erode((view[..., 2] == 250).astype(np.uint8), np.ones((5, 5))))
-        back = detect.transformed(np.stack([x, y], 1), cv2.invertAffineTransform(matrix))
+        back = transformed(np.stack([x, y], 1), cv2.invertAffineTransform(matrix))
         assert len(x) > 500
         assert (
             np.abs(view[y, x, :2] - back).max() < 1.6 and np.abs((view[y, x, :2] - back).mean(0)).max() < 0.15

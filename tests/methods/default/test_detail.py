@@ -23,8 +23,8 @@ def points(seed: int, batch: int = 2) -> torch.Tensor:
     return torch.rand(batch, 68, 2, generator=torch.Generator().manual_seed(seed)) * SIZE
 
 
-def seen(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return InsideFeatures.seen(photos(seed), points(2))
+def views(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return InsideFeatures.views(photos(seed), points(2))
 
 
 def photo(seed: int = 1, batch: int = 2) -> DetailPhoto:
@@ -43,7 +43,7 @@ def trained() -> IdentityDetail:
 
 
 def test_shapes_and_silence_at_first():
-    entries = IdentityDetail(SIZE, CHANNELS, 16)(photo(), seen(3), points(2))
+    entries = IdentityDetail(SIZE, CHANNELS, 16)(photo(), views(3), points(2))
     assert {r: tuple(e.shape) for r, e in entries.items()} == {32: (2, 8, 32, 32), 64: (2, 4, 64, 64)}
     assert not any(entry.any() for entry in entries.values())
     with pytest.raises(ValueError, match="at least 32"):
@@ -53,26 +53,26 @@ def test_shapes_and_silence_at_first():
 def test_it_begins_to_learn_although_silent():
     torch.manual_seed(0)
     detail = IdentityDetail(SIZE, CHANNELS, 16)
-    sum(e.sum() for e in detail(photo(), seen(3), points(2)).values()).backward()
+    sum(e.sum() for e in detail(photo(), views(3), points(2)).values()).backward()
     assert all(p.weight.grad.abs().sum() > 0 for p in detail.project.values())
 
 
 def test_the_photo_matters_and_holes_do_not(trained):
-    base = trained(photo(), seen(3), points(2))
-    other = trained(photo(seed=5), seen(3), points(2))
+    base = trained(photo(), views(3), points(2))
+    other = trained(photo(seed=5), views(3), points(2))
     assert all(not torch.allclose(base[r], other[r], atol=1e-3) for r in base)
     holed, painted = photo(), photo()
     for face in (holed, painted):
         face.image[:, 3, 20:40, 20:40] = 0
     painted.image[:, :3, 20:40, 20:40] = 0.7
-    one, two = (trained(face, seen(3), points(2)) for face in (holed, painted))
+    one, two = (trained(face, views(3), points(2)) for face in (holed, painted))
     assert all(torch.equal(one[r], two[r]) for r in one)
     assert not torch.allclose(one[64], base[64], atol=1e-4)
 
 
 def test_without_landmarks_nothing_is_added_to_that_face(trained):
     some = photo().without(torch.tensor([True, False]))
-    entries, whole = trained(some, seen(3), points(2)), trained(photo(), seen(3), points(2))
+    entries, whole = trained(some, views(3), points(2)), trained(photo(), views(3), points(2))
     assert not entries[64][0].any() and not entries[32][0].any()
     assert torch.allclose(entries[64][1], whole[64][1], atol=1e-5)
 
