@@ -20,6 +20,7 @@ from stylegan_swap.errors import CheckpointError, UnsupportedOptionError, os_err
 from stylegan_swap.files.atomic import replacing
 
 _FORMAT = "stylegan_swap person 1"
+_OWN_PACKAGES = ("stylegan_swap", "inversion")
 
 
 def write_person(
@@ -50,12 +51,15 @@ def write_person(
             temporary.write_bytes(data)
 
 
-def read_person(path: str | os.PathLike[str], method: str, device: torch.device) -> dict[str, Any]:
+def read_person(
+    path: str | os.PathLike[str], method: str, package: str, device: torch.device
+) -> dict[str, Any]:
     """What :func:`write_person` was given; runs no code of the file.
 
     Args:
         path: the file.
         method: fingerprint of the method that is to use it.
+        package: that the method comes from; its classes may be built, besides those of this library.
         device: where tensors go.
 
     Raises:
@@ -75,7 +79,8 @@ def read_person(path: str | os.PathLike[str], method: str, device: torch.device)
                     "load it with that method and those weights, or prepare the person again"
                 )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-        content = _built(json.loads(about["nest"]), tensors, device)
+        packages = {*_OWN_PACKAGES, package}
+        content = _built(json.loads(about["nest"]), tensors, device, packages)
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: is no readable person ({error}); save the person again") from error
     if not isinstance(content, dict):
@@ -107,23 +112,25 @@ def _described(value: Any, tensors: dict[str, Tensor]) -> Any:
     )
 
 
-def _built(nest: Any, tensors: Mapping[str, Tensor], device: torch.device) -> Any:
+def _built(nest: Any, tensors: Mapping[str, Tensor], device: torch.device, packages: set[str]) -> Any:
     """The nest that :func:`_described` described."""
     if not isinstance(nest, dict):
         return nest
     if "class" in nest:
         module, name = nest["class"]
-        # Only what is imported already, and only dataclasses: a file must not choose what runs.
+        # A file must not choose what runs: only dataclasses, imported already, of these packages.
+        if module.partition(".")[0] not in packages:
+            raise ValueError(f"{module}.{name} is nothing a person consists of")
         kind = getattr(sys.modules[module], name)
         if not (isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module):
             raise ValueError(f"{name} is nothing a person consists of")
-        return kind(**{key: _built(part, tensors, device) for key, part in nest["parts"].items()})
+        return kind(**{key: _built(part, tensors, device, packages) for key, part in nest["parts"].items()})
     ((kind_name, content),) = nest.items()
     if kind_name == "tensor":
         return tensors[content].to(device)
     if kind_name == "array":
         return tensors[content].numpy()
     if kind_name == "dict":
-        return {key: _built(part, tensors, device) for key, part in content.items()}
-    parts = [_built(part, tensors, device) for part in content]
+        return {key: _built(part, tensors, device, packages) for key, part in content.items()}
+    parts = [_built(part, tensors, device, packages) for part in content]
     return {"list": list, "tuple": tuple}[kind_name](parts)

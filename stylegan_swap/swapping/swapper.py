@@ -181,7 +181,8 @@ class PhotoSwapper:
             CheckpointError: the file is missing or damaged, holds no person, or one that was prepared by
                 another method or with other weights.
         """
-        content = read_person(path, self.method.fingerprint, self.method.device)
+        package = type(self.method).__module__.partition(".")[0]
+        content = read_person(path, self.method.fingerprint, package, self.method.device)
         try:
             photo = content["photo"]
             return Person(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +48,20 @@ def test_other_methods_and_other_files_are_refused(tiny, tmp_path, hopper):
         tiny.load_person(path)
 
 
-@pytest.mark.parametrize("name", ["os:system", "subprocess:Popen", "pathlib:Path", "nowhere:Nothing"])
+@dataclass
+class Effectful:
+    """A dataclass of another package, that does something when it is built."""
+
+    built: ClassVar[list[int]] = []
+
+    def __post_init__(self) -> None:
+        self.built.append(1)
+
+
+FOREIGN = ["os:system", "subprocess:Popen", "pathlib:Path", "nowhere:Nothing", f"{__name__}:Effectful"]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
 def test_a_file_chooses_no_code(tiny, tmp_path, name):
     path, (module, kind) = tmp_path / "person.safetensors", name.split(":")
     nest = f'{{"class": ["{module}", "{kind}"], "parts": {{}}}}'
@@ -53,6 +69,7 @@ def test_a_file_chooses_no_code(tiny, tmp_path, name):
     save_file({"0": torch.zeros(1)}, path, about)
     with pytest.raises(CheckpointError, match="no readable person"):
         tiny.load_person(path)
+    assert not Effectful.built
 
 
 def test_what_cannot_be_stored_is_refused(tiny, tmp_path, hopper):

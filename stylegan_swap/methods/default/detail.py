@@ -107,8 +107,8 @@ class IdentityDetail(nn.Module):
 
         Args:
             photo: of the identity, one per attribute photo.
-            views: of the attribute photos, what ``InsideFeatures.views`` gives: small, and in full only at eyes
-                and mouth.
+            views: of the attribute photos, what ``InsideFeatures.views`` gives: small, and in full only at
+                eyes and mouth.
             landmarks: of the attribute photos, ``[batch, 68, 2]`` in their pixels.
             carry: the map onto them that ``landmark_nodes`` gives; None solves it.
 
