@@ -17,7 +17,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stylegan_swap.faces.detection.boxes import overlap
 from stylegan_swap.faces.detection.views import region_view
 from stylegan_swap.faces.geometry.align import transformed
 
@@ -179,9 +178,7 @@ def _decoded(maps: list[np.ndarray], least: float) -> list[tuple[np.ndarray, flo
 
 
 def _distinct(faces: list[FaceCentre]) -> list[FaceCentre]:
-    """The surest of every group that lies in one place."""
-    distinct: list[FaceCentre] = []
-    for face in sorted(faces, key=lambda face: -face.score):
-        if all(overlap(face.box, rival.box) < _MOST_OVERLAP for rival in distinct):
-            distinct.append(face)
-    return distinct
+    """The surest of every group that lies in one place, the surest first."""
+    corners_and_sizes = [[*face.box[:2], *(face.box[2:] - face.box[:2])] for face in faces]
+    scores = [face.score for face in faces]
+    return [faces[i] for i in cv2.dnn.NMSBoxes(corners_and_sizes, scores, _LEAST_SCORE, _MOST_OVERLAP)]
