@@ -50,8 +50,11 @@ def shaped_landmarks(identity: np.ndarray, attribute: np.ndarray, share: float =
     upright = _turn(roll_of(attribute))
     attribute_face = np.asarray(attribute, np.float64) @ upright
     try:
-        person = _in_the_pose_of(np.asarray(identity, np.float64), attribute_face) if share > 0 else None
-        target = attribute_face if person is None else _target_of(person, attribute_face)
+        crop = ffhq_alignment(attribute_face, _SIDE)
+        person = (
+            _in_the_pose_of(np.asarray(identity, np.float64), attribute_face, crop) if share > 0 else None
+        )
+        target = attribute_face if person is None else _target_of(person, attribute_face, crop)
     except ValueError:
         # Points that span no face cannot say where features belong.
         target = attribute_face
@@ -64,7 +67,7 @@ def shaped_landmarks(identity: np.ndarray, attribute: np.ndarray, share: float =
     return ((attribute_face + motion) @ upright.T).astype(np.float32)
 
 
-def _target_of(person: np.ndarray, attribute_face: np.ndarray) -> np.ndarray:
+def _target_of(person: np.ndarray, attribute_face: np.ndarray, crop: Alignment) -> np.ndarray:
     """The features of the upright face ``attribute_face`` with the shapes and places of the person's."""
     target = attribute_face.copy()
     for eye in (LEFT_EYE, RIGHT_EYE):
@@ -79,7 +82,7 @@ def _target_of(person: np.ndarray, attribute_face: np.ndarray) -> np.ndarray:
     thicker = (person[_OUTER] - person[_INNER]) - (attribute_face[_OUTER] - attribute_face[_INNER])
     target[_OUTER] += LIP_THICKNESS * thicker * [0, 1]
     # Eyes and mouth end where an aligned crop of the attribute photo has them.
-    target[_FEATURES] = _in_the_crop(target, ffhq_alignment(attribute_face, _SIDE))[_FEATURES]
+    target[_FEATURES] = _in_the_crop(target, crop)[_FEATURES]
     return target
 
 
@@ -97,11 +100,11 @@ def _lip_line(face: np.ndarray) -> np.ndarray:
     return (face[62] + face[66]) / 2
 
 
-def _in_the_pose_of(identity: np.ndarray, attribute: np.ndarray) -> np.ndarray | None:
+def _in_the_pose_of(identity: np.ndarray, attribute: np.ndarray, crop: Alignment) -> np.ndarray | None:
     """The identity's landmarks where the attribute's head is, in its pose; None where a pose is not found."""
     pose = head_pose(attribute)
     mirrored = identity[MIRRORED] * [-1, 1]
-    landmark_sets, crop = [], ffhq_alignment(attribute, _SIDE)
+    landmark_sets = []
     for face in (identity, mirrored):
         face_pose = head_pose(face)
         if pose.flipped or face_pose.flipped:

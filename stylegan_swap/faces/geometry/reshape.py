@@ -154,7 +154,7 @@ def _square_around(landmarks: np.ndarray) -> tuple[np.ndarray, int]:
 
 def _still_points(face: np.ndarray, side: int) -> np.ndarray:
     """Points that stay: forehead, a ring outside the face, the square's edge."""
-    forehead = np.concatenate([raised_brows(face, height) for height in _FOREHEAD])
+    forehead = raised_brows(face, *_FOREHEAD)
     outline = np.concatenate([face[JAW], forehead[10:]])
     ring = outline.mean(0) + _RING * (outline - outline.mean(0))
     along = np.linspace(0, side, 9)

@@ -24,13 +24,13 @@ def hull_points(landmarks: np.ndarray, forehead: float = FOREHEAD) -> np.ndarray
     return np.concatenate([points[JAW], raised_brows(points, forehead)])
 
 
-def raised_brows(landmarks: np.ndarray, forehead: float = FOREHEAD) -> np.ndarray:
-    """The ten brow points moved up along the face's own vertical, ``[10, 2]``."""
+def raised_brows(landmarks: np.ndarray, *foreheads: float) -> np.ndarray:
+    """The ten brow points moved up the face as far as each number says (``FOREHEAD``): ``[10 · n, 2]``."""
     points = np.asarray(landmarks, np.float32)
     eyes = (points[LEFT_EYE].mean(0) + points[RIGHT_EYE].mean(0)) / 2
     brows = points[17:27]
     up = brows.mean(0) - eyes
-    return brows + forehead * up
+    return (brows + np.reshape(np.float32(foreheads or FOREHEAD), (-1, 1, 1)) * up).reshape(-1, 2)
 
 
 def hull_mask(landmarks: np.ndarray, size: int, forehead: float = FOREHEAD) -> np.ndarray:

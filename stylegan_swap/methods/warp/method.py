@@ -193,8 +193,8 @@ def _prefiltered(identity: AlignedFace, landmarks: np.ndarray) -> np.ndarray:
 def _control_points(landmarks: np.ndarray) -> np.ndarray:
     """The 68 landmarks, two rows of forehead, and a ring well outside that ends the warp gently."""
     points = np.asarray(landmarks, np.float64)
-    lower, higher = raised_brows(points, 0.6), raised_brows(points, 1.6)
-    forehead, outline = np.concatenate([lower, higher]), np.concatenate([points[JAW], higher])
+    forehead = raised_brows(points, 0.6, 1.6)
+    outline = np.concatenate([points[JAW], forehead[10:]])
     centre = outline.mean(0)
     ring = centre + 1.8 * (outline - centre)
     return np.concatenate([points, forehead, ring])
