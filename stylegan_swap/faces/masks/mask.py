@@ -30,7 +30,8 @@ def raised_brows(landmarks: np.ndarray, *foreheads: float) -> np.ndarray:
     eyes = (points[LEFT_EYE].mean(0) + points[RIGHT_EYE].mean(0)) / 2
     brows = points[17:27]
     up = brows.mean(0) - eyes
-    return (brows + np.reshape(np.float32(foreheads or FOREHEAD), (-1, 1, 1)) * up).reshape(-1, 2)
+    heights = np.array(foreheads or (FOREHEAD,), np.float32)[:, None, None]
+    return (brows + heights * up).reshape(-1, 2)
 
 
 def hull_mask(landmarks: np.ndarray, size: int, forehead: float = FOREHEAD) -> np.ndarray:
